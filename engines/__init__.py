@@ -1,0 +1,1 @@
+"""Arrays, geometry and models: volumes in, findings out. Knows nothing of DICOM."""

@@ -1,0 +1,1 @@
+"""Runtimes that take slices to logits, behind one Protocol."""

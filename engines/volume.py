@@ -1,0 +1,91 @@
+"""A volume: an array and its place in patient space.
+
+Convention: arrays are (slices, rows, columns); patient space is LPS (x to the left, y to the posterior,
+z to the superior side) in mm; an affine maps the index (slice, row, column, 1) to (x, y, z, 1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.errors import GeometryError
+
+MIN_VOXEL_MM3 = 1e-6
+"""Below this voxel volume an affine is taken for degenerate, mm3."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A lattice of voxels in patient space.
+
+    Attributes:
+        shape: (slices, rows, columns), each at least 1.
+        affine: (4, 4) float64, index to LPS mm.
+
+    Raises:
+        GeometryError: if the shape is not positive or the affine not finite and invertible.
+    """
+
+    shape: tuple[int, int, int]
+    affine: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        affine = np.array(self.affine, dtype=np.float64)
+        if len(self.shape) != 3 or min(self.shape) < 1:
+            raise GeometryError(f"A grid needs three positive sizes, got {self.shape}")
+        if affine.shape != (4, 4) or not np.isfinite(affine).all():
+            raise GeometryError(f"An affine is a finite (4, 4) matrix, got shape {affine.shape}")
+        if abs(np.linalg.det(affine[:3, :3])) < MIN_VOXEL_MM3:
+            raise GeometryError("The affine is degenerate: its voxels have no volume")
+        affine.setflags(write=False)
+        object.__setattr__(self, "affine", affine)
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance of neighbouring voxels along (slices, rows, columns), mm."""
+        lengths = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return (float(lengths[0]), float(lengths[1]), float(lengths[2]))
+
+    @property
+    def voxel_mm3(self) -> float:
+        """Volume of one voxel, mm3."""
+        return float(abs(np.linalg.det(self.affine[:3, :3])))
+
+    def to_lps(self, indices: NDArray[Any]) -> NDArray[np.float64]:
+        """Map (n, 3) indices (slice, row, column) to (n, 3) LPS points, mm."""
+        points: NDArray[np.float64] = np.asarray(indices) @ self.affine[:3, :3].T + self.affine[:3, 3]
+        return points
+
+    def to_index(self, points_lps: NDArray[Any]) -> NDArray[np.float64]:
+        """Map (n, 3) LPS points in mm to (n, 3) fractional indices (slice, row, column)."""
+        inverse = np.linalg.inv(self.affine)
+        indices: NDArray[np.float64] = np.asarray(points_lps) @ inverse[:3, :3].T + inverse[:3, 3]
+        return indices
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """Voxel values on a grid.
+
+    Attributes:
+        array: (slices, rows, columns), any real or boolean dtype.
+        grid: the lattice of the same shape.
+
+    Raises:
+        GeometryError: if the array's shape is not the grid's.
+    """
+
+    array: NDArray[Any]
+    grid: Grid
+
+    def __post_init__(self) -> None:
+        if self.array.shape != self.grid.shape:
+            raise GeometryError(f"An array of shape {self.array.shape} on a grid of {self.grid.shape}")
+
+    def with_array(self, array: NDArray[Any]) -> Volume:
+        """Return other values of the same shape on this grid."""
+        return Volume(array, self.grid)

@@ -1,0 +1,1 @@
+"""The node: what speaks DICOM, HTTP and SQL."""

@@ -1,0 +1,1 @@
+"""What the node sends back: SEG, Structured Report and pictures."""

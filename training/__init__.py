@@ -1,0 +1,1 @@
+"""Recipes, data, simulation, the training loop, evaluation and export of the segmentors."""
