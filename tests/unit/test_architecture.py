@@ -1,0 +1,66 @@
+"""The rules of the house: which package may import what."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("node", "engines", "training")
+ONLY_IN = {
+    "pydicom": "node",
+    "pynetdicom": "node",
+    "highdicom": "node",
+    "torch": "training",
+    "tensorrt": "engines",
+    "tensorrt_rtx": "engines",
+}
+INTERNAL = {"node": {"node", "engines"}, "engines": {"engines"}, "training": {"training", "engines"}}
+SHADOWED = {"docker", "helm"}
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    for found in ast.walk(ast.parse(path.read_text())):
+        if isinstance(found, ast.Import):
+            yield from (alias.name for alias in found.names)
+        elif isinstance(found, ast.ImportFrom) and found.module and not found.level:
+            yield found.module
+
+
+SOURCES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_flow_one_way(path: Path) -> None:
+    package = path.relative_to(ROOT).parts[0]
+    for module in imported_modules(path):
+        top = module.split(".")[0]
+        assert ONLY_IN.get(top, package) == package, f"{top} belongs to {ONLY_IN[top]} alone"
+        assert top not in PACKAGES or top in INTERNAL[package], f"{package} must not import {top}"
+        assert top not in SHADOWED, f"the folder {top}/ shadows the library"
+
+
+def test_rule_finds_a_forbidden_import(tmp_path: Path) -> None:
+    source = tmp_path / "bad.py"
+    source.write_text("def f():\n    import torch.nn\n    from pydicom import dcmread\n")
+    assert list(imported_modules(source)) == ["torch.nn", "pydicom"]
+
+
+def test_files_stay_below_500_lines() -> None:
+    long = {str(p.relative_to(ROOT)): n for p in SOURCES if (n := len(p.read_text().splitlines())) > 500}
+    assert long == {}
+
+
+def test_only_the_command_lines_print() -> None:
+    """``print`` belongs to the command lines; everything else logs or returns."""
+    printing = [
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        if path.name != "cli.py"
+        for found in ast.walk(ast.parse(path.read_text()))
+        if isinstance(found, ast.Call) and isinstance(found.func, ast.Name) and found.func.id == "print"
+    ]
+    assert printing == []
