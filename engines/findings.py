@@ -155,5 +155,3 @@ class StudyFindings:
     def of(self, segment: Segment) -> SegmentFinding | None:
         """Return the finding of a segment, or None if it was not assessed."""
         return next((found for found in self.findings if found.segment is segment), None)
-
-
