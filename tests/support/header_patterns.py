@@ -206,14 +206,16 @@ PHILIPS_T1_TSE = _philips(
 SIEMENS_T1_SE = _siemens(
     "SIEMENS_T1_SE", "T1",
     ImageType=["ORIGINAL", "PRIMARY", "M", "NORM", "DIS2D"], ScanningSequence="SE",
-    SequenceVariant=["SP", "OSP"], ScanOptions="SAT1", SequenceName="*se2d1", RepetitionTime=550, EchoTime=8.9, FlipAngle=90,
+    SequenceVariant=["SP", "OSP"], ScanOptions="SAT1", SequenceName="*se2d1",
+    RepetitionTime=550, EchoTime=8.9, FlipAngle=90,
     EchoTrainLength=1, PixelBandwidth=130, SeriesDescription="t1_se_tra", ProtocolName="t1_se_tra",
 )  # fmt: skip
 SIEMENS_T1_FL2D = _siemens(  # seen
     "SIEMENS_T1_FL2D", "T1",
     ManufacturerModelName="Prisma_fit", MagneticFieldStrength=3, ImagingFrequency=123.254871,
     ImageType=["ORIGINAL", "PRIMARY", "M", "NORM", "DIS2D"], ScanningSequence="GR",
-    SequenceVariant=["SP", "OSP"], SequenceName="*fl2d1", RepetitionTime=300, EchoTime=2.46, FlipAngle=80, EchoTrainLength=1,
+    SequenceVariant=["SP", "OSP"], SequenceName="*fl2d1", RepetitionTime=300,
+    EchoTime=2.46, FlipAngle=80, EchoTrainLength=1,
     PixelBandwidth=355, SeriesDescription="t1_fl2d_sag", ProtocolName="t1_fl2d_sag",
 )  # fmt: skip
 POST_CONTRAST_T1 = SIEMENS_T1_SE.but(
@@ -224,7 +226,8 @@ POST_CONTRAST_T1 = SIEMENS_T1_SE.but(
 SIEMENS_T2STAR_FL2D = _siemens(
     "SIEMENS_T2STAR_FL2D", "T2_STAR",
     ImageType=["ORIGINAL", "PRIMARY", "M", "NORM", "DIS2D"], ScanningSequence="GR",
-    SequenceVariant=["SP", "OSP"], SequenceName="*fl2d1", RepetitionTime=800, EchoTime=26, FlipAngle=20, EchoTrainLength=1,
+    SequenceVariant=["SP", "OSP"], SequenceName="*fl2d1", RepetitionTime=800,
+    EchoTime=26, FlipAngle=20, EchoTrainLength=1,
     PixelBandwidth=80, SeriesDescription="t2_fl2d_tra_hemo", ProtocolName="t2_fl2d_tra_hemo",
 )  # fmt: skip
 GE_T2STAR_GRE = _ge(
@@ -251,7 +254,8 @@ PHILIPS_SWI = _philips(  # seen: EchoTime 0 in the header
 SIEMENS_BOLD_EPI = _siemens(  # seen
     "SIEMENS_BOLD_EPI", "T2_STAR",
     ImageType=["ORIGINAL", "PRIMARY", "M", "ND"], ScanningSequence="EP", SequenceVariant="SK",
-    ScanOptions="FS", SequenceName="*epfid2d1_64", RepetitionTime=3000, EchoTime=30, FlipAngle=76, EchoTrainLength=1,
+    ScanOptions="FS", SequenceName="*epfid2d1_64", RepetitionTime=3000, EchoTime=30,
+    FlipAngle=76, EchoTrainLength=1,
     PixelBandwidth=2111, SeriesDescription="ax_asc_35sl", ProtocolName="ax_asc_35sl",
 )  # fmt: skip
 

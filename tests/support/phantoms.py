@@ -138,7 +138,7 @@ def phantom_grid(
 def rigid(
     rotation_deg: tuple[float, float, float], shift_mm: tuple[float, float, float]
 ) -> NDArray[np.float64]:
-    """Return the (4, 4) motion: rotation about the LPS axes x, y, z in turn, about the origin, then a shift."""
+    """Return the (4, 4) motion: rotations about the LPS axes x, y, z in turn, then a shift."""
     motion = np.eye(4)
     for axis, angle in enumerate(np.deg2rad(rotation_deg)):
         first, second = (axis + 1) % 3, (axis + 2) % 3
