@@ -13,3 +13,89 @@ class NodeError(Exception):
     """
 
     retryable: ClassVar[bool] = False
+
+
+class RefusedInstanceError(NodeError):
+    """An Instance that arrived over the network is not taken.
+
+    Attributes:
+        status: the C-STORE status that says so to the peer (PS3.4 B.2.3, PS3.7 9.1.1.1.9).
+        comment: Error Comment (0000,0902), at most 64 characters and without identifiers.
+        study_uid: the Study it belongs to, empty if that could not be read.
+    """
+
+    status: ClassVar[int] = 0xC000
+
+    def __init__(self, message: str, comment: str, study_uid: str = "") -> None:
+        self.comment, self.study_uid = comment[:64], study_uid
+        super().__init__(message)
+
+
+class UnreadableDatasetError(RefusedInstanceError):
+    """The data set can not be parsed, or lacks a UID that it must have: 0xC000, cannot understand."""
+
+    status = 0xC000
+
+
+class SopMismatchError(RefusedInstanceError):
+    """The data set is of another SOP Class or Instance than the request says: 0xA900."""
+
+    status = 0xA900
+
+
+class OutOfResourcesError(RefusedInstanceError):
+    """The disk or the index can not take the Instance now: 0xA700; the peer may send it again later."""
+
+    retryable = True
+    status = 0xA700
+
+
+class StoreUnusableError(NodeError):
+    """The folder of the store can not hold files the way the store needs it."""
+
+    def __init__(self, root: str, problem: str) -> None:
+        self.root, self.problem = root, problem
+        super().__init__(f"Store {root}: {problem}")
+
+
+class IndexUnavailableError(NodeError):
+    """The index database does not answer, or is full."""
+
+    retryable = True
+
+
+class IndexSchemaError(NodeError):
+    """The index was written by another version of the node."""
+
+    def __init__(self, found: int, expected: int) -> None:
+        self.found, self.expected = found, expected
+        super().__init__(
+            f"The index has schema version {found}, this node needs {expected}: "
+            "run the version that wrote it, or name an empty database and rebuild it from the files"
+        )
+
+
+class UnknownStudyError(NodeError):
+    """No Instance of this Study was ever stored."""
+
+    def __init__(self, study_uid: str) -> None:
+        self.study_uid = study_uid
+        super().__init__(f"Study {study_uid}: not in the index; send it, or see `csvd-node studies`")
+
+
+class UnknownEvaluationError(NodeError):
+    """No evaluation has this identifier."""
+
+    def __init__(self, evaluation_id: str) -> None:
+        self.evaluation_id = evaluation_id
+        super().__init__(f"Evaluation {evaluation_id}: not in the index; see `csvd-node studies`")
+
+
+class AssociationFailedError(NodeError):
+    """No association with a destination: not reachable, rejected, or lost; the message says which."""
+
+    retryable = True
+
+    def __init__(self, destination: str, reason: str) -> None:
+        self.destination, self.reason = destination, reason
+        super().__init__(f"Destination {destination}: {reason}")

@@ -1,0 +1,71 @@
+"""What the node takes over the network: SOP Classes and the transfer syntaxes they may come in."""
+
+from __future__ import annotations
+
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    EnhancedMRImageStorage,
+    ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    LegacyConvertedEnhancedMRImageStorage,
+    MRImageStorage,
+    RLELossless,
+)
+from pynetdicom import build_context
+from pynetdicom.presentation import PresentationContext
+from pynetdicom.sop_class import Verification
+
+RECEIVED_SOP_CLASSES: tuple[UID, ...] = (
+    MRImageStorage,
+    EnhancedMRImageStorage,
+    LegacyConvertedEnhancedMRImageStorage,
+)
+"""All that is received; anything else is refused when the association is negotiated, never dropped later."""
+
+UNCOMPRESSED: tuple[UID, ...] = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+"""Transfer syntaxes that every data set can be written in, the preferred one first."""
+
+RECEIVED_TRANSFER_SYNTAXES: tuple[UID, ...] = (
+    *UNCOMPRESSED,
+    DeflatedExplicitVRLittleEndian,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEG2000Lossless,
+    RLELossless,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+)
+"""Lossless only: a lossy encoding changes the grey values that the segmentors read."""
+
+
+def received_contexts() -> list[PresentationContext]:
+    """List the presentation contexts of the receiver: storage of MR, and Verification."""
+    storage = [build_context(uid, list(RECEIVED_TRANSFER_SYNTAXES)) for uid in RECEIVED_SOP_CLASSES]
+    return [*storage, build_context(Verification, list(UNCOMPRESSED))]
+
+
+def proposed_contexts(stored: set[tuple[UID, UID]]) -> list[PresentationContext]:
+    """List what to propose for sending Instances as they are stored, or uncompressed if they must be.
+
+    Each pair gets a context of its own with the one transfer syntax, so that the peer's choice among several
+    can not lead away from the stored bytes; one more context offers the uncompressed syntaxes.
+
+    Args:
+        stored: SOP Class UID and transfer syntax UID of the Instances.
+    """
+    as_stored = [build_context(sop_class, syntax) for sop_class, syntax in sorted(stored)]
+    uncompressed = [
+        build_context(sop_class, syntax)
+        for sop_class in sorted({sop_class for sop_class, _ in stored})
+        for syntax in UNCOMPRESSED
+        if (sop_class, syntax) not in stored
+    ]
+    return [*as_stored, *uncompressed]
