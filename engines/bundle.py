@@ -1,0 +1,161 @@
+"""Model bundles: a folder with an ONNX file, a manifest and a model card.
+
+Convention: the ONNX file takes float32 (batch, channels, rows, columns) and returns float32 logits
+(batch, 1, rows, columns). The batch is dynamic; rows and columns are the manifest's pixel grid or dynamic;
+channels = inputs * (2 * neighbours + 1), in the order of ``engines.preprocessing.prepare``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnxruntime
+import yaml
+from pydantic import ValidationError
+
+from engines.errors import BundleError
+from engines.manifest import Manifest
+
+__all__ = [
+    "Bundle",
+    "Manifest",
+    "file_sha256",
+    "load_bundle",
+    "read_manifest",
+    "shipped_bundles",
+    "write_manifest",
+]
+
+MANIFEST_NAME = "manifest.yaml"
+"""Name of the manifest in every bundle."""
+
+MODEL_NAME = "model.onnx"
+"""Name that an export gives the ONNX file."""
+
+CARD_NAME = "card.md"
+"""Name of the model card, for people."""
+
+FLOAT_TENSOR = "tensor(float)"
+"""onnxruntime's name of float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A checked bundle.
+
+    Attributes:
+        folder: where it lies.
+        manifest: what it says of itself.
+    """
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def model_path(self) -> Path:
+        """The ONNX file."""
+        return self.folder / self.manifest.model.file
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle and check it against its own manifest.
+
+    Args:
+        folder: holds ``manifest.yaml`` and the ONNX file named in it.
+
+    Raises: BundleError: names the bundle and the field that is missing, unknown or wrong: the hash, or a
+        tensor's name, type or shape.
+    """
+    manifest = read_manifest(folder)
+    bundle = Bundle(folder, manifest)
+    if not bundle.model_path.is_file():
+        raise BundleError(folder.name, "model.file", f"there is no file {manifest.model.file}")
+    digest = file_sha256(bundle.model_path)
+    if digest != manifest.model.sha256:
+        raise BundleError(folder.name, "model.sha256", f"the file has {digest}, not {manifest.model.sha256}")
+    _check_tensors(bundle)
+    return bundle
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read a bundle's manifest.
+
+    Raises: BundleError: names each field that is missing, unknown or wrong.
+    """
+    try:
+        content = yaml.safe_load((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
+        raise BundleError(folder.name, MANIFEST_NAME, f"can not be read: {exc}") from exc
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as exc:
+        first, *others = exc.errors()
+        more = "".join(f"; {_place(error['loc'])}: {error['msg']}" for error in others)
+        raise BundleError(folder.name, _place(first["loc"]), first["msg"] + more) from exc
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> Path:
+    """Write a bundle's manifest in the order of its fields and return its path."""
+    path = folder / MANIFEST_NAME
+    content = manifest.model_dump(mode="json")
+    path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100), encoding="utf-8")
+    return path
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 digest of a file, lower-case hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def shipped_bundles() -> Path:
+    """Return the folder of the bundles that come with the product, one folder for each segment."""
+    return Path(__file__).parent / "bundles"
+
+
+def _place(location: Sequence[int | str]) -> str:
+    return ".".join(str(part) for part in location) or "the whole file"
+
+
+def _check_tensors(bundle: Bundle) -> None:
+    name, manifest = bundle.folder.name, bundle.manifest
+    session = _open(bundle)
+    shapes = {"input": (manifest.channels, *manifest.preprocessing.pixel_grid)}
+    shapes["output"] = (1, *manifest.preprocessing.pixel_grid)
+    for role, tensors in (("input", session.get_inputs()), ("output", session.get_outputs())):
+        wanted = getattr(manifest.model, role)
+        if [tensor.name for tensor in tensors] != [wanted]:
+            found = ", ".join(tensor.name for tensor in tensors)
+            raise BundleError(name, f"model.{role}", f"the model has {found}, not {wanted}")
+        if tensors[0].type != FLOAT_TENSOR:
+            raise BundleError(name, f"model.{role}", f"{wanted} is a {tensors[0].type}, not {FLOAT_TENSOR}")
+        _check_shape(name, f"model.{role}", tensors[0].shape, shapes[role])
+
+
+def _open(bundle: Bundle) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(bundle.model_path, options, providers=["CPUExecutionProvider"])
+    except Exception as exc:
+        raise BundleError(bundle.folder.name, "model.file", f"onnxruntime can not open it: {exc}") from exc
+
+
+def _check_shape(
+    bundle: str, field: str, found: Sequence[int | str | None], wanted: tuple[int, int, int]
+) -> None:
+    """Compare a tensor's shape, in which a dynamic size is a name or None, with (channels, rows, columns)."""
+    if len(found) != 4:
+        raise BundleError(bundle, field, f"rank {len(found)}, expected 4 (batch, channels, rows, columns)")
+    if isinstance(found[0], int):
+        raise BundleError(bundle, field, f"a fixed batch of {found[0]}, expected a dynamic one")
+    axes = zip(("channels", "rows", "columns"), found[1:], wanted, strict=True)
+    for axis, size, expected in axes:
+        dynamic = not isinstance(size, int) and axis != "channels"
+        if not dynamic and size != expected:
+            raise BundleError(bundle, field, f"{size} {axis}, expected {expected}")
