@@ -11,13 +11,16 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
-import onnxruntime
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from engines.errors import BundleError
-from engines.manifest import Manifest
+from engines.errors import BundleError, RunnerError
+from engines.manifest import Manifest, SampleFile
+from engines.runners.onnx_runtime import open_session
 
 __all__ = [
     "Bundle",
@@ -25,8 +28,10 @@ __all__ = [
     "file_sha256",
     "load_bundle",
     "read_manifest",
+    "read_samples",
     "shipped_bundles",
     "write_manifest",
+    "write_samples",
 ]
 
 MANIFEST_NAME = "manifest.yaml"
@@ -37,6 +42,9 @@ MODEL_NAME = "model.onnx"
 
 CARD_NAME = "card.md"
 """Name of the model card, for people."""
+
+SAMPLES_NAME = "samples.npz"
+"""Name of the sample slices, if there are any."""
 
 FLOAT_TENSOR = "tensor(float)"
 """onnxruntime's name of float32."""
@@ -71,12 +79,9 @@ def load_bundle(folder: Path) -> Bundle:
     """
     manifest = read_manifest(folder)
     bundle = Bundle(folder, manifest)
-    if not bundle.model_path.is_file():
-        raise BundleError(folder.name, "model.file", f"there is no file {manifest.model.file}")
-    digest = file_sha256(bundle.model_path)
-    if digest != manifest.model.sha256:
-        raise BundleError(folder.name, "model.sha256", f"the file has {digest}, not {manifest.model.sha256}")
+    _check_file(bundle, "model", manifest.model.file, manifest.model.sha256)
     _check_tensors(bundle)
+    read_samples(bundle)
     return bundle
 
 
@@ -105,6 +110,38 @@ def write_manifest(folder: Path, manifest: Manifest) -> Path:
     return path
 
 
+def write_samples(folder: Path, slices: NDArray[np.float32]) -> SampleFile:
+    """Write sample slices beside a model, in half precision, and return what the manifest says of them.
+
+    Args:
+        folder: the bundle's folder.
+        slices: (n, channels, rows, columns) prepared slices that follow each other and show lesions.
+    """
+    np.savez_compressed(folder / SAMPLES_NAME, slices=slices.astype(np.float16))
+    return SampleFile(file=SAMPLES_NAME, sha256=file_sha256(folder / SAMPLES_NAME))
+
+
+def read_samples(bundle: Bundle) -> NDArray[np.float32] | None:
+    """Read the sample slices of a bundle.
+
+    Returns: (n, channels, rows, columns) float32, or None if it has none.
+    Raises: BundleError: if the file is missing, another, or has another shape.
+    """
+    samples, manifest = bundle.manifest.samples, bundle.manifest
+    if samples is None:
+        return None
+    _check_file(bundle, "samples", samples.file, samples.sha256)
+    try:
+        with np.load(bundle.folder / samples.file, allow_pickle=False) as arrays:
+            slices = np.asarray(arrays["slices"], dtype=np.float32)
+    except (OSError, ValueError, KeyError, BadZipFile) as exc:
+        raise BundleError(bundle.folder.name, "samples.file", f"can not be read: {exc}") from exc
+    shape = (manifest.channels, *manifest.preprocessing.pixel_grid)
+    if slices.shape[1:] != shape or not len(slices):
+        raise BundleError(bundle.folder.name, "samples.file", f"shape {slices.shape}, expected (n, *{shape})")
+    return slices
+
+
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 digest of a file, lower-case hex."""
     with path.open("rb") as stream:
@@ -120,9 +157,21 @@ def _place(location: Sequence[int | str]) -> str:
     return ".".join(str(part) for part in location) or "the whole file"
 
 
+def _check_file(bundle: Bundle, field: str, file: str, sha256: str) -> None:
+    path = bundle.folder / file
+    if not path.is_file():
+        raise BundleError(bundle.folder.name, f"{field}.file", f"there is no file {file}")
+    digest = file_sha256(path)
+    if digest != sha256:
+        raise BundleError(bundle.folder.name, f"{field}.sha256", f"the file has {digest}, not {sha256}")
+
+
 def _check_tensors(bundle: Bundle) -> None:
     name, manifest = bundle.folder.name, bundle.manifest
-    session = _open(bundle)
+    try:
+        session = open_session(bundle.model_path, threads=1, optimised=False)
+    except RunnerError as exc:
+        raise BundleError(name, "model.file", str(exc)) from exc
     shapes = {"input": (manifest.channels, *manifest.preprocessing.pixel_grid)}
     shapes["output"] = (1, *manifest.preprocessing.pixel_grid)
     for role, tensors in (("input", session.get_inputs()), ("output", session.get_outputs())):
@@ -133,17 +182,6 @@ def _check_tensors(bundle: Bundle) -> None:
         if tensors[0].type != FLOAT_TENSOR:
             raise BundleError(name, f"model.{role}", f"{wanted} is a {tensors[0].type}, not {FLOAT_TENSOR}")
         _check_shape(name, f"model.{role}", tensors[0].shape, shapes[role])
-
-
-def _open(bundle: Bundle) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    try:
-        return onnxruntime.InferenceSession(bundle.model_path, options, providers=["CPUExecutionProvider"])
-    except Exception as exc:
-        raise BundleError(bundle.folder.name, "model.file", f"onnxruntime can not open it: {exc}") from exc
 
 
 def _check_shape(

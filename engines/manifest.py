@@ -36,6 +36,20 @@ class ModelFile(BaseModel):
     output: Text = "logits"
 
 
+class SampleFile(BaseModel):
+    """Prepared slices that show lesions, on which a faster runner is compared with the reference.
+
+    Attributes:
+        file: a NumPy archive in the bundle's folder whose array ``slices`` is (n, channels, rows, columns).
+        sha256: its digest.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: Name = "samples.npz"
+    sha256: Sha256
+
+
 class Score(BaseModel):
     """One measured score: its name and unit, its value, and the cases and protocol it was measured on."""
 
@@ -62,6 +76,7 @@ class Manifest(BaseModel):
             method's bounds for the segment hold.
         drop_outside_limits: True removes lesions outside the limits instead of marking them.
         model: the ONNX file.
+        samples: slices for the proof of faster runners; without them only float32 is used.
         licence: of the weights.
         training_data: what the network learned from, with the licences.
         recipe: what to run to train it again.
@@ -81,6 +96,7 @@ class Manifest(BaseModel):
     size_limits_mm: tuple[Bound | None, Bound | None] | None = None
     drop_outside_limits: bool = False
     model: ModelFile
+    samples: SampleFile | None = None
     licence: Text
     training_data: Text
     recipe: Text

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from onnx import TensorProto
@@ -14,11 +15,13 @@ from engines.bundle import (
     MODEL_NAME,
     file_sha256,
     load_bundle,
+    read_samples,
     shipped_bundles,
     write_manifest,
+    write_samples,
 )
 from engines.errors import BundleError
-from engines.manifest import Manifest
+from engines.manifest import Manifest, SampleFile
 from engines.segments import Segment, SeriesType
 from tests.support.onnx_models import threshold_manifest, write_threshold_bundle, write_threshold_model
 
@@ -127,8 +130,42 @@ def test_channels_are_inputs_times_the_window(tmp_path: Path) -> None:
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / MODEL_NAME).write_bytes(b"not a model")
     write_manifest(tmp_path, threshold_manifest(tmp_path / MODEL_NAME))
-    with pytest.raises(BundleError, match="onnxruntime can not open it"):
+    with pytest.raises(BundleError, match="onnxruntime can not open"):
         load_bundle(tmp_path)
+
+
+def test_sample_slices_return_in_half_precision(tmp_path: Path) -> None:
+    bundle = write_threshold_bundle(tmp_path / "wmh")
+    slices = np.linspace(0, 2, 3 * 64 * 64, dtype=np.float32).reshape(3, 1, 64, 64)
+    samples = write_samples(bundle.folder, slices)
+    write_manifest(bundle.folder, bundle.manifest.model_copy(update={"samples": samples}))
+    loaded = load_bundle(bundle.folder)
+    returned = read_samples(loaded)
+    assert returned is not None
+    np.testing.assert_allclose(returned, slices, rtol=2**-11)
+
+
+@pytest.mark.parametrize(
+    ("shape", "problem"),
+    [((0, 1, 64, 64), "samples.file"), ((2, 2, 64, 64), "samples.file"), ((2, 1, 64, 32), "samples.file")],
+)
+def test_sample_slices_of_another_shape_are_refused(
+    tmp_path: Path, shape: tuple[int, ...], problem: str
+) -> None:
+    bundle = write_threshold_bundle(tmp_path / "wmh")
+    samples = write_samples(bundle.folder, np.zeros(shape, np.float32))
+    write_manifest(bundle.folder, bundle.manifest.model_copy(update={"samples": samples}))
+    with pytest.raises(BundleError, match=problem):
+        load_bundle(bundle.folder)
+
+
+def test_samples_that_are_no_archive_are_refused(tmp_path: Path) -> None:
+    bundle = write_threshold_bundle(tmp_path / "wmh")
+    (bundle.folder / "samples.npz").write_bytes(b"text")
+    samples = SampleFile(sha256=file_sha256(bundle.folder / "samples.npz"))
+    write_manifest(bundle.folder, bundle.manifest.model_copy(update={"samples": samples}))
+    with pytest.raises(BundleError, match="can not be read"):
+        load_bundle(bundle.folder)
 
 
 @pytest.mark.parametrize("content", [None, "a: [", "just text"], ids=["absent", "broken", "no-mapping"])

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engines.bundle import Bundle, load_bundle, write_manifest, write_samples
+from engines.errors import RunnerError
+from engines.manifest import ModelFile
+from engines.proof import compare
+from engines.runners.base import RunnerKind, RunnerSettings
+from engines.runners.choice import available_runners, open_runner
+from engines.runners.onnx_runtime import OnnxRuntimeRunner
+from engines.runners.open_vino import OpenVinoRunner
+from tests.support.onnx_models import write_threshold_bundle
+
+LEVEL, GAIN = 1.5, 20.0
+
+TOLERANCE = {"f32": 1e-4, "bf16": 0.5}
+"""Largest error of a logit of about 30; bfloat16 has 8 bits of mantissa."""
+
+FLOAT_KINDS = (RunnerKind.ONNXRUNTIME, RunnerKind.OPENVINO)
+
+needs_bf16 = pytest.mark.skipif(
+    RunnerKind.OPENVINO_BF16 not in available_runners(), reason="this CPU has no bfloat16"
+)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return write_threshold_bundle(tmp_path / "wmh", level=LEVEL, gain=GAIN)
+
+
+def slices(count: int = 5) -> np.ndarray:
+    image = np.random.default_rng(3).uniform(0.0, 1.2, (count, 1, 64, 64)).astype(np.float32)
+    image[1:3, 0, 20:30, 20:30] = 2.0
+    return image
+
+
+@pytest.mark.parametrize("kind", available_runners())
+@pytest.mark.parametrize("batch", [1, 2, 5, 64])
+def test_logits_are_those_of_the_model_for_any_batch(bundle: Bundle, kind: RunnerKind, batch: int) -> None:
+    image = slices()
+    settings = RunnerSettings(threads=1, batch=batch)
+    with open_runner(bundle, kind, settings, samples=image) as runner:
+        logits = runner.run(image)
+        tolerance = TOLERANCE["bf16" if "bf16" in runner.name else "f32"]
+    assert logits.shape == (5, 1, 64, 64)
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(logits, GAIN * (image - LEVEL), atol=tolerance)
+
+
+@pytest.mark.parametrize("kind", FLOAT_KINDS)
+def test_a_runner_says_which_runtime_and_precision_it_is(bundle: Bundle, kind: RunnerKind) -> None:
+    with open_runner(bundle, kind) as runner:
+        assert runner.name.startswith(kind.value)
+        assert runner.name.endswith("CPU f32")
+
+
+@pytest.mark.parametrize("kind", FLOAT_KINDS)
+def test_threads_may_share_a_runner(bundle: Bundle, kind: RunnerKind) -> None:
+    image = slices()
+    with open_runner(bundle, kind, RunnerSettings(threads=1)) as runner, ThreadPoolExecutor(4) as pool:
+        expected = runner.run(image)
+        for logits in pool.map(lambda _: runner.run(image), range(16)):
+            np.testing.assert_array_equal(logits, expected)
+
+
+@pytest.mark.parametrize("kind", FLOAT_KINDS)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param(np.zeros((0, 1, 64, 64), np.float32), id="no-slice"),
+        pytest.param(np.zeros((2, 64, 64), np.float32), id="rank"),
+        pytest.param(np.zeros((2, 1, 64, 64)), id="double"),
+        pytest.param(np.zeros((2, 3, 64, 64), np.float32), id="channels"),
+    ],
+)
+def test_slices_that_do_not_fit_are_refused(bundle: Bundle, kind: RunnerKind, wrong: np.ndarray) -> None:
+    with open_runner(bundle, kind) as runner, pytest.raises(RunnerError):
+        runner.run(wrong)
+
+
+@pytest.mark.parametrize("kind", FLOAT_KINDS)
+def test_a_closed_runner_does_not_run(bundle: Bundle, kind: RunnerKind) -> None:
+    with open_runner(bundle, kind) as runner:
+        pass
+    with pytest.raises(RunnerError, match="closed"):
+        runner.run(slices())
+
+
+@pytest.mark.parametrize("runner", [OnnxRuntimeRunner, OpenVinoRunner])
+def test_a_file_that_is_no_model_can_not_be_opened(
+    tmp_path: Path, runner: type[OnnxRuntimeRunner] | type[OpenVinoRunner]
+) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"not a model")
+    with pytest.raises(RunnerError, match="can not open"):
+        runner(tmp_path / "model.onnx", ModelFile(sha256="0" * 64), RunnerSettings())
+
+
+def test_without_samples_auto_stays_with_the_reference(bundle: Bundle) -> None:
+    with open_runner(bundle) as runner:
+        assert runner.name.startswith("onnxruntime")
+
+
+@needs_bf16
+def test_auto_takes_bfloat16_when_it_finds_the_same_lesions(bundle: Bundle) -> None:
+    samples = write_samples(bundle.folder, slices())
+    write_manifest(bundle.folder, bundle.manifest.model_copy(update={"samples": samples}))
+    with open_runner(load_bundle(bundle.folder)) as runner:
+        assert runner.name.endswith("bf16")
+
+
+@needs_bf16
+def test_auto_refuses_bfloat16_when_it_loses_lesions(tmp_path: Path) -> None:
+    """2.001 and 1.999 are both 2 in bfloat16, whose neighbours around 2 are 1/128 apart."""
+    bundle = write_threshold_bundle(tmp_path / "fine", level=2.0, gain=20.0)
+    image = np.full((3, 1, 64, 64), 1.999, np.float32)
+    image[:, :, 10:20, 10:20] = 2.001
+    with open_runner(bundle, samples=image) as runner:
+        assert runner.name.endswith("f32")
+    with pytest.raises(RunnerError, match="bfloat16 can not be used"):
+        open_runner(bundle, RunnerKind.OPENVINO_BF16, samples=image)
+
+
+@needs_bf16
+def test_bfloat16_without_proof_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(RunnerError, match="no sample slices"):
+        open_runner(bundle, RunnerKind.OPENVINO_BF16)
+
+
+def logits_of(mask: np.ndarray) -> np.ndarray:
+    return np.where(mask, 4.0, -4.0).astype(np.float32)[:, None]
+
+
+def squares() -> np.ndarray:
+    mask = np.zeros((4, 64, 64), bool)
+    mask[1:3, 4:34, 4:34] = mask[1:3, 40:60, 40:60] = True
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("change", "agrees"),
+    [
+        pytest.param((), True, id="identical"),
+        pytest.param(((1, 4, 4),), True, id="one-voxel-of-2600"),
+        pytest.param(((slice(1, 3), slice(4, 34), 4),), False, id="a-border-lost"),
+        pytest.param(((3, 62, 62),), False, id="one-lesion-more"),
+    ],
+)
+def test_agreement_needs_the_same_voxels_volume_and_lesions(change: tuple, agrees: bool) -> None:
+    mask, other = squares(), squares()
+    for place in change:
+        other[place] = ~other[place]
+    assert compare(logits_of(mask), logits_of(other), 0.5).agrees is agrees
+
+
+def test_the_numbers_of_an_agreement_are_those_of_the_masks() -> None:
+    """2600 voxels against 2598: Dice 2 * 2598 / 5198, volume 2 / 2600."""
+    mask, other = squares(), squares()
+    other[1, 4, 4:6] = False
+    agreement = compare(logits_of(mask), logits_of(other), 0.5)
+    assert agreement.dice == pytest.approx(5196 / 5198)
+    assert agreement.volume_change == pytest.approx(2 / 2600)
+    assert agreement.lesions == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("reference", "candidate", "reason"),
+    [
+        pytest.param(np.full((1, 1, 8, 8), -9.0), np.full((1, 1, 8, 8), -9.0), "no lesion", id="empty"),
+        pytest.param(np.ones((1, 1, 8, 8)), np.full((1, 1, 8, 8), np.nan), "not finite", id="nan"),
+        pytest.param(np.ones((1, 1, 8, 8)), np.ones((2, 1, 8, 8)), "shape", id="shape"),
+    ],
+)
+def test_nothing_is_proven_by_empty_or_broken_logits(
+    reference: np.ndarray, candidate: np.ndarray, reason: str
+) -> None:
+    agreement = compare(reference, candidate, 0.5)
+    assert not agreement.agrees
+    assert reason in agreement.reason
