@@ -1,7 +1,7 @@
 """One patient's volumes and masks, read from a data set that a manifest describes.
 
-Convention: a manifest is one YAML file per data set; its paths point to NIfTI files, are relative to the folder
-that holds the data set, and may hold ``{case}`` (the case's folder) and ``{name}`` (that folder's last part).
+Convention: a manifest is one YAML file per data set; its paths point to NIfTI files, are relative to the
+folder that holds the data set, and may hold ``{case}`` (the folder of a case) and ``{name}`` (its last part).
 """
 
 from __future__ import annotations

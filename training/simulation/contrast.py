@@ -1,0 +1,148 @@
+"""Signal of tissues under the four kinds of Series: the equations, and protocols as found in clinics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.segments import SeriesType
+from training.simulation.tissues import Relaxation, Tissue
+
+Signal = NDArray[np.float64]
+
+
+class Contrast(Protocol):
+    """A protocol that gives a tissue its brightness."""
+
+    @property
+    def fat_left(self) -> float:
+        """What fat suppression leaves of fat, 0 to 1."""
+
+    def signal(self, tissue: Relaxation) -> Signal:
+        """Return the magnitude of each tissue, in the shape of its properties, arbitrary unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class InversionRecovery:
+    """FLAIR, or T1 with an inversion: an inversion pulse before a fast spin echo.
+
+    Source: M = rho |1 - 2 exp(-TI/T1) + exp(-TR/T1)| exp(-TE/T2), after Hajnal et al., J Comput Assist Tomogr
+    1992.
+    """
+
+    repetition_ms: float
+    inversion_ms: float
+    echo_ms: float
+    fat_left: float
+
+    def signal(self, tissue: Relaxation) -> Signal:
+        """Return the magnitude of each tissue."""
+        recovered = (
+            1 - 2 * np.exp(-self.inversion_ms / tissue.t1_ms) + np.exp(-self.repetition_ms / tissue.t1_ms)
+        )
+        magnitude: Signal = tissue.density * np.abs(recovered) * np.exp(-self.echo_ms / tissue.t2_ms)
+        return magnitude
+
+
+@dataclass(frozen=True, slots=True)
+class SpinEcho:
+    """M = rho (1 - exp(-TR/T1)) exp(-TE/T2)."""
+
+    repetition_ms: float
+    echo_ms: float
+    fat_left: float
+
+    def signal(self, tissue: Relaxation) -> Signal:
+        """Return the magnitude of each tissue."""
+        recovered = 1 - np.exp(-self.repetition_ms / tissue.t1_ms)
+        magnitude: Signal = tissue.density * recovered * np.exp(-self.echo_ms / tissue.t2_ms)
+        return magnitude
+
+
+@dataclass(frozen=True, slots=True)
+class SpoiledGradientEcho:
+    """T1 with short times, T2* with long echo: the Ernst formula with T2* decay.
+
+    Source: M = rho sin(a) (1 - E1) / (1 - cos(a) E1) exp(-TE/T2*), E1 = exp(-TR/T1).
+    """
+
+    repetition_ms: float
+    echo_ms: float
+    flip_deg: float
+    fat_left: float
+
+    def signal(self, tissue: Relaxation) -> Signal:
+        """Return the magnitude of each tissue."""
+        e1 = np.exp(-self.repetition_ms / tissue.t1_ms)
+        flip = np.deg2rad(self.flip_deg)
+        steady = np.sin(flip) * (1 - e1) / (1 - np.cos(flip) * e1)
+        magnitude: Signal = tissue.density * steady * np.exp(-self.echo_ms / tissue.t2_star_ms)
+        return magnitude
+
+
+@dataclass(frozen=True, slots=True)
+class DiffusionWeighted:
+    """Spin-echo EPI: M = rho (1 - exp(-TR/T1)) exp(-TE/T2) exp(-b D).
+
+    ``b_value`` in s/mm2. Source: Stejskal and Tanner, J Chem Phys 1965.
+    """
+
+    repetition_ms: float
+    echo_ms: float
+    b_value: float
+    fat_left: float
+
+    def signal(self, tissue: Relaxation) -> Signal:
+        """Return the magnitude of each tissue."""
+        recovered = 1 - np.exp(-self.repetition_ms / tissue.t1_ms)
+        decay = np.exp(-self.echo_ms / tissue.t2_ms - self.b_value * tissue.diffusivity * 1e-3)
+        magnitude: Signal = tissue.density * recovered * decay
+        return magnitude
+
+
+def draw_contrast(series: SeriesType, tissues: Relaxation, rng: np.random.Generator) -> Contrast:
+    """Draw a protocol for a kind of Series.
+
+    The ranges are chosen to cover routine protocols at 1.5 and 3 T: FLAIR TR 6 to 11 s, TE 80 to 140 ms, TI
+    at the null of CSF within 4%; T1 spin echo TR 400 to 700 ms, gradient echo 15 to 40 degrees, or inverted
+    with TI 650 to 1000 ms; DWI b 800 to 1200 s/mm2 (what counts as b1000), TE 60 to 110 ms; T2* TE 14 to 30
+    ms.
+    """
+    if series is SeriesType.T2_FLAIR:
+        return _draw_flair(tissues, rng)
+    if series is SeriesType.T1:
+        return _draw_t1(rng)
+    if series is SeriesType.DWI_B1000:
+        b_value = float(rng.choice([1000.0, rng.uniform(800, 1200)]))
+        return DiffusionWeighted(
+            rng.uniform(3000, 9000), rng.uniform(60, 110), b_value, rng.uniform(0.01, 0.15)
+        )
+    return _draw_t2_star(rng)
+
+
+def _draw_flair(tissues: Relaxation, rng: np.random.Generator) -> Contrast:
+    repetition = rng.uniform(6000, 11000)
+    csf_t1 = float(tissues.t1_ms[Tissue.VENTRICLE])
+    null = csf_t1 * (np.log(2) - np.log1p(np.exp(-repetition / csf_t1)))
+    fat_left = float(rng.choice([1.0, rng.uniform(0.05, 0.5)]))
+    return InversionRecovery(repetition, null * rng.normal(1.0, 0.02), rng.uniform(80, 140), fat_left)
+
+
+def _draw_t1(rng: np.random.Generator) -> Contrast:
+    kind = rng.choice(["spin echo", "gradient echo", "inverted"], p=[0.35, 0.4, 0.25])
+    if kind == "spin echo":
+        return SpinEcho(rng.uniform(400, 700), rng.uniform(8, 16), 1.0)
+    if kind == "gradient echo":
+        repetition = rng.uniform(8, 30)
+        return SpoiledGradientEcho(repetition, rng.uniform(2.5, 5), rng.uniform(15, 25) + repetition / 3, 0.9)
+    return InversionRecovery(rng.uniform(1800, 2600), rng.uniform(650, 900), rng.uniform(8, 16), 0.9)
+
+
+def _draw_t2_star(rng: np.random.Generator) -> Contrast:
+    fat_left = float(rng.choice([0.9, rng.uniform(0.1, 0.6)]))
+    if rng.random() < 0.3:  # susceptibility-weighted protocols: short TR, small flip angle
+        return SpoiledGradientEcho(rng.uniform(27, 55), rng.uniform(18, 28), rng.uniform(12, 18), fat_left)
+    return SpoiledGradientEcho(rng.uniform(450, 1000), rng.uniform(14, 28), rng.uniform(15, 28), fat_left)
