@@ -21,13 +21,12 @@ class RefusedInstanceError(NodeError):
     Attributes:
         status: the C-STORE status that says so to the peer (PS3.4 B.2.3, PS3.7 9.1.1.1.9).
         comment: Error Comment (0000,0902), at most 64 characters and without identifiers.
-        study_uid: the Study it belongs to, empty if that could not be read.
     """
 
     status: ClassVar[int] = 0xC000
 
-    def __init__(self, message: str, comment: str, study_uid: str = "") -> None:
-        self.comment, self.study_uid = comment[:64], study_uid
+    def __init__(self, message: str, comment: str) -> None:
+        self.comment = comment[:64]
         super().__init__(message)
 
 
@@ -56,6 +55,16 @@ class StoreUnusableError(NodeError):
     def __init__(self, root: str, problem: str) -> None:
         self.root, self.problem = root, problem
         super().__init__(f"Store {root}: {problem}")
+
+
+class ReceiverUnavailableError(NodeError):
+    """The receiver can not listen where it is told to."""
+
+    def __init__(self, host: str, port: int, problem: str) -> None:
+        self.host, self.port, self.problem = host, port, problem
+        super().__init__(
+            f"The receiver can not listen on {host}:{port}: {problem}; free it or configure another"
+        )
 
 
 class IndexUnavailableError(NodeError):

@@ -20,7 +20,9 @@ from pydicom.uid import (
 )
 from pynetdicom import build_context
 from pynetdicom.presentation import PresentationContext
-from pynetdicom.sop_class import Verification
+
+VERIFICATION = UID("1.2.840.10008.1.1")
+"""Verification SOP Class: C-ECHO."""
 
 RECEIVED_SOP_CLASSES: tuple[UID, ...] = (
     MRImageStorage,
@@ -49,7 +51,7 @@ RECEIVED_TRANSFER_SYNTAXES: tuple[UID, ...] = (
 def received_contexts() -> list[PresentationContext]:
     """List the presentation contexts of the receiver: storage of MR, and Verification."""
     storage = [build_context(uid, list(RECEIVED_TRANSFER_SYNTAXES)) for uid in RECEIVED_SOP_CLASSES]
-    return [*storage, build_context(Verification, list(UNCOMPRESSED))]
+    return [*storage, build_context(VERIFICATION, list(UNCOMPRESSED))]
 
 
 def proposed_contexts(stored: set[tuple[UID, UID]]) -> list[PresentationContext]:

@@ -1,0 +1,187 @@
+"""When all of a Study is here: rules over what its associations carried, with the time as an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class CompletenessSettings(BaseModel):
+    """How long to wait before a Study counts as complete, or as abandoned."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    series_quiet_s: float = Field(
+        default=5.0,
+        gt=0,
+        le=3600,
+        description="seconds without a new Instance after which a released association is taken for finished",
+    )
+    abandoned_after_s: float = Field(
+        default=3600.0,
+        gt=0,
+        le=7 * 86400,
+        description="seconds after an aborted association within which its sender must send the Study again",
+    )
+
+
+class AssociationEnd(StrEnum):
+    """How an association ended, if it did."""
+
+    OPEN = "open"
+    RELEASED = "released"
+    ABORTED = "aborted"
+
+
+@dataclass(frozen=True, slots=True)
+class Carriage:
+    """What one association carried of one Series.
+
+    Attributes:
+        association_id: which association.
+        calling_ae: AE title of its sender.
+        series_uid: Series Instance UID.
+        end: how the association ended.
+        opened_at: when it was accepted.
+        closed_at: when its peer was last heard, None while it is open.
+        last_instance_at: when its last Instance of this Series was stored, new or sent again.
+        refused: Instances of this Series that the peer was told to be not stored.
+    """
+
+    association_id: str
+    calling_ae: str
+    series_uid: str
+    end: AssociationEnd
+    opened_at: datetime
+    closed_at: datetime | None
+    last_instance_at: datetime
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StudyArrival:
+    """All that is known of how a Study came in.
+
+    Attributes:
+        study_uid: Study Instance UID.
+        revision: grows with everything that arrives; guards a decision against what came meanwhile.
+        instance_count: Instances in the index.
+        carriages: by association and Series.
+    """
+
+    study_uid: str
+    revision: int
+    instance_count: int
+    carriages: tuple[Carriage, ...]
+
+
+class ArrivalState(StrEnum):
+    """Whether a Study can be evaluated."""
+
+    RECEIVING = "receiving"
+    HELD = "held"
+    COMPLETE = "complete"
+    ABANDONED = "abandoned"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a Study can be evaluated, and why or why not in one sentence."""
+
+    state: ArrivalState
+    reason: str
+
+
+def is_complete(arrival: StudyArrival, now: datetime, settings: CompletenessSettings) -> Verdict:
+    """Judge whether all of a Study is here.
+
+    A Series is complete when its association was released and nothing came for ``series_quiet_s``, a Study
+    when all its Series are and no open association carries it. An association that was aborted, or on which
+    an Instance was refused, leaves the Study held until a later one with this Study from the same AE ends
+    well; if none does within ``abandoned_after_s`` the Study is abandoned.
+
+    Args:
+        arrival: what came, and how.
+        now: the current time, with a time zone.
+        settings: the waits.
+    """
+    if not arrival.instance_count:
+        return Verdict(
+            ArrivalState.ABANDONED,
+            "None of its Instances was taken: their UIDs belong to Instances stored before.",
+        )
+    open_senders = sorted({carried.calling_ae for carried in arrival.carriages if _is_open(carried)})
+    if open_senders:
+        return Verdict(ArrivalState.RECEIVING, f"Association of {', '.join(open_senders)} is still open.")
+    broken = _not_sent_again(arrival.carriages)
+    last_heard = max((_last_heard(carried) for carried in arrival.carriages), default=now)
+    if broken:
+        return _held(arrival, broken[-1], now, last_heard, timedelta(seconds=settings.abandoned_after_s))
+    quiet_until = last_heard + timedelta(seconds=settings.series_quiet_s)
+    if now < quiet_until:
+        return Verdict(ArrivalState.RECEIVING, f"Waits for more Instances until {_clock(quiet_until)}.")
+    extent = f"{arrival.instance_count} Instances in {_series_count(arrival)} Series"
+    return Verdict(ArrivalState.COMPLETE, f"{extent}, quiet since {_clock(last_heard)}.")
+
+
+def _held(
+    arrival: StudyArrival, broken: Carriage, now: datetime, last_heard: datetime, patience: timedelta
+) -> Verdict:
+    sender = broken.calling_ae
+    what = (
+        f"{sender} aborted its association at {_clock(_last_heard(broken))}"
+        if broken.end is AssociationEnd.ABORTED
+        else f"{broken.refused} Instances from {sender} were refused before {_clock(_last_heard(broken))}"
+    )
+    if now - last_heard < patience:
+        deadline = _clock(last_heard + patience)
+        return Verdict(
+            ArrivalState.HELD, f"{what}; waits until {deadline} for {sender} to send the Study again."
+        )
+    return Verdict(
+        ArrivalState.ABANDONED,
+        f"{what} and did not send the Study again within {patience.total_seconds():g} s, so it may be "
+        f"incomplete; `csvd-node retry {arrival.study_uid}` processes the {arrival.instance_count} Instances "
+        "that are here.",
+    )
+
+
+def _not_sent_again(carriages: Iterable[Carriage]) -> list[Carriage]:
+    """List what ended badly and was not followed by a good association of the same sender, oldest first."""
+    carriages = sorted(carriages, key=_last_heard)
+    bad = {carried.association_id for carried in carriages if _ended_badly(carried)}
+    good = [carried for carried in carriages if carried.association_id not in bad]
+    return [
+        carried
+        for carried in carriages
+        if _ended_badly(carried) and not any(_makes_good(later, carried) for later in good)
+    ]
+
+
+def _ended_badly(carried: Carriage) -> bool:
+    return carried.end is AssociationEnd.ABORTED or carried.refused > 0
+
+
+def _makes_good(later: Carriage, broken: Carriage) -> bool:
+    # Opened only after the broken one was last heard: one beside it is another part, not the same again.
+    return later.calling_ae == broken.calling_ae and later.opened_at >= _last_heard(broken)
+
+
+def _is_open(carried: Carriage) -> bool:
+    return carried.end is AssociationEnd.OPEN
+
+
+def _last_heard(carried: Carriage) -> datetime:
+    return max(carried.last_instance_at, carried.closed_at or carried.last_instance_at)
+
+
+def _series_count(arrival: StudyArrival) -> int:
+    return len({carried.series_uid for carried in arrival.carriages})
+
+
+def _clock(time: datetime) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S %Z")

@@ -1,0 +1,126 @@
+"""The connection to the index database: SQLite by default, PostgreSQL by URL."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from node.errors import IndexSchemaError, IndexUnavailableError
+from node.tables import SCHEMA_VERSION, metadata, schema_version
+
+BUSY_TIMEOUT_S = 30.0
+"""How long a writer waits for another process's transaction on the same SQLite file, s."""
+
+PREPARING_LOCK = 0x63737664
+"""Key of the PostgreSQL advisory lock under which tables are created: "csvd" in ASCII."""
+
+_READ_ONLY = "csvd_read_only"
+
+
+class Database:
+    """Transactions on the index; may be used from several threads.
+
+    Args:
+        url: an SQLAlchemy URL, ``sqlite:///path`` or ``postgresql://user@host/name``.
+
+    Raises:
+        IndexUnavailableError: if the database can not be opened.
+        IndexSchemaError: if another version of the node wrote it.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = _sqlite_engine(url) if url.startswith("sqlite") else _postgresql_engine(url)
+        self._is_sqlite = self._engine.dialect.name == "sqlite"
+        # SQLite lets one writer in at a time and makes the others poll; a lock wakes the next one at once.
+        self._one_writer = threading.Lock() if self._is_sqlite else contextlib.nullcontext()
+        try:
+            self._prepare()
+        except SQLAlchemyError as exc:
+            raise IndexUnavailableError(f"The index can not be opened: {_cause(exc)}") from exc
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Open a transaction that reads one state of the index.
+
+        Raises:
+            IndexUnavailableError: if the database does not answer.
+        """
+        try:
+            with self._engine.connect() as raw, raw.execution_options(**{_READ_ONLY: True}).begin():
+                yield raw
+        except SQLAlchemyError as exc:
+            raise IndexUnavailableError(f"The index can not be read: {_cause(exc)}") from exc
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Open a transaction that writes; it is on disk when the block is left, or undone on an error.
+
+        Raises:
+            IndexUnavailableError: if the database does not answer or is full.
+        """
+        try:
+            with self._one_writer, self._engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as exc:
+            raise IndexUnavailableError(f"The index can not be written: {_cause(exc)}") from exc
+
+    def insert(self, table: Table) -> Any:
+        """Return an INSERT of the dialect at hand, which knows ON CONFLICT.
+
+        The two dialects have the same methods and no common type, hence Any.
+        """
+        return sqlite.insert(table) if self._is_sqlite else postgresql.insert(table)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    def _prepare(self) -> None:
+        with self._one_writer, self._engine.begin() as connection:
+            if not self._is_sqlite:
+                # Two nodes that start at once must not both create the tables.
+                connection.execute(select(func.pg_advisory_xact_lock(PREPARING_LOCK)))
+            metadata.create_all(connection)
+            found = connection.scalar(select(schema_version.c.version))
+            if found is None:
+                connection.execute(schema_version.insert().values(version=SCHEMA_VERSION))
+        if found not in (None, SCHEMA_VERSION):
+            raise IndexSchemaError(found, SCHEMA_VERSION)
+
+
+def _cause(error: SQLAlchemyError) -> object:
+    """Return the driver's own message: SQLAlchemy's repeats the whole statement."""
+    return getattr(error, "orig", None) or error
+
+
+def _sqlite_engine(url: str) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: Any, _record: object) -> None:
+        # The driver's own transactions begin too late to guard what a transaction reads before it writes.
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        is_reader = connection.get_execution_options().get(_READ_ONLY, False)
+        # A writer takes its lock at once: one that began as a reader would fail when another wrote meanwhile.
+        connection.exec_driver_sql("BEGIN" if is_reader else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgresql_engine(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    return create_engine(parsed, pool_pre_ping=True)

@@ -1,0 +1,172 @@
+"""The outbox: which result goes to which destination, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Select, func, select, update
+
+from node.database import Database
+from node.tables import deliveries, results
+
+
+class DeliveryState(StrEnum):
+    """What the last attempt came to.
+
+    PENDING: none was made yet; DELIVERED and WARNING: the destination has it; FAILED: it does not; REFUSED:
+    it accepted no presentation context for it. Whether more attempts follow, ``next_attempt_at`` says.
+    """
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    WARNING = "warning"
+    FAILED = "failed"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One result on its way to one destination.
+
+    Attributes:
+        sop_instance_uid: the result.
+        destination: name of the destination in the configuration.
+        evaluation_id: which evaluation made it.
+        sop_class_uid: SOP Class of the result.
+        path: of its file, relative to the root of the store.
+        state: what the last attempt came to.
+        attempts: how many were made since it was queued.
+        last_status: C-STORE status of the last attempt, None if it did not come to one.
+        last_comment: what went wrong or was remarked in it.
+        first_queued_at: since when it is tried.
+        last_attempt_at: when it was last tried.
+        next_attempt_at: when it is tried next; None once it was delivered or given up.
+    """
+
+    sop_instance_uid: str
+    destination: str
+    evaluation_id: str
+    sop_class_uid: str
+    path: str
+    state: DeliveryState
+    attempts: int
+    last_status: int | None
+    last_comment: str
+    first_queued_at: datetime
+    last_attempt_at: datetime | None
+    next_attempt_at: datetime | None
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it was not delivered and is not tried again."""
+        return self.next_attempt_at is None and self.state in (DeliveryState.FAILED, DeliveryState.REFUSED)
+
+
+class Deliveries:
+    """The book of deliveries; each entry may be made again without harm."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def queue(self, evaluation_id: str, destinations: Iterable[str], now: datetime) -> None:
+        """Queue all results of an evaluation for each destination; what was queued before stays as it is."""
+        made = select(results.c.sop_instance_uid).where(results.c.evaluation_id == evaluation_id)
+        with self._database.writing() as connection:
+            for sop_instance_uid in connection.scalars(made).all():
+                for destination in destinations:
+                    connection.execute(
+                        self._database.insert(deliveries)
+                        .values(
+                            sop_instance_uid=sop_instance_uid,
+                            destination=destination,
+                            evaluation_id=evaluation_id,
+                            state=DeliveryState.PENDING,
+                            attempts=0,
+                            last_comment="",
+                            first_queued_at=now,
+                            next_attempt_at=now,
+                        )
+                        .on_conflict_do_nothing()
+                    )
+
+    def record_attempt(
+        self,
+        delivery: Delivery,
+        state: DeliveryState,
+        status: int | None,
+        comment: str,
+        now: datetime,
+        next_attempt_at: datetime | None,
+    ) -> None:
+        """Enter what an attempt came to.
+
+        Args:
+            delivery: as it was before the attempt; entering the same attempt again changes nothing.
+            state: what it came to.
+            status: C-STORE status, None if there was none.
+            comment: what went wrong or was remarked.
+            now: when it was made.
+            next_attempt_at: when the next follows, None if none does.
+        """
+        with self._database.writing() as connection:
+            connection.execute(
+                update(deliveries)
+                .where(deliveries.c.sop_instance_uid == delivery.sop_instance_uid)
+                .where(deliveries.c.destination == delivery.destination)
+                .where(deliveries.c.attempts == delivery.attempts)
+                .values(
+                    state=state,
+                    attempts=delivery.attempts + 1,
+                    last_status=status,
+                    last_comment=comment,
+                    last_attempt_at=now,
+                    next_attempt_at=next_attempt_at,
+                )
+            )
+
+    def due(self, now: datetime) -> list[Delivery]:
+        """List what is to be tried now, by destination and then by how long it waits."""
+        waiting = _with_results().where(deliveries.c.next_attempt_at <= now)
+        return self._listed(waiting.order_by(deliveries.c.destination, deliveries.c.next_attempt_at))
+
+    def next_due_at(self) -> datetime | None:
+        """Return when something is to be tried next, None if nothing is."""
+        with self._database.reading() as connection:
+            soonest: datetime | None = connection.scalar(select(func.min(deliveries.c.next_attempt_at)))
+        return soonest
+
+    def of_evaluation(self, evaluation_id: str) -> list[Delivery]:
+        """List the deliveries of an evaluation by destination."""
+        chosen = _with_results().where(deliveries.c.evaluation_id == evaluation_id)
+        return self._listed(chosen.order_by(deliveries.c.destination, deliveries.c.sop_instance_uid))
+
+    def queue_given_up(self, evaluation_id: str, now: datetime) -> int:
+        """Queue anew what of an evaluation was given up, and return how many deliveries that are."""
+        undelivered = (DeliveryState.FAILED, DeliveryState.REFUSED)
+        with self._database.writing() as connection:
+            done = connection.execute(
+                update(deliveries)
+                .where(deliveries.c.evaluation_id == evaluation_id)
+                .where(deliveries.c.next_attempt_at.is_(None), deliveries.c.state.in_(undelivered))
+                .values(attempts=0, first_queued_at=now, next_attempt_at=now)
+            )
+        return done.rowcount
+
+    def _listed(self, statement: Select[Any]) -> list[Delivery]:
+        with self._database.reading() as connection:
+            return [
+                Delivery(**{**row._mapping, "state": DeliveryState(row.state)})
+                for row in connection.execute(statement)
+            ]
+
+
+def _with_results() -> Select[Any]:
+    return select(deliveries, results.c.sop_class_uid, results.c.path).join(
+        results,
+        (results.c.sop_instance_uid == deliveries.c.sop_instance_uid)
+        & (results.c.evaluation_id == deliveries.c.evaluation_id),
+    )

@@ -1,0 +1,292 @@
+"""What arrived: Instances, the associations that carried them, and the Studies that wait for a decision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, func, select, update
+
+from node.completeness import AssociationEnd, Carriage, StudyArrival
+from node.database import Database
+from node.part10 import InstanceHeader
+from node.store import Placement, PlacementKind, ReceivedInstance
+from node.tables import associations, carried, conflicts, instances, studies
+
+
+@dataclass(frozen=True, slots=True)
+class AssociationReference:
+    """An association as the index knows it: who received, who sent, and since when."""
+
+    association_id: str
+    receiver_id: str
+    calling_ae: str
+    opened_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedInstances:
+    """How many Instances of a Series the peer was told to be not stored."""
+
+    study_uid: str
+    series_uid: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedInstance:
+    """An Instance in the index; its path is relative to the root of the store."""
+
+    sop_instance_uid: str
+    study_uid: str
+    series_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    sha256: str
+    path: str
+    calling_ae: str
+    received_at: datetime
+
+    @classmethod
+    def at(
+        cls, header: InstanceHeader, calling_ae: str, sha256: str, path: str, received_at: datetime
+    ) -> IndexedInstance:
+        """Describe an Instance by its header and its place in the store."""
+        return cls(
+            sop_instance_uid=header.sop_instance_uid,
+            study_uid=header.study_uid,
+            series_uid=header.series_uid,
+            sop_class_uid=header.sop_class_uid,
+            transfer_syntax_uid=header.transfer_syntax_uid,
+            sha256=sha256,
+            path=path,
+            calling_ae=calling_ae,
+            received_at=received_at,
+        )
+
+
+class Index:
+    """Finds what the store holds and how it came there."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def record(
+        self,
+        association: AssociationReference,
+        received: ReceivedInstance,
+        placement: Placement,
+        now: datetime,
+    ) -> PlacementKind:
+        """Enter an Instance that lies in the store; on return the entry is on disk.
+
+        Returns: what became of it: a conflict also if its SOP Instance UID is taken in another Series.
+
+        Raises:
+            IndexUnavailableError: if it can not be entered; then nothing is.
+        """
+        header, sender = received.header, received.calling_ae
+        entry = IndexedInstance.at(header, sender, placement.sha256, placement.path, now)
+        with self._database.writing() as connection:
+            kind = enter_instance(self._database, connection, entry, placement.kind)
+            self._enter_association(connection, association)
+            counts = {
+                "stored": int(kind is PlacementKind.NEW),
+                "repeated": int(kind is PlacementKind.SAME),
+                "refused": 0,
+            }
+            self._count(connection, association, header.study_uid, header.series_uid, counts, now)
+        return kind
+
+    def close_association(
+        self,
+        association: AssociationReference,
+        ended: AssociationEnd,
+        last_heard: datetime,
+        refused: Iterable[RefusedInstances] = (),
+    ) -> None:
+        """Enter how an association ended; what is entered first stays.
+
+        Args:
+            association: which one.
+            ended: released or aborted.
+            last_heard: when its peer was last heard.
+            refused: what was not stored of it.
+
+        Raises:
+            IndexUnavailableError: if it can not be entered; then nothing is.
+        """
+        with self._database.writing() as connection:
+            for part in refused:
+                self._enter_association(connection, association)
+                counts = {"stored": 0, "repeated": 0, "refused": part.count}
+                self._count(connection, association, part.study_uid, part.series_uid, counts, last_heard)
+            connection.execute(
+                update(associations)
+                .where(associations.c.association_id == association.association_id)
+                .where(associations.c.ended == AssociationEnd.OPEN)
+                .values(ended=AssociationEnd(ended), closed_at=last_heard)
+            )
+
+    def abort_left_open(self, receiver_id: str) -> int:
+        """Mark what a dead process of this receiver left open as aborted, and return how many that were.
+
+        The peer was last heard with its last Instance: it may have sent the Study again elsewhere since.
+        """
+        last_instance = (
+            select(func.max(carried.c.last_at))
+            .where(carried.c.association_id == associations.c.association_id)
+            .scalar_subquery()
+        )
+        closed_at = func.coalesce(last_instance, associations.c.opened_at)
+        with self._database.writing() as connection:
+            done = connection.execute(
+                update(associations)
+                .where(associations.c.receiver_id == receiver_id)
+                .where(associations.c.ended == AssociationEnd.OPEN)
+                .values(ended=AssociationEnd.ABORTED, closed_at=closed_at)
+            )
+        return done.rowcount
+
+    def open_studies(self) -> list[StudyArrival]:
+        """List the Studies of which something came since they were last decided upon, oldest first."""
+        undecided = select(studies).where(studies.c.is_open).order_by(studies.c.first_at)
+        with self._database.reading() as connection:
+            return [read_arrival(connection, study) for study in connection.execute(undecided)]
+
+    def arrival(self, study_uid: str) -> StudyArrival | None:
+        """Return how a Study came in, None if nothing of it ever did."""
+        with self._database.reading() as connection:
+            study = connection.execute(select(studies).where(studies.c.study_uid == study_uid)).one_or_none()
+            return None if study is None else read_arrival(connection, study)
+
+    def give_up(self, study_uid: str, revision: int, reason: str) -> bool:
+        """Close a Study that will not be complete; False, and no change, if something arrived since.
+
+        Args:
+            study_uid: which Study.
+            revision: of the arrival on which this was decided.
+            reason: one sentence for a person.
+        """
+        with self._database.writing() as connection:
+            done = connection.execute(
+                update(studies)
+                .where(studies.c.study_uid == study_uid, studies.c.revision == revision)
+                .values(is_open=False, is_given_up=True, reason=reason)
+            )
+        return done.rowcount == 1
+
+    def instances(self, study_uid: str) -> list[IndexedInstance]:
+        """List the Instances of a Study by Series and UID; conflicting ones are not among them."""
+        with self._database.reading() as connection:
+            return read_instances(connection, select(instances).where(instances.c.study_uid == study_uid))
+
+    def conflicts(self, study_uid: str) -> list[IndexedInstance]:
+        """List what was kept apart of a Study because its SOP Instance UIDs were taken."""
+        with self._database.reading() as connection:
+            return read_instances(connection, select(conflicts).where(conflicts.c.study_uid == study_uid))
+
+    def _enter_association(self, connection: Connection, association: AssociationReference) -> None:
+        connection.execute(
+            self._database.insert(associations)
+            .values(
+                association_id=association.association_id,
+                receiver_id=association.receiver_id,
+                calling_ae=association.calling_ae,
+                opened_at=association.opened_at,
+                ended=AssociationEnd.OPEN,
+            )
+            .on_conflict_do_nothing()
+        )
+
+    def _count(
+        self,
+        connection: Connection,
+        association: AssociationReference,
+        study_uid: str,
+        series_uid: str,
+        counts: dict[str, int],
+        now: datetime,
+    ) -> None:
+        """Add to what an association carried of a Series, and put its Study up for a decision."""
+        key = {
+            "association_id": association.association_id,
+            "study_uid": study_uid,
+            "series_uid": series_uid,
+        }
+        sums = {name: carried.c[name] + count for name, count in counts.items()}
+        connection.execute(
+            self._database.insert(carried)
+            .values(**key, **counts, first_at=now, last_at=now)
+            .on_conflict_do_update(index_elements=list(key), set_={"last_at": now, **sums})
+        )
+        put_up = {"last_at": now, "is_open": True, "is_given_up": False, "reason": ""}
+        connection.execute(
+            self._database.insert(studies)
+            .values(study_uid=study_uid, first_at=now, revision=1, **put_up)
+            .on_conflict_do_update(
+                index_elements=["study_uid"], set_={"revision": studies.c.revision + 1, **put_up}
+            )
+        )
+
+
+def enter_instance(
+    database: Database, connection: Connection, entry: IndexedInstance, placed: PlacementKind
+) -> PlacementKind:
+    """Insert an Instance, or a conflict if its SOP Instance UID belongs to another file; say which."""
+    row = {name: getattr(entry, name) for name in entry.__slots__}
+    if placed is not PlacementKind.CONFLICT:
+        inserted = connection.execute(database.insert(instances).values(row).on_conflict_do_nothing())
+        if inserted.rowcount == 1:
+            return PlacementKind.NEW
+        same_uid = instances.c.sop_instance_uid == entry.sop_instance_uid
+        if connection.scalar(select(instances.c.path).where(same_uid)) == entry.path:
+            return PlacementKind.SAME
+    connection.execute(database.insert(conflicts).values(row).on_conflict_do_nothing())
+    return PlacementKind.CONFLICT
+
+
+def read_instances(connection: Connection, statement: Select[Any]) -> list[IndexedInstance]:
+    """Run a selection of Instances and list them by Series and UID."""
+    ordered = statement.order_by("series_uid", "sop_instance_uid")
+    return [
+        IndexedInstance(**{name: row._mapping[name] for name in IndexedInstance.__slots__})
+        for row in connection.execute(ordered)
+    ]
+
+
+def read_arrival(connection: Connection, study: Row[Any]) -> StudyArrival:
+    """Collect how a Study came in.
+
+    Args:
+        connection: within one transaction with the reading of ``study``.
+        study: a row of ``studies``.
+    """
+    count = connection.scalar(
+        select(func.count()).select_from(instances).where(instances.c.study_uid == study.study_uid)
+    )
+    carriages = connection.execute(
+        select(carried, associations)
+        .join(associations, associations.c.association_id == carried.c.association_id)
+        .where(carried.c.study_uid == study.study_uid)
+    )
+    return StudyArrival(
+        study_uid=study.study_uid,
+        revision=study.revision,
+        instance_count=count or 0,
+        carriages=tuple(
+            Carriage(
+                association_id=row.association_id,
+                calling_ae=row.calling_ae,
+                series_uid=row.series_uid,
+                end=AssociationEnd(row.ended),
+                opened_at=row.opened_at,
+                closed_at=row.closed_at,
+                last_instance_at=row.last_at,
+                refused=row.refused,
+            )
+            for row in carriages
+        ),
+    )

@@ -1,0 +1,233 @@
+"""From an association's opening to its end: its Instances go into the store and the index."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+
+from node.completeness import AssociationEnd
+from node.errors import IndexUnavailableError, OutOfResourcesError, SopMismatchError
+from node.index import AssociationReference, Index, RefusedInstances
+from node.part10 import InstanceHeader, read_header
+from node.store import PlacementKind, ReceivedInstance, Store
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRequest:
+    """What a C-STORE request says of the data set that comes with it.
+
+    Attributes:
+        sop_class_uid: Affected SOP Class UID.
+        sop_instance_uid: Affected SOP Instance UID.
+        context_sop_class_uid: abstract syntax of the presentation context it came in.
+        transfer_syntax_uid: of that presentation context.
+        dataset: the encoded data set.
+    """
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    context_sop_class_uid: str
+    transfer_syntax_uid: str
+    dataset: bytes
+
+
+@dataclass(slots=True)
+class _OpenAssociation:
+    """An association as long as it is open.
+
+    Attributes:
+        reference: what the index knows of it.
+        called_ae: AE title that it called.
+        lock: held while an Instance is taken, and to end.
+        has_ended: whether its end was seen.
+        answers: how many Instances became what.
+        refused: by SOP Instance UID, what was not taken and did not come again since.
+    """
+
+    reference: AssociationReference
+    called_ae: str
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    has_ended: bool = False
+    answers: Counter[str] = field(default_factory=Counter)
+    refused: dict[str, InstanceHeader] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """How an association ended, until the index has it."""
+
+    reference: AssociationReference
+    ended: AssociationEnd
+    last_heard: datetime
+    refused: tuple[RefusedInstances, ...]
+
+
+class Intake:
+    """Takes the Instances of all open associations, each of which ends exactly once.
+
+    May be used from several threads. An association is known by a key of the caller's choice.
+
+    Args:
+        store: takes the files.
+        index: takes the entries.
+        receiver_id: who this is, among receivers on one index.
+        clock: the current time, with a time zone.
+    """
+
+    def __init__(self, store: Store, index: Index, receiver_id: str, clock: Callable[[], datetime]) -> None:
+        self._store, self._index, self._clock = store, index, clock
+        self._receiver_id = receiver_id
+        self._lock = threading.Lock()
+        self._open: dict[Hashable, _OpenAssociation] = {}
+        self._endings: list[_Ending] = []
+
+    def recover(self) -> None:
+        """Clear up after a process that died: its files without a name, its associations without an end.
+
+        Raises:
+            IndexUnavailableError: if the index can not be written.
+        """
+        files, associations = self._store.clear_incoming(), self._index.abort_left_open(self._receiver_id)
+        if files or associations:
+            log.warning("intake.recovered", files=files, associations=associations)
+
+    def open(self, key: Hashable, calling_ae: str, called_ae: str) -> None:
+        """Note that an association was accepted; the index hears of it with its first Instance."""
+        reference = AssociationReference(uuid.uuid4().hex, self._receiver_id, calling_ae, self._clock())
+        with self._lock:
+            self._open[key] = _OpenAssociation(reference, called_ae)
+
+    def open_keys(self) -> list[Hashable]:
+        """List the associations that have not ended."""
+        with self._lock:
+            return list(self._open)
+
+    def take(self, key: Hashable, request: StoreRequest) -> PlacementKind:
+        """Take an Instance; on return its file and its entry in the index are on disk.
+
+        Returns:
+            What became of it: new, the same again, or kept apart because its UID is taken by other bytes.
+
+        Raises:
+            UnreadableDatasetError: if the data set can not be parsed or lacks its UIDs.
+            SopMismatchError: if it is not what the request or the presentation context says.
+            OutOfResourcesError: if disk or index can not take it now, or the association has ended.
+        """
+        header = read_header(request.dataset, request.transfer_syntax_uid)
+        with self._lock:
+            association = self._open.get(key)
+        if association is None:
+            raise _too_late(header)
+        with association.lock:
+            if association.has_ended:
+                raise _too_late(header)
+            association.refused[header.sop_instance_uid] = header
+            kind = self._take(association, header, request)
+            del association.refused[header.sop_instance_uid]
+            association.answers[kind] += 1
+        return kind
+
+    def end(self, key: Hashable, ended: AssociationEnd, silent_for_s: float = 0.0) -> None:
+        """Note how an association ended; what is noted first stays.
+
+        Args:
+            key: which one.
+            ended: released or aborted.
+            silent_for_s: how long its peer had not been heard when it was given up, s.
+        """
+        with self._lock:
+            association = self._open.pop(key, None)
+        if association is None:
+            return
+        with association.lock:
+            association.has_ended = True
+        last_heard = self._clock() - timedelta(seconds=silent_for_s)
+        if not association.answers and not association.refused:
+            return
+        log.info(
+            "intake.association_ended",
+            association_id=association.reference.association_id,
+            calling_ae=association.reference.calling_ae,
+            ended=ended,
+            refused=len(association.refused),
+            **association.answers,
+        )
+        refused = _by_series(association.refused.values())
+        self._enter(_Ending(association.reference, ended, last_heard, refused))
+
+    def enter_endings(self) -> None:
+        """Try again to enter those endings that the index could not take."""
+        with self._lock:
+            endings, self._endings = self._endings, []
+        for ending in endings:
+            self._enter(ending)
+
+    def _take(
+        self, association: _OpenAssociation, header: InstanceHeader, request: StoreRequest
+    ) -> PlacementKind:
+        _check_match(header, request)
+        calling_ae = association.reference.calling_ae
+        received = ReceivedInstance(header, calling_ae, association.called_ae, request.dataset)
+        placement = self._store.put(received)
+        try:
+            kind = self._index.record(association.reference, received, placement, self._clock())
+        except IndexUnavailableError as exc:
+            # The file stays: the entry may have been made, and when it is sent again it is the same.
+            raise OutOfResourcesError(f"{_name(header)} {exc}; send it again", "index unavailable") from exc
+        if kind is PlacementKind.CONFLICT:
+            log.warning(
+                "intake.conflict",
+                study_uid=header.study_uid,
+                series_uid=header.series_uid,
+                sop_instance_uid=header.sop_instance_uid,
+                calling_ae=calling_ae,
+                path=placement.path,
+            )
+        return kind
+
+    def _enter(self, ending: _Ending) -> None:
+        try:
+            self._index.close_association(ending.reference, ending.ended, ending.last_heard, ending.refused)
+        except IndexUnavailableError as exc:
+            log.error(  # noqa: TRY400 - the sentence says it all, and it comes again every second
+                "intake.ending_not_entered", association_id=ending.reference.association_id, reason=str(exc)
+            )
+            with self._lock:
+                self._endings.append(ending)
+
+
+def _check_match(header: InstanceHeader, request: StoreRequest) -> None:
+    if not header.sop_class_uid == request.sop_class_uid == request.context_sop_class_uid:
+        raise SopMismatchError(
+            f"{_name(header)} an Instance of SOP Class {header.sop_class_uid} was sent as "
+            f"{request.sop_class_uid} in a presentation context for {request.context_sop_class_uid}",
+            "SOP Class of data set, request and context differ",
+        )
+    if header.sop_instance_uid != request.sop_instance_uid:
+        raise SopMismatchError(
+            f"{_name(header)} Instance {header.sop_instance_uid} was sent as {request.sop_instance_uid}",
+            "SOP Instance UID of data set and request differ",
+        )
+
+
+def _too_late(header: InstanceHeader) -> OutOfResourcesError:
+    return OutOfResourcesError(
+        f"{_name(header)} an Instance came after its association had ended", "association has ended"
+    )
+
+
+def _by_series(headers: Iterable[InstanceHeader]) -> tuple[RefusedInstances, ...]:
+    counts = Counter((header.study_uid, header.series_uid) for header in headers)
+    return tuple(RefusedInstances(study, series, count) for (study, series), count in counts.items())
+
+
+def _name(header: InstanceHeader) -> str:
+    return f"Study {header.study_uid}, Series {header.series_uid}:"

@@ -1,0 +1,192 @@
+"""The list of Studies for a person: where each one is, since when, and why it goes no further."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select
+
+from node.completeness import ArrivalState, CompletenessSettings, Verdict, is_complete
+from node.database import Database
+from node.deliveries import DeliveryState
+from node.evaluations import EvaluationState
+from node.index import read_arrival
+from node.tables import conflicts, deliveries, evaluations, instances, studies
+
+
+class StudyState(StrEnum):
+    """Where a Study is on its way."""
+
+    RECEIVING = "receiving"
+    HELD = "held"
+    WAITING = "waiting"
+    EVALUATING = "evaluating"
+    EVALUATED = "evaluated"
+    DELIVERING = "delivering"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRow:
+    """One line of the list of Studies.
+
+    Attributes:
+        study_uid: Study Instance UID.
+        state: where it is.
+        reason: why, one sentence; empty where nothing needs to be said.
+        progress: what its evaluation does now.
+        first_at: when its first Instance came.
+        last_at: when its last Instance came.
+        evaluated_at: when its latest evaluation ended.
+        series_count: Series in the index.
+        instance_count: Instances in the index.
+        conflict_count: Instances kept apart because their UIDs were taken.
+        evaluation_id: its latest evaluation, if there is one.
+        delivered_count: deliveries of the latest evaluation that arrived.
+        delivery_count: all deliveries of the latest evaluation.
+    """
+
+    study_uid: str
+    state: StudyState
+    reason: str
+    progress: str
+    first_at: datetime
+    last_at: datetime
+    evaluated_at: datetime | None
+    series_count: int
+    instance_count: int
+    conflict_count: int
+    evaluation_id: str | None
+    delivered_count: int
+    delivery_count: int
+
+
+def study_rows(database: Database, now: datetime, settings: CompletenessSettings) -> list[StudyRow]:
+    """List all Studies, the latest first.
+
+    Args:
+        database: the index.
+        now: the current time, against which a Study that still arrives is judged.
+        settings: how long such a Study is waited for.
+
+    Raises:
+        IndexUnavailableError: if the index can not be read.
+    """
+    with database.reading() as connection:
+        collected = _collect(connection)
+        found = connection.execute(select(studies).order_by(studies.c.last_at.desc())).all()
+        verdicts = {
+            study.study_uid: is_complete(read_arrival(connection, study), now, settings)
+            for study in found
+            if study.is_open
+        }
+    return [_row(study, verdicts.get(study.study_uid), collected) for study in found]
+
+
+@dataclass(frozen=True, slots=True)
+class _Collected:
+    """What is known beside the table of Studies, by Study UID; deliveries by evaluation."""
+
+    extents: dict[str, tuple[int, int]]
+    conflicts: dict[str, int]
+    evaluations: dict[str, Row[Any]]
+    deliveries: dict[str, list[Row[Any]]]
+
+
+def _collect(connection: Connection) -> _Collected:
+    by_study = select(
+        instances.c.study_uid, func.count(instances.c.series_uid.distinct()), func.count()
+    ).group_by(instances.c.study_uid)
+    kept_apart = select(conflicts.c.study_uid, func.count().label("kept_apart")).group_by(
+        conflicts.c.study_uid
+    )
+    in_order = select(evaluations).order_by(evaluations.c.number)
+    outbox: dict[str, list[Row[Any]]] = defaultdict(list)
+    for delivery in connection.execute(select(deliveries)):
+        outbox[delivery.evaluation_id].append(delivery)
+    return _Collected(
+        extents={study: (series, count) for study, series, count in connection.execute(by_study)},
+        conflicts={row.study_uid: row.kept_apart for row in connection.execute(kept_apart)},
+        evaluations={row.study_uid: row for row in connection.execute(in_order)},
+        deliveries=outbox,
+    )
+
+
+def _row(study: Row[Any], verdict: Verdict | None, collected: _Collected) -> StudyRow:
+    evaluation = collected.evaluations.get(study.study_uid)
+    outbox = collected.deliveries.get(evaluation.evaluation_id, []) if evaluation else []
+    series_count, instance_count = collected.extents.get(study.study_uid, (0, 0))
+    state, reason = _state(study, verdict, evaluation, outbox)
+    return StudyRow(
+        study_uid=study.study_uid,
+        state=state,
+        reason=reason,
+        progress=evaluation.progress if evaluation else "",
+        first_at=study.first_at,
+        last_at=study.last_at,
+        evaluated_at=evaluation.finished_at if evaluation else None,
+        series_count=series_count,
+        instance_count=instance_count,
+        conflict_count=collected.conflicts.get(study.study_uid, 0),
+        evaluation_id=evaluation.evaluation_id if evaluation else None,
+        delivered_count=sum(_has_arrived(delivery) for delivery in outbox),
+        delivery_count=len(outbox),
+    )
+
+
+def _state(
+    study: Row[Any], verdict: Verdict | None, evaluation: Row[Any] | None, outbox: list[Row[Any]]
+) -> tuple[StudyState, str]:
+    if verdict is not None:
+        return _ARRIVING[verdict.state], verdict.reason
+    if study.is_given_up:
+        return StudyState.FAILED, study.reason
+    if evaluation is None:
+        return StudyState.HELD, study.reason
+    if evaluation.state != EvaluationState.EVALUATED:
+        return _EVALUATING[evaluation.state], evaluation.reason
+    return _sending(outbox)
+
+
+def _sending(outbox: list[Row[Any]]) -> tuple[StudyState, str]:
+    if not outbox:
+        return StudyState.EVALUATED, "No destination is configured; the results lie in the store."
+    missing = [delivery for delivery in outbox if not _has_arrived(delivery)]
+    if not missing:
+        return StudyState.DELIVERED, ""
+    given_up = [delivery for delivery in missing if delivery.next_attempt_at is None]
+    state = StudyState.FAILED if len(given_up) == len(missing) else StudyState.DELIVERING
+    tried = next((delivery for delivery in (*given_up, *missing) if delivery.attempts), None)
+    if tried is None:
+        return state, ""
+    return state, f"{tried.destination}: {tried.last_comment}{_next_attempt(tried)}"
+
+
+def _next_attempt(delivery: Row[Any]) -> str:
+    if delivery.next_attempt_at is None:
+        return f" (given up after {delivery.attempts} attempts)"
+    return f" (attempt {delivery.attempts}; next at {delivery.next_attempt_at:%Y-%m-%d %H:%M:%S %Z})"
+
+
+def _has_arrived(delivery: Row[Any]) -> bool:
+    return delivery.state in (DeliveryState.DELIVERED, DeliveryState.WARNING)
+
+
+_ARRIVING = {
+    ArrivalState.RECEIVING: StudyState.RECEIVING,
+    ArrivalState.HELD: StudyState.HELD,
+    ArrivalState.COMPLETE: StudyState.WAITING,
+    ArrivalState.ABANDONED: StudyState.FAILED,
+}
+
+_EVALUATING = {
+    EvaluationState.WAITING: StudyState.WAITING,
+    EvaluationState.EVALUATING: StudyState.EVALUATING,
+    EvaluationState.FAILED: StudyState.FAILED,
+    EvaluationState.SUPERSEDED: StudyState.WAITING,
+}

@@ -1,0 +1,292 @@
+"""The Storage and Verification SCP: puts what arrives into the store and the index, then answers."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self, cast
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.transport import ThreadedAssociationServer
+
+from node.completeness import AssociationEnd
+from node.errors import ReceiverUnavailableError, RefusedInstanceError
+from node.index import Index
+from node.intake import Intake, StoreRequest
+from node.sop_classes import received_contexts
+from node.store import Store
+from node.upper_layer import DEFAULT_MAXIMUM_PDU_BYTES, AeTitle, make_application_entity, prepare_socket
+
+log = structlog.get_logger(__name__)
+
+SUCCESS = 0x0000
+"""The Instance is on disk and in the index.
+
+Also the answer to an Instance that was kept apart as a conflict: it is as safe on disk as any other. Each
+other status would be untrue (B000: elements were changed, B006: discarded, B007: not of its SOP Class) or
+make the peer send for ever what will never be taken otherwise (PS3.4 B.2.3).
+"""
+
+UNEXPECTED_FAILURE = 0xC211
+"""A fault of the node itself; in the range "cannot understand", and the code that pynetdicom uses for it."""
+
+REJECTED_PERMANENT, SERVICE_USER, CALLING_AE_NOT_RECOGNISED = 0x01, 0x01, 0x03
+"""A-ASSOCIATE-RJ result, source and reason (PS3.8 9.3.4)."""
+
+BACKLOG = 128
+"""Connections that may wait to be accepted when many senders start at once."""
+
+HOUSEKEEPING_S = 1.0
+"""Pause between looks for associations whose thread died without a word, s."""
+
+
+class ReceiverSettings(BaseModel):
+    """Where the receiver listens, to whom, and how patiently."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ae_title: AeTitle = Field(
+        default="CSVD", description="AE title of the receiver; peers must call it by this"
+    )
+    host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="address to listen on; the default is this machine only",
+    )
+    port: int = Field(default=11112, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one")
+    calling_aes: tuple[AeTitle, ...] = Field(default=(), description="AE titles that may send")
+    accept_any_calling_ae: bool = Field(
+        default=False, description="let every AE title send, whether it is in calling_aes or not"
+    )
+    receiver_id: str = Field(
+        default="",
+        max_length=64,
+        description="tells receivers on one index apart; empty takes the AE title",
+    )
+    maximum_pdu_bytes: int = Field(
+        default=DEFAULT_MAXIMUM_PDU_BYTES,
+        ge=16 * 1024,
+        le=16 * 1024 * 1024,
+        description="longest PDU to accept, bytes",
+    )
+    maximum_associations: int = Field(
+        default=64, ge=1, le=1000, description="associations open at the same time"
+    )
+    acse_timeout_s: float = Field(
+        default=30.0,
+        gt=0,
+        le=600,
+        description="seconds to wait for the messages that open and close associations",
+    )
+    idle_timeout_s: float = Field(
+        default=300.0, gt=0, le=86400, description="seconds of silence after which an association is aborted"
+    )
+    stop_grace_s: float = Field(
+        default=10.0,
+        ge=0,
+        le=600,
+        description="seconds that open associations get to finish when the node stops",
+    )
+
+
+class Receiver:
+    """Listens for associations from ``start`` to ``stop``; also a context manager.
+
+    An Instance is answered with success only when its file is on disk under its final name and its entry in
+    the index is on disk too.
+
+    Args:
+        settings: where to listen and to whom.
+        store: takes the files.
+        index: takes the entries.
+        clock: the current time, with a time zone.
+    """
+
+    def __init__(
+        self,
+        settings: ReceiverSettings,
+        store: Store,
+        index: Index,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._settings = settings
+        self._intake = Intake(store, index, settings.receiver_id or settings.ae_title, clock)
+        self._stopping = threading.Event()
+        self._server: ThreadedAssociationServer | None = None
+        self._housekeeper: threading.Thread | None = None
+
+    @property
+    def port(self) -> int:
+        """The TCP port that is listened on, also where the settings ask for a free one."""
+        return self._settings.port if self._server is None else int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Clear up after a dead process, then listen; returns at once.
+
+        Raises:
+            ReceiverUnavailableError: if the address can not be listened on.
+            IndexUnavailableError: if the index can not be written.
+        """
+        settings = self._settings
+        self._intake.recover()
+        try:
+            server = self._make_entity().start_server(
+                (settings.host, settings.port), block=False, evt_handlers=self._handlers()
+            )
+        except OSError as exc:
+            raise ReceiverUnavailableError(settings.host, settings.port, str(exc.strerror)) from exc
+        self._server = cast(ThreadedAssociationServer, server)
+        # pynetdicom listens with room for 5; to listen again widens it.
+        cast(socket.socket, self._server.socket).listen(BACKLOG)
+        self._stopping.clear()
+        self._housekeeper = threading.Thread(
+            target=self._keep_house, name="receiver-housekeeping", daemon=True
+        )
+        self._housekeeper.start()
+        log.info("receiver.listening", ae_title=settings.ae_title, host=settings.host, port=self.port)
+        if not settings.calling_aes and not settings.accept_any_calling_ae:
+            log.warning("receiver.nobody_may_send", hint="name the senders in calling_aes")
+
+    def stop(self) -> None:
+        """Accept nothing new, let open associations finish for a while, then abort them."""
+        if self._server is None or self._housekeeper is None:
+            return
+        self._server.shutdown()
+        deadline = time.monotonic() + self._settings.stop_grace_s
+        while self._server.active_associations and time.monotonic() < deadline:
+            time.sleep(0.02)
+        for association in self._server.active_associations:
+            association.abort()
+        self._stopping.set()
+        self._housekeeper.join()
+        self._tidy()
+        self._server = None
+        log.info("receiver.stopped", ae_title=self._settings.ae_title)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _make_entity(self) -> AE:
+        settings = self._settings
+        entity = make_application_entity(settings.ae_title, settings.maximum_pdu_bytes)
+        entity.supported_contexts = received_contexts()
+        entity.require_called_aet = True
+        entity.maximum_associations = settings.maximum_associations
+        entity.acse_timeout = settings.acse_timeout_s
+        entity.network_timeout = settings.idle_timeout_s
+        return entity
+
+    def _handlers(self) -> list[evt.EventHandlerType]:
+        return [
+            (evt.EVT_CONN_OPEN, prepare_socket, [self._settings.idle_timeout_s]),
+            (evt.EVT_REQUESTED, self._check_sender),
+            (evt.EVT_REJECTED, self._log_rejection),
+            (evt.EVT_ESTABLISHED, self._on_established),
+            (evt.EVT_C_STORE, self._on_store),
+            (evt.EVT_RELEASED, self._on_released),
+            (evt.EVT_ABORTED, self._on_aborted),
+        ]
+
+    def _check_sender(self, event: evt.Event) -> None:
+        """Reject an AE that may not send; pynetdicom's own check takes an empty list for anyone."""
+        calling_ae, _ = _titles(event.assoc)
+        if not self._settings.accept_any_calling_ae and calling_ae not in self._settings.calling_aes:
+            event.assoc.acse.send_reject(REJECTED_PERMANENT, SERVICE_USER, CALLING_AE_NOT_RECOGNISED)
+            self._log_rejection(event)
+            # Waits until the rejection was sent; without it the socket would be closed before.
+            event.assoc.kill()
+
+    def _log_rejection(self, event: evt.Event) -> None:
+        calling_ae, called_ae = _titles(event.assoc)
+        log.warning(
+            "receiver.association_rejected",
+            calling_ae=calling_ae,
+            called_ae=called_ae,
+            peer=event.assoc.requestor.address,
+            reason=cast(A_ASSOCIATE, event.assoc.acceptor.primitive).reason_str,
+        )
+
+    def _on_established(self, event: evt.Event) -> None:
+        calling_ae, called_ae = _titles(event.assoc)
+        self._intake.open(event.assoc, calling_ae, called_ae)
+        for context in event.assoc.rejected_contexts:
+            log.warning(
+                "receiver.context_refused",
+                calling_ae=calling_ae,
+                sop_class=cast(UID, context.abstract_syntax).name,
+                transfer_syntaxes=[syntax.name for syntax in context.transfer_syntax],
+            )
+
+    def _on_store(self, event: evt.Event) -> int | Dataset:
+        request = cast(C_STORE, event.request)
+        try:
+            kind = self._intake.take(
+                event.assoc,
+                StoreRequest(
+                    sop_class_uid=str(request.AffectedSOPClassUID),
+                    sop_instance_uid=str(request.AffectedSOPInstanceUID),
+                    context_sop_class_uid=str(event.context.abstract_syntax),
+                    transfer_syntax_uid=str(event.context.transfer_syntax),
+                    dataset=event.encoded_dataset(include_meta=False),
+                ),
+            )
+        except RefusedInstanceError as exc:
+            log.warning("receiver.instance_refused", status=f"0x{exc.status:04X}", reason=str(exc))
+            return _answer(exc.status, exc.comment)
+        # The outermost boundary of a request: its fault is answered, and the next request is served.
+        except Exception:
+            log.exception("receiver.failed", sop_instance_uid=str(request.AffectedSOPInstanceUID))
+            return _answer(UNEXPECTED_FAILURE, "unexpected failure, see the log of the node")
+        log.debug("receiver.stored", sop_instance_uid=str(request.AffectedSOPInstanceUID), kind=kind)
+        return SUCCESS
+
+    def _on_released(self, event: evt.Event) -> None:
+        self._intake.end(event.assoc, AssociationEnd.RELEASED)
+
+    def _on_aborted(self, event: evt.Event) -> None:
+        silent_for_s = self._settings.idle_timeout_s if event.assoc.dul.idle_timer_expired() else 0.0
+        self._intake.end(event.assoc, AssociationEnd.ABORTED, silent_for_s)
+
+    def _keep_house(self) -> None:
+        while not self._stopping.wait(HOUSEKEEPING_S):
+            self._tidy()
+
+    def _tidy(self) -> None:
+        """End associations whose thread died without a word, as a malformed PDU can make it."""
+        for key in self._intake.open_keys():
+            if not cast(Association, key).is_alive():
+                self._intake.end(key, AssociationEnd.ABORTED)
+        self._intake.enter_endings()
+
+
+def _titles(association: Association) -> tuple[str, str]:
+    """Return calling and called AE title of a requested association."""
+    requested = cast(A_ASSOCIATE, association.requestor.primitive)
+    return requested.calling_ae_title, requested.called_ae_title
+
+
+def _answer(status: int, comment: str) -> Dataset:
+    answer = Dataset()
+    answer.Status = status
+    answer.ErrorComment = comment
+    return answer

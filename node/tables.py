@@ -1,0 +1,174 @@
+"""The tables of the index; UIDs, times and states only, no attribute of a patient."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+SCHEMA_VERSION = 1
+"""Changes with every change of the tables below."""
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A point in time: written as UTC, read with its zone, also where the database knows no zones."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Bring a time with a zone to UTC; SQLite gets it without the zone."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("A time in the index needs a time zone")
+        return value.astimezone(UTC).replace(tzinfo=None if dialect.name == "sqlite" else UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give a time its zone back."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData()
+
+_UID = String(64)
+_AE = String(16)
+_KEY = String(64)
+_STATE = String(16)
+
+schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True))
+
+studies = Table(
+    "studies",
+    metadata,
+    Column("study_uid", _UID, primary_key=True),
+    Column("first_at", UtcDateTime, nullable=False),
+    Column("last_at", UtcDateTime, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("is_open", Boolean, nullable=False, index=True),
+    Column("is_given_up", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+"""``is_open``: something came since it was last decided upon; ``reason``: why it waits or was given up."""
+
+instances = Table(
+    "instances",
+    metadata,
+    Column("sop_instance_uid", _UID, primary_key=True),
+    Column("study_uid", _UID, nullable=False, index=True),
+    Column("series_uid", _UID, nullable=False),
+    Column("sop_class_uid", _UID, nullable=False),
+    Column("transfer_syntax_uid", _UID, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("path", Text, nullable=False),
+    Column("calling_ae", _AE, nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+)
+
+conflicts = Table(
+    "conflicts",
+    metadata,
+    Column("path", Text, primary_key=True),
+    Column("sop_instance_uid", _UID, nullable=False),
+    Column("study_uid", _UID, nullable=False, index=True),
+    Column("series_uid", _UID, nullable=False),
+    Column("sop_class_uid", _UID, nullable=False),
+    Column("transfer_syntax_uid", _UID, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("calling_ae", _AE, nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+)
+"""Instances whose SOP Instance UID another Instance with other bytes had first."""
+
+associations = Table(
+    "associations",
+    metadata,
+    Column("association_id", _KEY, primary_key=True),
+    Column("receiver_id", _KEY, nullable=False),
+    Column("calling_ae", _AE, nullable=False),
+    Column("opened_at", UtcDateTime, nullable=False),
+    Column("closed_at", UtcDateTime),
+    Column("ended", _STATE, nullable=False, index=True),
+)
+
+carried = Table(
+    "carried",
+    metadata,
+    Column("association_id", _KEY, primary_key=True),
+    Column("study_uid", _UID, primary_key=True),
+    Column("series_uid", _UID, primary_key=True),
+    Column("first_at", UtcDateTime, nullable=False),
+    Column("last_at", UtcDateTime, nullable=False),
+    Column("stored", Integer, nullable=False),
+    Column("repeated", Integer, nullable=False),
+    Column("refused", Integer, nullable=False),
+    Index("carried_by_study", "study_uid"),
+)
+"""Which association carried which Series, also when all its Instances were here before."""
+
+evaluations = Table(
+    "evaluations",
+    metadata,
+    Column("evaluation_id", _KEY, primary_key=True),
+    Column("study_uid", _UID, nullable=False, index=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("run", Integer, nullable=False),
+    Column("state", _STATE, nullable=False, index=True),
+    Column("reason", Text, nullable=False),
+    Column("progress", Text, nullable=False),
+    Column("supersedes", _KEY),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    UniqueConstraint("study_uid", "fingerprint"),
+)
+"""``number`` counts the evaluations of a Study, ``run`` how often this one was begun."""
+
+evaluation_inputs = Table(
+    "evaluation_inputs",
+    metadata,
+    Column("evaluation_id", _KEY, primary_key=True),
+    Column("sop_instance_uid", _UID, primary_key=True),
+)
+
+results = Table(
+    "results",
+    metadata,
+    Column("evaluation_id", _KEY, primary_key=True),
+    Column("sop_instance_uid", _UID, primary_key=True),
+    Column("kind", String(64), nullable=False),
+    Column("sop_class_uid", _UID, nullable=False),
+    Column("path", Text, nullable=False),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("sop_instance_uid", _UID, primary_key=True),
+    Column("destination", _KEY, primary_key=True),
+    Column("evaluation_id", _KEY, nullable=False, index=True),
+    Column("state", _STATE, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("last_status", Integer),
+    Column("last_comment", Text, nullable=False),
+    Column("first_queued_at", UtcDateTime, nullable=False),
+    Column("last_attempt_at", UtcDateTime),
+    Column("next_attempt_at", UtcDateTime, index=True),
+)
+"""``next_attempt_at`` is empty once nothing more is tried: delivered, or given up."""
