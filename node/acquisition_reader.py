@@ -1,0 +1,169 @@
+"""How a frame was acquired, from the attributes of classic and of enhanced headers alike."""
+
+from __future__ import annotations
+
+import re
+
+from node.header_layers import HeaderLayers
+from node.headers import Acquisition, Component
+
+_COMPONENT_WORDS: dict[Component, frozenset[str]] = {
+    Component.PHASE: frozenset(
+        ("P", "PHASE", "PHASE MAP", "P_FFE", "P_SE", "P_IR", "SW_P", "SW_P_FFE", "PHASEMAP")
+    ),
+    Component.REAL: frozenset(("R", "REAL", "R_FFE", "R_SE", "R_IR")),
+    Component.IMAGINARY: frozenset(("I", "IMAGINARY", "I_FFE", "I_SE", "I_IR")),
+}
+"""Values of Image Type by vendor that mean another component than the magnitude."""
+
+_GE_COMPONENTS = (Component.MAGNITUDE, Component.PHASE, Component.REAL, Component.IMAGINARY)
+"""(0043,xx2F) of GE: 0 to 3."""
+
+_NO_AGENT = frozenset(("", "NONE", "NO", "N", "NO CONTRAST", "WITHOUT", "UNKNOWN", "0", "-", "FALSE", "N/A"))
+"""Values of Contrast/Bolus Agent that mean none: GE writes NONE."""
+
+_EPI_NAME = re.compile(r"epi|^\*?ep[_0-9]|epfid|epse|^\*?(ep|re)_b|dwise|dwiepi", re.IGNORECASE)
+_GRADIENT_ECHO_EPI_NAME = re.compile(r"epfid|feepi|ffe-?epi", re.IGNORECASE)
+_SPIN_ECHO_EPI_NAME = re.compile(r"epse|dwise|^\*?(ep|re)_b|seepi", re.IGNORECASE)
+"""Names of pulse sequences: Siemens ``*epfid2d1_64`` and ``epse2d1_72``, Philips ``FEEPI`` and ``DwiSE``."""
+
+
+def read_acquisition(layers: HeaderLayers) -> Acquisition:
+    """Read how a frame was acquired; what is not stated stays empty."""
+    image_type = _image_type(layers)
+    name = _sequence_name(layers)
+    scan_options = layers.words("ScanOptions")
+    return Acquisition(
+        repetition_time_ms=layers.positive("RepetitionTime"),
+        echo_time_ms=layers.positive("EffectiveEchoTime", "EchoTime"),
+        inversion_time_ms=layers.positive("InversionTimes", "InversionTime"),
+        flip_angle_deg=layers.positive("FlipAngle"),
+        echo_train_length=_echo_train_length(layers),
+        echo_number=layers.integer("EchoNumbers"),
+        field_strength_t=_field_strength(layers),
+        slice_thickness_mm=layers.positive("SliceThickness"),
+        image_type=image_type,
+        scanning_sequence=_scanning_sequence(layers, name, scan_options),
+        sequence_variant=_sequence_variant(layers),
+        scan_options=scan_options,
+        acquisition_contrast=layers.text("AcquisitionContrast").upper(),
+        acquisition_type=layers.text("MRAcquisitionType").upper(),
+        sequence_name=name,
+        angio_flag=layers.text("AngioFlag").upper(),
+        contrast_agent=_contrast_agent(layers),
+        calculation_technique=layers.text("VolumeBasedCalculationTechnique").upper(),
+        photometric_interpretation=layers.text("PhotometricInterpretation").upper(),
+        component=_component(layers, image_type),
+        derivation_codes=_derivation_codes(layers),
+        temporal_positions=layers.integer("NumberOfTemporalPositions"),
+    )
+
+
+def _image_type(layers: HeaderLayers) -> tuple[str, ...]:
+    """Return Frame Type or Image Type and, after it, what only the vendor's own copies add."""
+    words = list(layers.words("FrameType", "ImageType"))
+    copies = [
+        tuple(str(text).upper() for text in dataset.ImageType)
+        for dataset in layers.datasets
+        if dataset.get("ImageType") and not isinstance(dataset.ImageType, str)
+    ]
+    copies += [
+        blocks.texts(0x0021, 0x75, "SIEMENS MR SDI 02")
+        for blocks in layers.private
+        if len(layers.private) > 1
+    ]
+    # The first two values (ORIGINAL or DERIVED, PRIMARY or SECONDARY) are the frame's own matter.
+    added = [word.upper() for copy in copies for word in copy[2:]]
+    return tuple(dict.fromkeys([*words, *added]))
+
+
+def _sequence_name(layers: HeaderLayers) -> str:
+    stated = layers.text("PulseSequenceName", "SequenceName")
+    if stated:
+        return stated
+    for blocks in layers.private:
+        private = blocks.texts(0x2001, 0x20, "Philips Imaging DD 001") or blocks.texts(
+            0x0019, 0x9C, "GEMS_ACQU_01"
+        )
+        if private:
+            return private[0]
+    return ""
+
+
+def _echo_train_length(layers: HeaderLayers) -> float | None:
+    """Return Echo Train Length, or in enhanced objects the longer of the two kinds of train."""
+    trains = [layers.number("RFEchoTrainLength"), layers.number("GradientEchoTrainLength")]
+    known = [length for length in trains if length]
+    return max(known) if known else layers.positive("EchoTrainLength")
+
+
+def _field_strength(layers: HeaderLayers) -> float | None:
+    """Return tesla; older GE systems write gauss."""
+    stated = layers.positive("MagneticFieldStrength")
+    return stated / 10_000 if stated is not None and stated > 100 else stated
+
+
+def _scanning_sequence(layers: HeaderLayers, name: str, scan_options: tuple[str, ...]) -> tuple[str, ...]:
+    """Return SE, GR, IR, EP, RM as classic headers do.
+
+    Enhanced objects say the same in attributes of their own. Philips and Siemens leave EP or the kind of echo
+    out of classic headers, and only the name of the pulse sequence tells.
+    """
+    words = [*layers.words("ScanningSequence")]
+    for blocks in layers.private:
+        words += blocks.texts(0x0021, 0x5A, "SIEMENS MR SDS 01")
+    echo = layers.text("EchoPulseSequence").upper()
+    told = {
+        "SE": echo in ("SPIN", "BOTH") or bool(_SPIN_ECHO_EPI_NAME.search(name)),
+        "GR": echo in ("GRADIENT", "BOTH") or bool(_GRADIENT_ECHO_EPI_NAME.search(name)),
+        "IR": layers.text("InversionRecovery").upper() == "YES",
+        "EP": layers.text("EchoPlanarPulseSequence").upper() == "YES"
+        or "EPI_GEMS" in scan_options
+        or bool(_EPI_NAME.search(name)),
+    }
+    return tuple(dict.fromkeys([*words, *(word for word, holds in told.items() if holds)]))
+
+
+def _sequence_variant(layers: HeaderLayers) -> tuple[str, ...]:
+    words = [*layers.words("SequenceVariant")]
+    for blocks in layers.private:
+        words += blocks.texts(0x0021, 0x5B, "SIEMENS MR SDS 01")
+    if layers.text("Spoiling").upper() in ("RF", "GRADIENT", "RF_AND_GRADIENT"):
+        words.append("SP")
+    return tuple(dict.fromkeys(words))
+
+
+def _component(layers: HeaderLayers, image_type: tuple[str, ...]) -> Component:
+    stated = layers.text("ComplexImageComponent").upper()
+    if stated in Component.__members__:
+        return Component(stated)
+    for component, words in _COMPONENT_WORDS.items():
+        if words.intersection(image_type[2:]):
+            return component
+    for blocks in layers.private:
+        code = blocks.numbers(0x0043, 0x2F, "GEMS_PARM_01", "SS")
+        if code and 0 <= code[0] < len(_GE_COMPONENTS):
+            return _GE_COMPONENTS[int(code[0])]
+    return Component.MAGNITUDE
+
+
+def _derivation_codes(layers: HeaderLayers) -> tuple[str, ...]:
+    items = [item for dataset in layers.datasets for item in dataset.get("DerivationCodeSequence") or ()]
+    return tuple(dict.fromkeys(str(item.get("CodeValue", "")) for item in items))
+
+
+def _contrast_agent(layers: HeaderLayers) -> str:
+    """Return the agent's name, or the element that tells of an agent without naming it."""
+    agent = layers.text("ContrastBolusAgent")
+    if agent.upper() not in _NO_AGENT:
+        return agent
+    for keyword in ("ContrastBolusVolume", "ContrastBolusTotalDose"):
+        if layers.positive(keyword):
+            return keyword
+    for keyword in ("ContrastBolusIngredient", "ContrastBolusRoute"):
+        if layers.text(keyword).upper() not in _NO_AGENT:
+            return keyword
+    for keyword in ("ContrastBolusAgentSequence", "ContrastBolusUsageSequence"):
+        if any(dataset.get(keyword) for dataset in layers.datasets):
+            return keyword
+    return ""

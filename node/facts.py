@@ -1,0 +1,173 @@
+"""The facts about a stack that the rules of identification speak of, by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from node.headers import Acquisition, Diffusion
+from node.stacks import Stack
+
+
+class Quantity(StrEnum):
+    """A number; those from RepetitionTime to MagneticFieldStrength are DICOM keywords, ms, degrees, mm, T."""
+
+    REPETITION_TIME = "RepetitionTime"
+    ECHO_TIME = "EchoTime"
+    INVERSION_TIME = "InversionTime"
+    FLIP_ANGLE = "FlipAngle"
+    ECHO_TRAIN_LENGTH = "EchoTrainLength"
+    ECHO_NUMBER = "EchoNumbers"
+    B_VALUE = "DiffusionBValue"
+    PIXEL_SPACING = "PixelSpacing"
+    SLICE_THICKNESS = "SliceThickness"
+    FIELD_STRENGTH = "MagneticFieldStrength"
+    POSITIONS = "Positions"
+    REPEATS = "FramesPerPosition"
+    ORIENTATIONS = "OrientationsInSeries"
+    ECHOES = "EchoesInSeries"
+    LONGEST_ECHO_TIME = "LongestEchoTimeInSeries"
+    VOLUMES_ALIKE = "VolumesAlikeInSeries"
+    TEMPORAL_POSITIONS = "NumberOfTemporalPositions"
+
+
+class Words(StrEnum):
+    """A set of code strings; all but the last three are DICOM keywords."""
+
+    IMAGE_TYPE = "ImageType"
+    SCANNING_SEQUENCE = "ScanningSequence"
+    SEQUENCE_VARIANT = "SequenceVariant"
+    SCAN_OPTIONS = "ScanOptions"
+    ACQUISITION_CONTRAST = "AcquisitionContrast"
+    ACQUISITION_TYPE = "MRAcquisitionType"
+    COMPONENT = "ComplexImageComponent"
+    DIRECTIONALITY = "DiffusionDirectionality"
+    CALCULATION_TECHNIQUE = "VolumeBasedCalculationTechnique"
+    PHOTOMETRIC_INTERPRETATION = "PhotometricInterpretation"
+    ANGIO_FLAG = "AngioFlag"
+    MANUFACTURER = "Manufacturer"
+    DERIVATION = "DerivationCodeSequence"
+    CONTRAST_AGENT = "ContrastAgent"
+    DIFFUSION = "Diffusion"
+    SERIES_COMPONENTS = "ComponentsInSeries"
+
+
+UNITS: Mapping[Quantity, str] = {
+    Quantity.REPETITION_TIME: " ms",
+    Quantity.ECHO_TIME: " ms",
+    Quantity.INVERSION_TIME: " ms",
+    Quantity.LONGEST_ECHO_TIME: " ms",
+    Quantity.FLIP_ANGLE: " degrees",
+    Quantity.B_VALUE: " s/mm2",
+    Quantity.PIXEL_SPACING: " mm",
+    Quantity.SLICE_THICKNESS: " mm",
+    Quantity.FIELD_STRENGTH: " T",
+}
+
+_WORD_JOINTS = re.compile(r"[_-]+")
+
+_DIFFUSION_SEQUENCE = re.compile(r"dwi|^\*?(?:ep|re)_b\d", re.IGNORECASE)
+"""Names of diffusion sequences: Philips ``DwiSE``, Siemens ``*ep_b0``."""
+
+_DIFFUSION_TYPES = frozenset(("DIFFUSION", "TRACEW", "TRACE", "ADC", "FA", "EADC"))
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a stack.
+
+    Attributes:
+        numbers: the known quantities.
+        words: the known code strings; a missing key is an empty set.
+        sequence_name: the pulse sequence as the vendor names it.
+        text: Series Description and Protocol Name, one after the other: an operator's words, with blanks for
+            underscores and hyphens.
+        b_value_source: the element that the b-value was read from.
+    """
+
+    numbers: Mapping[Quantity, float]
+    words: Mapping[Words, frozenset[str]]
+    sequence_name: str
+    text: str
+    b_value_source: str = ""
+
+
+def gather_facts(stack: Stack) -> Facts:
+    """Gather what the rules ask about from a stack's first frame and from its Series."""
+    header, frame = stack.header, stack.first
+    numbers = {**_stated_numbers(frame.acquisition, frame.diffusion), **_counted_numbers(stack)}
+    return Facts(
+        numbers={name: value for name, value in numbers.items() if value is not None},
+        words=_words(stack, frame.acquisition, frame.diffusion),
+        sequence_name=frame.acquisition.sequence_name,
+        text=_WORD_JOINTS.sub(" ", f"{header.series_description} | {header.protocol_name}"),
+        b_value_source=frame.diffusion.source,
+    )
+
+
+def _stated_numbers(acquisition: Acquisition, diffusion: Diffusion) -> dict[Quantity, float | None]:
+    return {
+        Quantity.REPETITION_TIME: acquisition.repetition_time_ms,
+        Quantity.ECHO_TIME: acquisition.echo_time_ms,
+        Quantity.INVERSION_TIME: acquisition.inversion_time_ms,
+        Quantity.FLIP_ANGLE: acquisition.flip_angle_deg,
+        Quantity.ECHO_TRAIN_LENGTH: acquisition.echo_train_length,
+        Quantity.ECHO_NUMBER: acquisition.echo_number,
+        Quantity.B_VALUE: diffusion.b_value,
+        Quantity.SLICE_THICKNESS: acquisition.slice_thickness_mm,
+        Quantity.FIELD_STRENGTH: acquisition.field_strength_t,
+    }
+
+
+def _counted_numbers(stack: Stack) -> dict[Quantity, float | None]:
+    plane, context = stack.first.plane, stack.context
+    return {
+        Quantity.PIXEL_SPACING: max(plane.spacing_mm) if plane else None,
+        Quantity.POSITIONS: stack.positions,
+        Quantity.REPEATS: stack.repeats,
+        Quantity.ORIENTATIONS: context.orientations,
+        Quantity.ECHOES: len(context.echo_times_ms) or None,
+        Quantity.LONGEST_ECHO_TIME: max(context.echo_times_ms, default=None),
+        Quantity.VOLUMES_ALIKE: context.volumes_alike,
+        Quantity.TEMPORAL_POSITIONS: max(
+            context.volumes_alike, stack.first.acquisition.temporal_positions or 1
+        ),
+    }
+
+
+def _words(stack: Stack, acquisition: Acquisition, diffusion: Diffusion) -> dict[Words, frozenset[str]]:
+    words = {
+        Words.IMAGE_TYPE: acquisition.image_type,
+        Words.SCANNING_SEQUENCE: acquisition.scanning_sequence,
+        Words.SEQUENCE_VARIANT: acquisition.sequence_variant,
+        Words.SCAN_OPTIONS: acquisition.scan_options,
+        Words.ACQUISITION_CONTRAST: (acquisition.acquisition_contrast,),
+        Words.ACQUISITION_TYPE: (acquisition.acquisition_type,),
+        Words.COMPONENT: (acquisition.component,),
+        Words.DIRECTIONALITY: (diffusion.directionality or "",),
+        Words.CALCULATION_TECHNIQUE: (acquisition.calculation_technique,),
+        Words.PHOTOMETRIC_INTERPRETATION: (acquisition.photometric_interpretation,),
+        Words.ANGIO_FLAG: (acquisition.angio_flag,),
+        Words.MANUFACTURER: (stack.header.manufacturer.upper(),),
+        Words.DERIVATION: acquisition.derivation_codes,
+        Words.CONTRAST_AGENT: ("YES" if acquisition.contrast_agent else "",),
+        Words.DIFFUSION: ("YES" if _is_diffusion(stack, acquisition, diffusion) else "",),
+        Words.SERIES_COMPONENTS: stack.context.components,
+    }
+    return {name: frozenset(str(value) for value in values if value) for name, values in words.items()}
+
+
+def _is_diffusion(stack: Stack, acquisition: Acquisition, diffusion: Diffusion) -> bool:
+    """Tell a diffusion image; b = 0 alone does not make one, for vendors write it into any Series."""
+    if (
+        _DIFFUSION_TYPES.intersection(acquisition.image_type)
+        or "DIFFUSION" in acquisition.acquisition_contrast
+    ):
+        return True
+    if diffusion.b_value is None:
+        return False
+    if _DIFFUSION_SEQUENCE.search(acquisition.sequence_name):
+        return True
+    return diffusion.b_value > 0 or any(value > 0 for value in stack.context.b_values)

@@ -1,0 +1,186 @@
+"""Reads the header of a classic, enhanced or legacy converted MR image into an ``ImageHeader``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pydicom
+from pydicom import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage, MRImageStorage
+
+from node.acquisition_reader import read_acquisition
+from node.b_values import read_diffusion
+from node.errors import NodeError
+from node.header_layers import HeaderLayers, first_item
+from node.headers import FrameHeader, ImageHeader, Plane
+from node.mosaic import read_mosaic, tile_planes
+from node.private_elements import PrivateBlocks
+
+MR_IMAGE_CLASSES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
+"""The SOP Classes whose Instances can be volumes."""
+
+DEFER_ABOVE_BYTES = 64 * 1024
+"""Elements larger than this are left on disk: protocols and icons are not needed, CSA headers are small."""
+
+
+class NotDicomError(NodeError):
+    """A file is no DICOM file, or its header can not be read."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.path = path
+        super().__init__(f"{path}: {problem}; it is left out")
+
+
+class NotAnMrImageError(NodeError):
+    """An Instance is not an MR image: a report, raw data, a segmentation, another modality."""
+
+    def __init__(self, study_uid: str, series_uid: str, sop_class: str) -> None:
+        self.study_uid, self.series_uid, self.sop_class = study_uid, series_uid, sop_class
+        super().__init__(
+            f"Study {study_uid}, Series {series_uid}: {sop_class} is not an MR image; it is left out"
+        )
+
+
+def read_image_header(source: Path | Dataset) -> ImageHeader:
+    """Read what identification and geometry need; pixel data is not read and patient data not kept.
+
+    Args:
+        source: a Part 10 file, or a data set.
+
+    Raises:
+        NotDicomError: if the file can not be read as DICOM.
+        NotAnMrImageError: if it is another kind of object.
+    """
+    dataset = source if isinstance(source, Dataset) else _read_file(source)
+    sop_class = dataset.get("SOPClassUID", "")
+    if sop_class not in MR_IMAGE_CLASSES:
+        raise NotAnMrImageError(
+            str(dataset.get("StudyInstanceUID", "unknown")),
+            str(dataset.get("SeriesInstanceUID", "unknown")),
+            getattr(sop_class, "name", "") or "an object without SOP Class",
+        )
+    return _classic(dataset) if sop_class == MRImageStorage else _enhanced(dataset)
+
+
+def _read_file(path: Path) -> Dataset:
+    try:
+        return pydicom.dcmread(path, stop_before_pixels=True, defer_size=DEFER_ABOVE_BYTES)
+    except InvalidDicomError as error:
+        raise NotDicomError(str(path), "not a DICOM file (Part 10)") from error
+    # A damaged file makes the parser raise nearly anything; none of it concerns the other files.
+    except Exception as error:
+        raise NotDicomError(str(path), f"can not be read as DICOM: {type(error).__name__}") from error
+
+
+def _classic(dataset: Dataset) -> ImageHeader:
+    layers = HeaderLayers((dataset,), (PrivateBlocks(dataset),))
+    frame = _frame(layers, None)
+    header = _instance(dataset, layers, (frame,))
+    mosaic = read_mosaic(dataset, layers.private[0], frame.acquisition.image_type)
+    if mosaic is None:
+        return header
+    planes = (
+        tile_planes(mosaic, frame.plane, header.rows, header.columns)
+        if frame.plane
+        else (None,) * mosaic.tiles
+    )
+    return replace(
+        header,
+        rows=header.rows // mosaic.tiles_per_side,
+        columns=header.columns // mosaic.tiles_per_side,
+        frames=tuple(replace(frame, tile=tile, plane=plane) for tile, plane in enumerate(planes)),
+        mosaic_tiles_per_side=mosaic.tiles_per_side,
+    )
+
+
+def _enhanced(dataset: Dataset) -> ImageHeader:
+    frames = tuple(_frame(layers, number) for number, layers in enumerate(_enhanced_layers(dataset), start=1))
+    return _instance(dataset, HeaderLayers((dataset,), ()), frames)
+
+
+def _enhanced_layers(dataset: Dataset) -> Iterator[HeaderLayers]:
+    """Yield for each frame the data sets that describe it.
+
+    The Standard's own functional groups come first, the vendors' copies of classic headers last: Philips
+    states another Image Position (Patient) there, which holds only if there is no other.
+    """
+    top = PrivateBlocks(dataset)
+    shared, shared_copies = _groups(first_item(dataset, "SharedFunctionalGroupsSequence"))
+    for item in dataset.get("PerFrameFunctionalGroupsSequence") or ():
+        groups, copies = _groups(item)
+        layers = (*groups, *shared, dataset, *copies, *shared_copies)
+        private = (
+            *map(PrivateBlocks, copies),
+            *map(PrivateBlocks, groups),
+            *map(PrivateBlocks, shared_copies),
+            top,
+        )
+        yield HeaderLayers(layers, private)
+
+
+_PRIVATE_COPIES = (
+    (0x2005, 0x0F, "Philips MR Imaging DD 005"),
+    (0x2005, 0x0E, "Philips MR Imaging DD 005"),
+    (0x0021, 0xFE, "SIEMENS MR SDS 01"),
+    (0x0021, 0xFE, "SIEMENS MR SDI 02"),
+)
+"""Private sequences in functional groups whose item repeats a classic header."""
+
+
+def _groups(groups: Dataset | None) -> tuple[list[Dataset], list[Dataset]]:
+    """Return the first items of the functional groups, and those of the vendor's copies."""
+    if groups is None:
+        return [], []
+    items = [
+        element.value[0]
+        for element in groups
+        if element.VR == "SQ" and element.value and not element.tag.is_private
+    ]
+    private = PrivateBlocks(groups)
+    found = (private.item(group, offset, creator) for group, offset, creator in _PRIVATE_COPIES)
+    return items, [item for item in found if item is not None]
+
+
+def _frame(layers: HeaderLayers, number: int | None) -> FrameHeader:
+    acquisition = read_acquisition(layers)
+    return FrameHeader(
+        number=number,
+        tile=None,
+        plane=_plane(layers),
+        acquisition=acquisition,
+        diffusion=read_diffusion(layers.datasets, layers.private, acquisition.sequence_name),
+        rescale_slope=layers.number("RescaleSlope") or 1.0,
+        rescale_intercept=layers.number("RescaleIntercept") or 0.0,
+        temporal_position=layers.integer("TemporalPositionIndex", "TemporalPositionIdentifier"),
+        acquisition_number=layers.integer("FrameAcquisitionNumber", "AcquisitionNumber"),
+    )
+
+
+def _plane(layers: HeaderLayers) -> Plane | None:
+    position = layers.numbers("ImagePositionPatient")
+    orientation = layers.numbers("ImageOrientationPatient")
+    spacing = layers.numbers("PixelSpacing")
+    if len(position) != 3 or len(orientation) != 6 or len(spacing) != 2 or min(spacing) <= 0:
+        return None
+    (x, y, z), (rx, ry, rz, cx, cy, cz) = position, orientation
+    return Plane((x, y, z), (rx, ry, rz, cx, cy, cz), (spacing[0], spacing[1]))
+
+
+def _instance(dataset: Dataset, layers: HeaderLayers, frames: Sequence[FrameHeader]) -> ImageHeader:
+    return ImageHeader(
+        study_uid=layers.text("StudyInstanceUID"),
+        series_uid=layers.text("SeriesInstanceUID"),
+        sop_instance_uid=layers.text("SOPInstanceUID"),
+        sop_class_uid=str(dataset.SOPClassUID),
+        frame_of_reference_uid=layers.text("FrameOfReferenceUID"),
+        manufacturer=layers.text("Manufacturer"),
+        series_number=layers.integer("SeriesNumber"),
+        series_description=layers.text("SeriesDescription"),
+        protocol_name=layers.text("ProtocolName"),
+        rows=layers.integer("Rows") or 0,
+        columns=layers.integer("Columns") or 0,
+        frames=tuple(frames),
+    )

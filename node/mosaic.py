@@ -1,0 +1,130 @@
+"""Siemens mosaics: one single-frame Instance whose tiles are the slices of a volume.
+
+Convention: tiles run row by row from the top left; the first is the slice that Image Position (Patient)
+belongs to, and the others follow along the Siemens slice normal.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass, replace
+
+import numpy as np
+from pydicom import Dataset
+
+from node.headers import Plane, Vector3
+from node.private_elements import PrivateBlocks
+
+_CSA = "SIEMENS CSA HEADER"
+_CSA_NAME_BYTES, _CSA_TAG_BYTES, _CSA_ITEM_BYTES = 64, 84, 16
+_MAX_TILES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Mosaic:
+    """How a mosaic is laid out.
+
+    Attributes:
+        tiles: slices in it.
+        tiles_per_side: tiles in a row and in a column; the last ones may be empty.
+        normal: unit vector from the first slice to the next, LPS; None if the header does not tell.
+        spacing_mm: distance of slices; None if the header does not tell.
+    """
+
+    tiles: int
+    tiles_per_side: int
+    normal: Vector3 | None
+    spacing_mm: float | None
+
+
+def read_mosaic(dataset: Dataset, private: PrivateBlocks, image_type: tuple[str, ...]) -> Mosaic | None:
+    """Tell how a mosaic is laid out, or None if the Instance is none.
+
+    The number of tiles comes from (0019,xx0A) or the CSA image header (0029,xx10), the direction from the
+    latter's SliceNormalVector.
+    """
+    if "MOSAIC" not in image_type:
+        return None
+    element = private.element(0x0029, 0x10, _CSA)
+    csa = read_csa(element.value) if element is not None and isinstance(element.value, bytes) else {}
+    stated = private.numbers(0x0019, 0x0A, "SIEMENS MR HEADER", "US") or _floats(
+        csa.get("NumberOfImagesInMosaic", ())
+    )
+    if not stated or not 1 < stated[0] <= _MAX_TILES:
+        return None
+    normal = _floats(csa.get("SliceNormalVector", ()))
+    spacing = dataset.get("SpacingBetweenSlices") or dataset.get("SliceThickness")
+    return Mosaic(
+        int(stated[0]),
+        math.ceil(math.sqrt(stated[0])),
+        (normal[0], normal[1], normal[2]) if len(normal) == 3 else None,
+        float(spacing) if spacing else None,
+    )
+
+
+def read_csa(header: bytes) -> dict[str, tuple[str, ...]]:
+    """Read a Siemens CSA header into its non-empty texts by name; a damaged one yields what was readable.
+
+    Source: layout as documented by nibabel, "Siemens format DICOM with CSA header".
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    offset = 8 if header[:4] == b"SV10" else 0
+    try:
+        (count,) = struct.unpack_from("<I", header, offset)
+        offset += 8
+        for _ in range(count):
+            name = header[offset : offset + _CSA_NAME_BYTES].split(b"\0", 1)[0].decode("latin-1")
+            (items,) = struct.unpack_from("<I", header, offset + 76)
+            offset += _CSA_TAG_BYTES
+            texts = []
+            for _ in range(items):
+                (length,) = struct.unpack_from("<I", header, offset + 4)
+                offset += _CSA_ITEM_BYTES
+                texts.append(header[offset : offset + length].split(b"\0", 1)[0].decode("latin-1").strip())
+                offset += -(-length // 4) * 4
+            found[name] = tuple(text for text in texts if text)
+    except struct.error:
+        return found
+    return found
+
+
+def tile_planes(mosaic: Mosaic, plane: Plane, rows: int, columns: int) -> tuple[Plane | None, ...]:
+    """Place the tiles of a mosaic in patient space.
+
+    Image Position (Patient) of a mosaic is that of a slice as large as the whole mosaic, concentric with the
+    first tile: the tile's own first voxel lies half the difference of the sizes further in.
+
+    Args:
+        mosaic: its layout.
+        plane: of the mosaic as if it were one slice.
+        rows: of the mosaic.
+        columns: of the mosaic.
+
+    Returns: one plane a tile; None for all if the header does not tell their distance or on which side of the
+        first one the others lie, for a guess could turn the head upside down.
+    """
+    if mosaic.spacing_mm is None or mosaic.normal is None:
+        return (None,) * mosaic.tiles
+    row_cosines, column_cosines = np.array(plane.orientation[:3]), np.array(plane.orientation[3:])
+    row_mm, column_mm = plane.spacing_mm
+    inset_rows = (rows - rows // mosaic.tiles_per_side) / 2
+    inset_columns = (columns - columns // mosaic.tiles_per_side) / 2
+    first = (
+        np.array(plane.position_mm)
+        + row_cosines * column_mm * inset_columns
+        + column_cosines * row_mm * inset_rows
+    )
+    normal = np.cross(row_cosines, column_cosines)
+    # The header's vector has few digits: it decides the direction, the cosines the exact normal.
+    if float(normal @ np.array(mosaic.normal)) < 0:
+        normal = -normal
+    positions = [first + normal * mosaic.spacing_mm * tile for tile in range(mosaic.tiles)]
+    return tuple(replace(plane, position_mm=(float(x), float(y), float(z))) for x, y, z in positions)
+
+
+def _floats(texts: tuple[str, ...]) -> tuple[float, ...]:
+    try:
+        return tuple(float(text) for text in texts)
+    except ValueError:
+        return ()
