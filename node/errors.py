@@ -108,3 +108,10 @@ class AssociationFailedError(NodeError):
     def __init__(self, destination: str, reason: str) -> None:
         self.destination, self.reason = destination, reason
         super().__init__(f"Destination {destination}: {reason}")
+
+
+class NoContextAcceptedError(AssociationFailedError):
+    """A destination accepted the association and not one of the SOP Classes."""
+
+    def __init__(self, destination: str) -> None:
+        super().__init__(destination, "accepts none of the SOP Classes that it is sent")

@@ -1,0 +1,127 @@
+"""Associations with a destination: opened, or said why not."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+from pydantic import BaseModel, ConfigDict, Field
+from pynetdicom import evt
+from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.presentation import PresentationContext
+
+from node.errors import AssociationFailedError, NoContextAcceptedError
+from node.upper_layer import DEFAULT_MAXIMUM_PDU_BYTES, AeTitle, make_application_entity, prepare_socket
+
+
+class DestinationSettings(BaseModel):
+    """An AE that results are sent to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ae_title: AeTitle = Field(description="AE title of the destination")
+    host: str = Field(min_length=1, description="its host name or address")
+    port: int = Field(ge=1, le=65535, description="its TCP port")
+
+    def __str__(self) -> str:
+        return f"{self.ae_title}@{self.host}:{self.port}"
+
+
+class RetrySettings(BaseModel):
+    """How long and how often a delivery is tried that did not succeed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    first_pause_s: float = Field(
+        default=10.0,
+        gt=0,
+        le=3600,
+        description="seconds before the second attempt; doubled before each next one",
+    )
+    longest_pause_s: float = Field(
+        default=900.0, gt=0, le=86400, description="seconds that no pause between attempts exceeds"
+    )
+    give_up_after_s: float = Field(
+        default=3 * 86400.0, gt=0, le=30 * 86400, description="seconds after which a delivery is given up"
+    )
+
+
+class SenderSettings(BaseModel):
+    """Who sends, and how patiently."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ae_title: AeTitle = Field(default="CSVD", description="AE title that the node calls destinations by")
+    maximum_pdu_bytes: int = Field(
+        default=DEFAULT_MAXIMUM_PDU_BYTES,
+        ge=16 * 1024,
+        le=16 * 1024 * 1024,
+        description="longest PDU to accept, bytes; what is sent is bounded by the destination",
+    )
+    connect_timeout_s: float = Field(
+        default=10.0, gt=0, le=600, description="seconds to wait for a connection"
+    )
+    acse_timeout_s: float = Field(
+        default=30.0,
+        gt=0,
+        le=600,
+        description="seconds to wait for the messages that open and close associations",
+    )
+    response_timeout_s: float = Field(
+        default=120.0, gt=0, le=3600, description="seconds to wait for the answer to one Instance"
+    )
+    retry: RetrySettings = Field(default=RetrySettings(), description="how failed deliveries are tried again")
+
+
+@contextmanager
+def open_association(
+    contexts: list[PresentationContext], destination: DestinationSettings, settings: SenderSettings
+) -> Iterator[Association]:
+    """Open an association for the length of a block, then release it.
+
+    Raises:
+        NoContextAcceptedError: if the destination accepts none of the contexts.
+        AssociationFailedError: if it can not be reached, does not answer or rejects the association.
+    """
+    entity = make_application_entity(settings.ae_title, settings.maximum_pdu_bytes)
+    entity.connection_timeout = settings.connect_timeout_s
+    entity.acse_timeout = settings.acse_timeout_s
+    entity.dimse_timeout = settings.response_timeout_s
+    entity.network_timeout = settings.response_timeout_s
+    is_connected = threading.Event()
+    try:
+        association = entity.associate(
+            destination.host,
+            destination.port,
+            contexts=contexts,
+            ae_title=destination.ae_title,
+            max_pdu=settings.maximum_pdu_bytes,
+            evt_handlers=[
+                (evt.EVT_CONN_OPEN, prepare_socket, [settings.response_timeout_s]),
+                (evt.EVT_CONN_OPEN, lambda _event: is_connected.set()),
+            ],
+        )
+    except OSError as exc:
+        raise AssociationFailedError(str(destination), f"can not be reached: {exc.strerror}") from exc
+    if not association.is_established:
+        raise _not_established(association, destination, is_connected.is_set())
+    try:
+        yield association
+    finally:
+        association.release()
+
+
+def _not_established(
+    association: Association, destination: DestinationSettings, was_connected: bool
+) -> AssociationFailedError:
+    if not was_connected:
+        return AssociationFailedError(str(destination), "can not be reached")
+    if association.is_rejected:
+        answer = cast(A_ASSOCIATE, association.acceptor.primitive)
+        return AssociationFailedError(str(destination), f"rejected the association: {answer.reason_str}")
+    if association.rejected_contexts and not association.accepted_contexts:
+        return NoContextAcceptedError(str(destination))
+    return AssociationFailedError(str(destination), "did not answer the request for an association")

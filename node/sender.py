@@ -1,0 +1,201 @@
+"""The Storage and Verification SCU: sends files to a destination and says for each what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import structlog
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.uid import UID, ExplicitVRLittleEndian
+from pynetdicom import build_context
+from pynetdicom.association import Association
+from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS
+
+from node.deliveries import DeliveryState
+from node.errors import AssociationFailedError, NoContextAcceptedError, UnreadableDatasetError
+from node.outbound import DestinationSettings, RetrySettings, SenderSettings, open_association
+from node.part10 import read_part10
+from node.sop_classes import UNCOMPRESSED, VERIFICATION, proposed_contexts
+
+log = structlog.get_logger(__name__)
+
+SUCCESS = 0x0000
+
+WARNINGS = frozenset({0xB000, 0xB006, 0xB007})
+"""The Instance was stored, though elements were coerced, discarded, or do not match (PS3.4 B.2.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendOutcome:
+    """What became of one file.
+
+    Attributes:
+        path: the file.
+        state: DELIVERED, WARNING, FAILED or REFUSED.
+        status: C-STORE status of the destination, None if there was none.
+        comment: what the destination remarked, or why it has no Instance.
+        transfer_syntax_uid: that the Instance was sent in; empty if it was not sent.
+    """
+
+    path: Path
+    state: DeliveryState
+    status: int | None = None
+    comment: str = ""
+    transfer_syntax_uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Outgoing:
+    path: Path
+    sop_class: UID
+    transfer_syntax: UID
+
+
+def send(
+    paths: Sequence[Path], destination: DestinationSettings, settings: SenderSettings
+) -> list[SendOutcome]:
+    """Send DICOM files over one association.
+
+    Each file goes as its bytes are, if the destination accepts that; else, and said so in log and outcome, as
+    Explicit or Implicit VR Little Endian. A file counts as delivered only on its own success or warning.
+
+    Args:
+        paths: Part 10 files.
+        destination: where to.
+        settings: who sends, and how patiently.
+
+    Returns:
+        One outcome for each path, in their order; a lost association is the outcome of all that it left.
+    """
+    outcomes: dict[Path, SendOutcome] = {}
+    readable: list[_Outgoing] = []
+    for path in paths:
+        try:
+            header = read_part10(path).header
+            readable.append(_Outgoing(path, UID(header.sop_class_uid), UID(header.transfer_syntax_uid)))
+        except (UnreadableDatasetError, OSError) as exc:
+            outcomes[path] = SendOutcome(path, DeliveryState.FAILED, comment=f"can not be read: {exc}")
+    if readable:
+        outcomes |= {outcome.path: outcome for outcome in _send_all(readable, destination, settings)}
+    return [outcomes[path] for path in paths]
+
+
+def echo(destination: DestinationSettings, settings: SenderSettings) -> None:
+    """Ask a destination whether it listens and knows us (C-ECHO).
+
+    Raises:
+        AssociationFailedError: if it does not; the message says why.
+    """
+    with open_association([build_context(VERIFICATION)], destination, settings) as association:
+        status = association.send_c_echo()
+        if status.get("Status") != SUCCESS:
+            raise AssociationFailedError(str(destination), f"answered C-ECHO with {status.get('Status')}")
+
+
+def next_attempt_at(
+    attempts: int, first_queued_at: datetime, now: datetime, settings: RetrySettings
+) -> datetime | None:
+    """Tell when to try a delivery again; the last time is at the very end of the patience.
+
+    Args:
+        attempts: how many failed so far, at least 1.
+        first_queued_at: since when it is tried.
+        now: the current time.
+        settings: pauses and patience.
+
+    Returns:
+        None if it is given up.
+    """
+    deadline = first_queued_at + timedelta(seconds=settings.give_up_after_s)
+    if now >= deadline:
+        return None
+    # Beyond 2^32 s every pause is the longest one, and a power without a bound would overflow.
+    pause_s = min(settings.first_pause_s * 2.0 ** min(attempts - 1, 32), settings.longest_pause_s)
+    return min(now + timedelta(seconds=pause_s), deadline)
+
+
+def _send_all(
+    outgoing: list[_Outgoing], destination: DestinationSettings, settings: SenderSettings
+) -> Iterator[SendOutcome]:
+    left = list(outgoing)
+    contexts = proposed_contexts({(each.sop_class, each.transfer_syntax) for each in outgoing})
+    try:
+        with open_association(contexts, destination, settings) as association:
+            while left:
+                yield _send_one(left[0], association, destination)
+                del left[0]
+    except NoContextAcceptedError:
+        yield from map(_refused, left)
+    except AssociationFailedError as exc:
+        log.warning("sender.association_failed", destination=exc.destination, reason=exc.reason)
+        yield from (SendOutcome(each.path, DeliveryState.FAILED, comment=exc.reason) for each in left)
+
+
+def _send_one(outgoing: _Outgoing, association: Association, destination: DestinationSettings) -> SendOutcome:
+    syntax = _accepted_syntax(outgoing, association)
+    if syntax is None:
+        return _refused(outgoing)
+    try:
+        # A path is sent as its bytes are, a data set is encoded anew.
+        what = outgoing.path if syntax == outgoing.transfer_syntax else _uncompressed(outgoing, destination)
+        answer = association.send_c_store(what)
+    except _UNSENDABLE as exc:
+        if association.is_established:
+            return SendOutcome(outgoing.path, DeliveryState.FAILED, comment=f"can not be sent: {exc}")
+        raise AssociationFailedError(str(destination), "ended the association") from exc
+    if "Status" not in answer:
+        raise AssociationFailedError(str(destination), "gave no answer, or ended the association")
+    return _outcome(outgoing.path, answer, syntax)
+
+
+_UNSENDABLE = (RuntimeError, NotImplementedError, ValueError, AttributeError, KeyError, OSError)
+"""What reading, decompressing and encoding a file raise; RuntimeError also a lost association."""
+
+
+def _accepted_syntax(outgoing: _Outgoing, association: Association) -> UID | None:
+    """Choose among what the destination accepts: as stored, else uncompressed, else nothing."""
+    accepted = {
+        context.transfer_syntax[0]
+        for context in association.accepted_contexts
+        if context.abstract_syntax == outgoing.sop_class
+    }
+    wanted = (outgoing.transfer_syntax, *UNCOMPRESSED)
+    return next((syntax for syntax in wanted if syntax in accepted), None)
+
+
+def _uncompressed(outgoing: _Outgoing, destination: DestinationSettings) -> Dataset:
+    """Read a file for sending it in an uncompressed transfer syntax; its UIDs stay as they are."""
+    log.info(
+        "sender.converted",
+        destination=str(destination),
+        sop_class=outgoing.sop_class.name,
+        from_transfer_syntax=outgoing.transfer_syntax.name,
+    )
+    dataset = dcmread(outgoing.path)
+    if outgoing.transfer_syntax.is_compressed and not outgoing.transfer_syntax.is_deflated:
+        dataset.decompress(generate_instance_uid=False)
+    elif outgoing.transfer_syntax.is_deflated:
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return dataset
+
+
+def _outcome(path: Path, answer: Dataset, syntax: UID) -> SendOutcome:
+    status = int(answer.Status)
+    _, meaning = STORAGE_SERVICE_CLASS_STATUS.get(status, ("", "unknown status"))
+    remark = str(answer.get("ErrorComment", "") or "")
+    comment = "" if status == SUCCESS else ": ".join(filter(None, (f"0x{status:04X} {meaning}", remark)))
+    state = DeliveryState.FAILED
+    if status == SUCCESS:
+        state = DeliveryState.DELIVERED
+    elif status in WARNINGS:
+        state = DeliveryState.WARNING
+    return SendOutcome(path, state, status, comment, str(syntax))
+
+
+def _refused(outgoing: _Outgoing) -> SendOutcome:
+    comment = f"no presentation context accepted for {outgoing.sop_class.name}"
+    return SendOutcome(outgoing.path, DeliveryState.REFUSED, comment=comment)
