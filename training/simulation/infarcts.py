@@ -30,16 +30,16 @@ size."""
 def recent_infarct(tissues: Relaxation, rng: np.random.Generator) -> Relaxation:
     """Draw the properties of an infarct of hours to two weeks.
 
-    Diffusivity 0.3 to 0.6 (normal 0.75), the reduction by 20 to 60% that is found in the first week, and T2
+    Diffusivity 0.3 to 0.55 (normal 0.75), the reduction by 25 to 60% that is found in the first week, and T2
     up to 60% above white matter, which rises after some hours (Schlaug et al., Neurology 1997, for the time
     course).
     """
     return one_tissue(
         rng.uniform(0.76, 0.86),
         float(tissues.t1_ms[Tissue.WHITE_MATTER]) * rng.uniform(1.1, 1.5),
-        float(tissues.t2_ms[Tissue.WHITE_MATTER]) * rng.uniform(1.1, 1.6),
+        float(tissues.t2_ms[Tissue.WHITE_MATTER]) * rng.uniform(1.15, 1.65),
         float(tissues.t2_star_ms[Tissue.WHITE_MATTER]) * rng.uniform(1.0, 1.4),
-        rng.uniform(0.3, 0.6),
+        rng.uniform(0.3, 0.55),
     )
 
 
@@ -56,9 +56,9 @@ def paint_infarcts(scene: Scene, count: int, slice_mm: float, rng: np.random.Gen
         place = scene.site(list(SITES)[rng.choice(len(SITES), p=list(SITES.values()))], rng)
         if place is None:
             continue
-        smallest = max(DIAMETER_MM[0], 0.6 * slice_mm)
+        smallest = max(DIAMETER_MM[0], 0.8 * slice_mm)
         diameter = float(np.clip(rng.lognormal(np.log(8.5), 0.42), smallest, DIAMETER_MM[1]))
-        material, strength = recent_infarct(scene.tissues, rng), rng.uniform(0.7, 1.0)
+        material, strength = recent_infarct(scene.tissues, rng), rng.uniform(0.8, 1.0)
         edge = rng.uniform(1.0, 2.5)
         for part in range(1 if rng.random() < 0.75 else 2):
             radii = (

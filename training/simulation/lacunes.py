@@ -49,7 +49,7 @@ def paint_lacunes(scene: Scene, count: int, slice_mm: float, rng: np.random.Gene
         place = scene.site(site, rng)
         if place is None:
             continue
-        smallest = max(DIAMETER_MM[0], 0.6 * slice_mm)
+        smallest = max(DIAMETER_MM[0], 0.75 * slice_mm)
         diameter = float(np.clip(rng.lognormal(np.log(5.5), 0.42), smallest, DIAMETER_MM[1]))
         radii = diameter / 2 * np.array([rng.uniform(0.75, 1.0), 1.0, rng.uniform(0.6, 1.0)])
         bumps = rng.uniform(0.05, 0.25)

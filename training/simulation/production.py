@@ -1,4 +1,4 @@
-"""Fills a pool with simulated cases, in several processes, and goes on where it was stopped."""
+"""Fills a pool with simulated and painted cases, in several processes, and goes on where it was stopped."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ import numpy as np
 import torch
 
 from engines.segments import Segment
+from training.cases import CaseKind
 from training.errors import SimulationSourceError
 from training.pool import Split, write_pool_case
 from training.simulation.anatomy import Anatomy, load_anatomy
+from training.simulation.painting import paint_scan
+from training.simulation.scans import Scan, scan_sources
 from training.simulation.shapes import LesionLibrary, read_lesion_library
 from training.simulation.simulator import simulate
 
@@ -32,6 +35,14 @@ ANATOMIES: Mapping[Split, tuple[int, ...]] = {
 COUNTS: Mapping[Split, int] = {Split.TRAIN: 220, Split.VALIDATION: 36, Split.TEST: 42}
 """Simulated cases of one segment: a few minutes on one core, about a gigabyte."""
 
+VARIANTS: Mapping[Segment, int] = {
+    Segment.WMH: 5,
+    Segment.LACUNE: 7,
+    Segment.INFARCT: 20,
+    Segment.MICROBLEED: 16,
+}
+"""Times that each real scan is painted anew; more where there are fewer scans."""
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -40,46 +51,75 @@ class Order:
     Attributes:
         segment: what is wanted.
         split: where it belongs.
-        number: within its split.
-        data: folder that holds the label maps and lesion masks.
+        kind: simulated from an anatomy, or painted into a real scan.
+        source: name of the label map or of the scan.
+        number: within its split and kind.
+        data: folder that holds the sources.
         pool: folder that is filled.
         seed: of the whole pool.
     """
 
     segment: Segment
     split: Split
+    kind: CaseKind
+    source: str
     number: int
     data: Path
     pool: Path
     seed: int
 
     @property
-    def anatomy(self) -> str:
-        """Name of the label map."""
-        numbers = ANATOMIES[self.split]
-        return f"training_seg_{numbers[self.number % len(numbers)]:02d}"
-
-    @property
     def name(self) -> str:
         """Name of the case."""
-        return f"simulated_{self.number:04d}_{self.anatomy}"
+        return f"{self.kind}_{self.number:04d}_{self.source}"
 
     @property
     def path(self) -> Path:
         """File of the case."""
         return self.pool / self.segment / self.split / f"{self.name}.npz"
 
+    def generator(self) -> np.random.Generator:
+        """Return the source of chance of this case alone, so that any one can be made again."""
+        kinds = (Segment, Split, CaseKind)
+        places = [
+            list(kind).index(value)
+            for kind, value in zip(kinds, (self.segment, self.split, self.kind), strict=True)
+        ]
+        return np.random.default_rng([self.seed, *places, self.number])
+
 
 def orders(
-    segment: Segment, data: Path, pool: Path, counts: Mapping[Split, int] = COUNTS, seed: int = 0
+    segment: Segment,
+    data: Path,
+    pool: Path,
+    counts: Mapping[Split, int] = COUNTS,
+    variants: int | None = None,
+    seed: int = 0,
 ) -> tuple[Order, ...]:
-    """List the cases of a pool, all splits growing together."""
-    listed = [
-        Order(segment, split, number, data, pool, seed)
-        for split, count in counts.items()
-        for number in range(count)
-    ]
-    return tuple(sorted(listed, key=lambda order: order.number / counts[order.split]))
+    """List the cases of a pool, all splits and kinds growing together.
+
+    Args:
+        segment: what is wanted.
+        data: folder that holds the sources.
+        pool: folder that is filled.
+        counts: simulated cases of each split.
+        variants: times each real scan is painted; ``VARIANTS`` if None.
+        seed: of the whole pool.
+    """
+    listed: list[tuple[float, Order]] = []
+    for split, count in counts.items():
+        names = [f"training_seg_{number:02d}" for number in ANATOMIES[split]]
+        for number in range(count):
+            source = names[number % len(names)]
+            order = Order(segment, split, CaseKind.SIMULATED, source, number, data, pool, seed)
+            listed.append((number / count, order))
+    times = VARIANTS[segment] if variants is None else variants
+    for place, scan in enumerate(scan_sources(segment)):
+        for number in range(times):
+            unique = place * 1000 + number
+            order = Order(segment, scan.split, CaseKind.PAINTED, scan.name, unique, data, pool, seed)
+            listed.append((number / times, order))
+    return tuple(order for _, order in sorted(listed, key=lambda entry: entry[0]))
 
 
 def fill_pool(listed: tuple[Order, ...], workers: int = 1) -> Iterator[Path]:
@@ -104,14 +144,14 @@ def fill_pool(listed: tuple[Order, ...], workers: int = 1) -> Iterator[Path]:
 
 
 def make(order: Order) -> Path:
-    """Simulate one case and write it."""
+    """Make one case and write it."""
     torch.set_num_threads(1)
-    rng = np.random.default_rng(
-        [order.seed, list(Segment).index(order.segment), list(Split).index(order.split), order.number]
-    )
-    anatomy = _anatomy(order.data / LABEL_MAPS / f"{order.anatomy}.nii.gz", order.pool / "anatomies")
-    library = _library(order.data / LESION_MASKS)
-    case = simulate(order.segment, order.name, anatomy, library, rng)
+    rng = order.generator()
+    if order.kind is CaseKind.PAINTED:
+        case = paint_scan(order.segment, order.name, _scan(order.segment, order.source, order.data), rng)
+    else:
+        anatomy = _anatomy(order.data / LABEL_MAPS / f"{order.source}.nii.gz", order.pool / "anatomies")
+        case = simulate(order.segment, order.name, anatomy, _library(order.data / LESION_MASKS), rng)
     return write_pool_case(order.path.parent, case, order.segment)
 
 
@@ -123,3 +163,8 @@ def _anatomy(label_map: Path, cache: Path) -> Anatomy:
 @lru_cache(maxsize=1)
 def _library(path: Path) -> LesionLibrary:
     return read_lesion_library(path)
+
+
+@lru_cache(maxsize=16)
+def _scan(segment: Segment, name: str, data: Path) -> Scan:
+    return next(source for source in scan_sources(segment) if source.name == name).read(data)

@@ -42,7 +42,7 @@ STRIPPED_SHARE = 0.25
 HZ_PER_PPM = {1.5: 63.9, 3.0: 127.7}
 """Proton resonance, 42.58 MHz per tesla."""
 
-FAINTEST = 0.22
+FAINTEST = 0.28
 """A lesion that fills less of its best voxel than this can not be seen, and is not marked."""
 
 

@@ -1,0 +1,172 @@
+"""Lesions painted into real scans, so that networks see real texture, real artefacts and real vessels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.segments import Segment, SeriesType
+from engines.volume import Grid, Volume
+from training.cases import Case, CaseKind
+from training.simulation import artefacts, infarcts, lacunes, microbleeds
+from training.simulation.canvas import Canvas, prepare_canvas, rasterise
+from training.simulation.scans import Scan
+from training.simulation.shapes import Shape, blob, tube, wandering_path
+from training.simulation.simulator import LESION_FREE_SHARE, SERIES_OF, STRIPPED_SHARE, visible
+
+DEPTH_MM = {Segment.WMH: 14.0, Segment.LACUNE: 18.0, Segment.INFARCT: 16.0, Segment.MICROBLEED: 6.0}
+"""How far below the brain's surface lesions are painted: white matter, deep nuclei and brain stem begin
+there, and microbleeds may be lobar. Chosen."""
+
+
+def paint_scan(segment: Segment, name: str, scan: Scan, rng: np.random.Generator) -> Case:
+    """Paint lesions of a segment, or none in a share of the cases, into a real scan and vary its look."""
+    canvas = prepare_canvas(scan, SERIES_OF[segment], DEPTH_MM[segment])
+    some = rng.random() >= LESION_FREE_SHARE
+    _PAINTERS[segment](canvas, some, rng)
+    mask = scan.marked | visible(canvas.target)
+    images, brain = canvas.images, scan.brain.astype(np.float32)
+    merge = _slices_to_merge(scan.grid.spacing_mm[0], rng)
+    images = {series: _merge(image, merge) for series, image in images.items()}
+    brain, mask = _merge(brain, merge), _merge(mask.astype(np.float32), merge) >= 0.5
+    grid = _merged_grid(scan.grid, merge)
+    stripped = bool(scan.brain.any()) and rng.random() < STRIPPED_SHARE
+    volumes = {}
+    for series, image in images.items():
+        reference = float(np.median(image[brain > 0.5]))
+        changed = artefacts.shade(image, grid.spacing_mm, rng)
+        if rng.random() < 0.4:
+            changed = artefacts.add_noise(changed, reference, rng)
+        if stripped:
+            changed = artefacts.strip_skull(changed, brain, grid.spacing_mm[2], rng)
+        volumes[series] = Volume(artefacts.scale_to_integers(changed, reference, rng), grid)
+    details: dict[str, float | str] = {
+        "slice_mm": round(grid.spacing_mm[0], 2),
+        "pixel_mm": round(grid.spacing_mm[2], 3),
+        "stripped": str(stripped),
+        "lesions": len(canvas.diameters_mm),
+        "diameters_mm": " ".join(f"{size:.1f}" for size in canvas.diameters_mm),
+    }
+    origin = replace(scan.provenance, kind=CaseKind.PAINTED, details=details)
+    return Case(name, volumes, {segment: Volume(mask, grid)}, origin)
+
+
+def _paint_infarcts(canvas: Canvas, some: bool, rng: np.random.Generator) -> None:
+    """Infarcts of 4 to 20 mm, 1.4 to 2.6 times as bright as what is around: b1000 of the first week."""
+    for _ in range(1 + int(rng.poisson(1.8)) if some else 0):
+        smallest = max(infarcts.DIAMETER_MM[0], 0.8 * canvas.scan.grid.spacing_mm[0])
+        diameter = float(np.clip(rng.lognormal(np.log(8.5), 0.42), smallest, infarcts.DIAMETER_MM[1]))
+        radii = diameter / 2 * np.array([rng.uniform(0.6, 1.0), 1.0, rng.uniform(0.5, 1.0)])
+        bumps, edge = rng.uniform(0.1, 0.35), rng.uniform(1.0, 2.5)
+        placed = canvas.place(_blobs(radii, bumps, edge, rng), rng)
+        if placed is not None:
+            canvas.shine(SeriesType.DWI_B1000, placed.shape, rng.uniform(1.4, 2.6), wanted=True)
+            canvas.diameters_mm.append(diameter)
+
+
+def _paint_microbleeds(canvas: Canvas, some: bool, rng: np.random.Generator) -> None:
+    """Microbleeds of 2 to 10 mm that leave 5 to 45% of the signal, and some veins of the same darkness."""
+    slice_mm, _, pixel_mm = canvas.scan.grid.spacing_mm
+    for _ in range(int(rng.poisson(6))):
+        length, radius = rng.uniform(8, 25), rng.uniform(0.4, 0.9)
+        vein = canvas.place(_tubes(length, radius, rng), rng)
+        if vein is not None:
+            canvas.shine(SeriesType.T2_STAR, vein.shape, rng.uniform(0.2, 0.6), wanted=False)
+    for _ in range(int(np.exp(rng.uniform(0, np.log(15)))) if some else 0):
+        smallest = max(microbleeds.DIAMETER_MM[0], 1.3 * pixel_mm)
+        diameter = float(np.clip(rng.lognormal(np.log(3.8), 0.4), smallest, microbleeds.DIAMETER_MM[1]))
+        through = max(diameter, min(0.7 * slice_mm + 0.8, 10.0))
+        radii = np.array([through, diameter, diameter]) / 2
+        placed = canvas.place(_blobs(radii, 0.1, 1.4, rng), rng)
+        if placed is not None:
+            canvas.shine(SeriesType.T2_STAR, placed.shape, rng.uniform(0.05, 0.45), wanted=True)
+            canvas.diameters_mm.append(diameter)
+
+
+def _paint_lacunes(canvas: Canvas, some: bool, rng: np.random.Generator) -> None:
+    """Lacunes of 3 to 15 mm, dark on T1 and FLAIR, most with a bright rim on FLAIR; perivascular spaces."""
+    for _ in range(int(rng.poisson(8))):
+        length, radius = rng.uniform(4, 14), rng.uniform(0.4, 1.1)
+        space = canvas.place(_tubes(length, radius, rng), rng)
+        if space is not None:
+            for series in canvas.images:
+                canvas.fill(series, space.shape, rng.uniform(0.3, 0.5), rng, wanted=False)
+    for _ in range(1 + int(rng.poisson(3)) if some else 0):
+        _paint_lacune(canvas, rng)
+
+
+def _paint_lacune(canvas: Canvas, rng: np.random.Generator) -> None:
+    smallest = max(lacunes.DIAMETER_MM[0], 0.7 * canvas.scan.grid.spacing_mm[0])
+    diameter = float(np.clip(rng.lognormal(np.log(5.8), 0.4), smallest, lacunes.DIAMETER_MM[1]))
+    radii = diameter / 2 * np.array([rng.uniform(0.75, 1.0), 1.0, rng.uniform(0.6, 1.0)])
+    bumps, rim_mm, seed = rng.uniform(0.05, 0.25), rng.uniform(0.6, 2.5), int(rng.integers(2**31))
+
+    def grown(at: NDArray[np.float64], by_mm: float) -> Shape:
+        # the rim has the orientation and the bumps of its cavity
+        return blob(at, radii + by_mm, np.random.default_rng(seed), bumps)
+
+    placed = canvas.place(partial(grown, by_mm=0.0), rng)
+    if placed is None:
+        return
+    if rng.random() < 0.7:
+        rim = rasterise(grown(placed.centre_mm, rim_mm), canvas.scan.grid)
+        canvas.shine(SeriesType.T2_FLAIR, rim, rng.uniform(1.2, 1.8), wanted=False)
+        canvas.shine(SeriesType.T1, rim, rng.uniform(0.8, 0.97), wanted=False)
+    canvas.fill(SeriesType.T1, placed.shape, rng.uniform(0.22, 0.5), rng, wanted=True)
+    canvas.fill(SeriesType.T2_FLAIR, placed.shape, rng.uniform(0.1, 0.5), rng, wanted=True)
+    canvas.diameters_mm.append(diameter)
+
+
+def _paint_hyperintensities(canvas: Canvas, some: bool, rng: np.random.Generator) -> None:
+    """Foci of 2 to 20 mm, 1.2 to 1.9 times as bright as white matter, beside the real ones."""
+    for _ in range(int(rng.integers(2, 20)) if some else 0):
+        smallest = max(1.2, 0.35 * canvas.scan.grid.spacing_mm[0])
+        radius = float(np.clip(rng.lognormal(np.log(2.6), 0.5), smallest, 10.0))
+        radii = radius * rng.uniform(0.6, 1.15, size=3)
+        bumps, edge = rng.uniform(0.1, 0.4), rng.uniform(1.0, 2.0)
+        placed = canvas.place(_blobs(radii, bumps, edge, rng), rng)
+        if placed is not None:
+            canvas.shine(SeriesType.T2_FLAIR, placed.shape, rng.uniform(1.22, 1.9), wanted=True)
+            canvas.diameters_mm.append(2 * radius)
+
+
+def _blobs(
+    radii: NDArray[np.float64], bumps: float, edge: float, rng: np.random.Generator
+) -> Callable[[NDArray[np.float64]], Shape]:
+    return lambda at: blob(at, radii, rng, bumps, edge)
+
+
+def _tubes(length: float, radius: float, rng: np.random.Generator) -> Callable[[NDArray[np.float64]], Shape]:
+    return lambda at: tube(wandering_path(at, rng.normal(size=3), length, 0.1, rng), radius)
+
+
+_PAINTERS: dict[Segment, Callable[[Canvas, bool, np.random.Generator], None]] = {
+    Segment.WMH: _paint_hyperintensities,
+    Segment.LACUNE: _paint_lacunes,
+    Segment.INFARCT: _paint_infarcts,
+    Segment.MICROBLEED: _paint_microbleeds,
+}
+
+
+def _slices_to_merge(slice_mm: float, rng: np.random.Generator) -> int:
+    """Draw how many neighbouring slices become one: thin slices are seen as 3 to 6 mm now and then."""
+    most = int(6.5 // slice_mm)
+    return int(rng.integers(1, most + 1)) if most > 1 else 1
+
+
+def _merge(array: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """Average groups of slices; what is left over at the top is dropped."""
+    whole = array.shape[0] // count * count
+    merged: NDArray[np.float32] = array[:whole].reshape(-1, count, *array.shape[1:]).mean(axis=1)
+    return merged
+
+
+def _merged_grid(grid: Grid, count: int) -> Grid:
+    affine = grid.affine.copy()
+    affine[:3, 3] += affine[:3, 0] * (count - 1) / 2
+    affine[:3, 0] *= count
+    return Grid((grid.shape[0] // count, grid.shape[1], grid.shape[2]), affine)

@@ -1,0 +1,237 @@
+"""Real scans that lesions are painted into: diffusion and T2* volumes, FLAIR and T1 of the labelled sets.
+
+Only three people with b1000 images and two averaged echo-planar T2* are at hand; one of each is kept for
+the test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from engines.segments import Segment, SeriesType
+from engines.volume import Grid, Volume
+from training.cases import CaseKind, Dataset, Provenance, read_manifest, read_nifti
+from training.errors import SimulationSourceError
+from training.pool import Split
+
+MANIFESTS = Path(__file__).parents[1] / "manifests"
+
+BSD = "BSD-2 (neurolabusc/dcm_qa family)"
+PDDL = "PDDL (datalad/example-dicom-functional)"
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A real scan that lesions can be painted into.
+
+    Attributes:
+        images: float32 by Series type, (slices, rows, columns), all on ``grid``.
+        grid: where they lie.
+        brain: bool, brain without skull.
+        marked: bool, real lesions of the wanted kind; empty if there are none.
+        provenance: whose scan, from where.
+    """
+
+    images: Mapping[SeriesType, NDArray[np.float32]]
+    grid: Grid
+    brain: NDArray[np.bool_]
+    marked: NDArray[np.bool_]
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class ScanSource:
+    """A real scan, which split its patient belongs to, and how it is read from the data folder."""
+
+    name: str
+    split: Split
+    read: Callable[[Path], Scan]
+
+
+def scan_sources(segment: Segment) -> tuple[ScanSource, ...]:
+    """Return the real scans that a segment's lesions are painted into.
+
+    White matter hyperintensities go to training alone: their patients are scored by cross-validation, which
+    has to leave out what was painted into the patients of its fold.
+    """
+    if segment is Segment.INFARCT:
+        return (
+            ScanSource("philips_achieva", Split.TRAIN, lambda data: _philips(data, "b1000")),
+            ScanSource("siemens_xa30", Split.TRAIN, _siemens_enhanced),
+            ScanSource("siemens_prisma", Split.TEST, lambda data: _siemens_mosaic(data, (1, 2, 3))),
+            ScanSource("siemens_prisma_direction", Split.TEST, lambda data: _siemens_mosaic(data, (1,))),
+        )
+    if segment is Segment.MICROBLEED:
+        return (
+            ScanSource("ffe_epi", Split.TRAIN, lambda data: _echo_planar(data, "mean_T2star_ffe_epi", PDDL)),
+            ScanSource("philips_achieva_b0", Split.TRAIN, lambda data: _philips(data, "b0")),
+            ScanSource("fslmean", Split.TEST, lambda data: _echo_planar(data, "fslmean", BSD)),
+            ScanSource("siemens_prisma_b0", Split.TEST, lambda data: _siemens_mosaic(data, (0,))),
+        )
+    return tuple(
+        ScanSource(
+            case, split if segment is Segment.LACUNE else Split.TRAIN, _labelled(manifest, case, segment)
+        )
+        for manifest, cases in LABELLED.items()
+        for case, split in cases.items()
+    )
+
+
+LABELLED: Mapping[str, Mapping[str, Split]] = {
+    "ms3seg": {
+        "ms3seg_101228": Split.TRAIN,
+        "ms3seg_101627": Split.TRAIN,
+        "ms3seg_104670": Split.TRAIN,
+        "ms3seg_106639": Split.TRAIN,
+        "ms3seg_107130": Split.VALIDATION,
+        "ms3seg_111008": Split.TEST,
+    },
+    "simvent": {
+        "simvent_104252": Split.TRAIN,
+        "simvent_105074": Split.TRAIN,
+        "simvent_105755": Split.TRAIN,
+        "simvent_105911": Split.TEST,
+    },
+    "openms": {"openms_07": Split.TRAIN, "openms_19": Split.TEST},
+}
+"""Split of each patient for lacunes painted into T1. The patient kept for demonstrations is in none."""
+
+
+def _labelled(manifest: str, case: str, segment: Segment) -> Callable[[Path], Scan]:
+    """Return a reader of FLAIR and T1 of one labelled patient."""
+    wanted = (SeriesType.T1, SeriesType.T2_FLAIR) if segment is Segment.LACUNE else (SeriesType.T2_FLAIR,)
+
+    def read(data: Path) -> Scan:
+        found = Dataset(read_manifest(MANIFESTS / f"{manifest}.yaml"), data / "mri").read(case)
+        flair = found.volumes[SeriesType.T2_FLAIR]
+        images = {series: found.volumes[series].array.astype(np.float32) for series in wanted}
+        brain = flair.array > 0 if found.brain is None else found.brain.array
+        marked = found.masks[Segment.WMH].array if segment is Segment.WMH else np.zeros(brain.shape, np.bool_)
+        return Scan(images, flair.grid, brain, marked, found.provenance)
+
+    return read
+
+
+def _philips(data: Path, kind: str) -> Scan:
+    volume = _read_series(data / "dicom/philips_achieva_dwi_b1000" / f"{kind}_I_g33")
+    still = _read_series(data / "dicom/philips_achieva_dwi_b1000" / "b0_I_g33")
+    return _unlabelled(volume, still, "philips_achieva", BSD, diffusion=kind != "b0")
+
+
+def _siemens_mosaic(data: Path, numbers: tuple[int, ...]) -> Scan:
+    """Read tiles of a mosaic; several directions are averaged geometrically, as a trace image is."""
+    files = sorted((data / "dicom/siemens_prisma_dwi_mosaic_b0_b1000").glob("*.dcm"))
+    still = _read_mosaic(_nth(files, 0, data))
+    parts = [_read_mosaic(_nth(files, number, data)) for number in numbers]
+    mean = np.exp(np.mean([np.log(part.array + 1) for part in parts], axis=0)) - 1
+    volume = parts[0].with_array(mean.astype(np.float32))
+    return _unlabelled(volume, still, "siemens_prisma", BSD, diffusion=numbers != (0,))
+
+
+def _siemens_enhanced(data: Path) -> Scan:
+    """Compute a b1000 image from b0 and the apparent diffusion coefficient: S0 exp(-b D), D in 1e-6 mm2/s."""
+    folder = data / "dicom/siemens_xa30_enhanced"
+    still = _read_image(_nth(sorted(folder.glob("*2112064607905327.dcm")), 0, data))
+    diffusivity = _read_image(_nth(sorted(folder.glob("*2123417719608653.dcm")), 0, data))
+    weighted = still.array * np.exp(-1000 * diffusivity.array * 1e-6)
+    return _unlabelled(
+        still.with_array(weighted.astype(np.float32)), still, "siemens_xa30", BSD, diffusion=True
+    )
+
+
+def _echo_planar(data: Path, name: str, licence: str) -> Scan:
+    path = data / "t2star" / f"{name}.nii.gz"
+    try:
+        volume = read_nifti(path)
+    except (OSError, ValueError) as exc:
+        raise SimulationSourceError(path, f"can not be read: {exc}") from exc
+    return _unlabelled(volume, volume, name, licence, diffusion=False)
+
+
+def _unlabelled(volume: Volume, still: Volume, patient: str, licence: str, *, diffusion: bool) -> Scan:
+    """Wrap a volume; the brain is found on the image without diffusion weighting."""
+    series = SeriesType.DWI_B1000 if diffusion else SeriesType.T2_STAR
+    image = np.clip(volume.array.astype(np.float32), 0, None)
+    brain = _find_brain(still.array.astype(np.float32), still.grid)
+    origin = Provenance(patient, "real_scans", licence, CaseKind.PAINTED)
+    return Scan({series: image}, volume.grid, brain, np.zeros(brain.shape, np.bool_), origin)
+
+
+def _find_brain(image: NDArray[np.float32], grid: Grid) -> NDArray[np.bool_]:
+    """Find the largest bright body of an echo-planar image, whose skull and skin are dark."""
+    smooth = ndimage.gaussian_filter(image, [2.0 / size for size in grid.spacing_mm])
+    bright = smooth > 0.45 * np.median(smooth[smooth > 0.2 * np.percentile(smooth, 99)])
+    steps = max(1, round(4 / grid.spacing_mm[2]))
+    cross = ndimage.generate_binary_structure(3, 1)
+    cross[0] = cross[2] = False
+    parts, count = ndimage.label(ndimage.binary_erosion(bright, cross, iterations=steps))
+    if not count:
+        return np.zeros(image.shape, np.bool_)
+    largest = parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
+    grown = ndimage.binary_dilation(largest, cross, iterations=steps) & bright
+    return np.stack([ndimage.binary_fill_holes(plane) for plane in grown])
+
+
+def _nth(files: list[Path], number: int, data: Path) -> Path:
+    if number >= len(files):
+        raise SimulationSourceError(
+            data, f"holds {len(files)} of the diffusion files, number {number} is missing"
+        )
+    return files[number]
+
+
+def _read_image(path: Path) -> Volume:
+    try:
+        return _volume(SimpleITK.ReadImage(str(path)))
+    except RuntimeError as exc:
+        raise SimulationSourceError(path, f"can not be read: {exc}") from exc
+
+
+def _read_series(folder: Path) -> Volume:
+    try:
+        names = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder))  # type: ignore[no-untyped-call]
+        return _volume(SimpleITK.ReadImage(names))
+    except RuntimeError as exc:
+        raise SimulationSourceError(folder, f"can not be read: {exc}") from exc
+
+
+def _read_mosaic(path: Path) -> Volume:
+    """Cut a Siemens mosaic into its slices; the first tile is the lowest slice.
+
+    Private element (0019,100A) holds the number of slices; tiles fill a square row by row. The slices lie
+    apart by (0018,0088); where the mosaic lies in the scanner is not needed, its centre becomes the origin.
+    """
+    try:
+        reader: Any = SimpleITK.ImageFileReader()  # type: ignore[no-untyped-call]
+        reader.SetFileName(str(path))
+        reader.LoadPrivateTagsOn()
+        image = reader.Execute()
+        count = int(image.GetMetaData("0019|100a"))
+    except (RuntimeError, ValueError) as exc:
+        raise SimulationSourceError(path, f"is no readable mosaic: {exc}") from exc
+    across = int(np.ceil(np.sqrt(count)))
+    sheet = SimpleITK.GetArrayFromImage(image)[0].astype(np.float32)
+    size = sheet.shape[0] // across
+    tiles = sheet.reshape(across, size, across, size).swapaxes(1, 2).reshape(-1, size, size)[:count]
+    columns_mm, rows_mm, slices_mm = image.GetSpacing()
+    affine = np.eye(4)
+    affine[:3, :3] = np.eye(3)[::-1] @ np.diag([slices_mm, rows_mm, columns_mm])
+    return Volume(tiles, Grid((count, size, size), affine))
+
+
+def _volume(image: SimpleITK.Image) -> Volume:
+    array = SimpleITK.GetArrayFromImage(image).astype(np.float32)
+    spacing = image.GetSpacing()  # type: ignore[no-untyped-call]
+    direction = np.array(image.GetDirection()).reshape(3, 3) * spacing  # type: ignore[no-untyped-call]
+    affine = np.eye(4)
+    affine[:3, :3] = direction[:, ::-1]
+    affine[:3, 3] = image.GetOrigin()  # type: ignore[no-untyped-call]
+    return Volume(array, Grid((array.shape[0], array.shape[1], array.shape[2]), affine))
