@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, create_engine, event, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from node.errors import IndexSchemaError, IndexUnavailableError
 from node.tables import SCHEMA_VERSION, metadata, schema_version
@@ -20,6 +21,9 @@ BUSY_TIMEOUT_S = 30.0
 
 PREPARING_LOCK = 0x63737664
 """Key of the PostgreSQL advisory lock under which tables are created: "csvd" in ASCII."""
+
+_UNAVAILABLE = (DBAPIError, PoolTimeoutError)
+"""What the database and the pool of connections raise; other errors of SQLAlchemy are faults of the node."""
 
 _READ_ONLY = "csvd_read_only"
 
@@ -42,7 +46,7 @@ class Database:
         self._one_writer = threading.Lock() if self._is_sqlite else contextlib.nullcontext()
         try:
             self._prepare()
-        except SQLAlchemyError as exc:
+        except _UNAVAILABLE as exc:
             raise IndexUnavailableError(f"The index can not be opened: {_cause(exc)}") from exc
 
     @contextlib.contextmanager
@@ -55,7 +59,7 @@ class Database:
         try:
             with self._engine.connect() as raw, raw.execution_options(**{_READ_ONLY: True}).begin():
                 yield raw
-        except SQLAlchemyError as exc:
+        except _UNAVAILABLE as exc:
             raise IndexUnavailableError(f"The index can not be read: {_cause(exc)}") from exc
 
     @contextlib.contextmanager
@@ -68,7 +72,7 @@ class Database:
         try:
             with self._one_writer, self._engine.begin() as connection:
                 yield connection
-        except SQLAlchemyError as exc:
+        except _UNAVAILABLE as exc:
             raise IndexUnavailableError(f"The index can not be written: {_cause(exc)}") from exc
 
     def insert(self, table: Table) -> Any:
@@ -95,7 +99,7 @@ class Database:
             raise IndexSchemaError(found, SCHEMA_VERSION)
 
 
-def _cause(error: SQLAlchemyError) -> object:
+def _cause(error: DBAPIError | PoolTimeoutError) -> object:
     """Return the driver's own message: SQLAlchemy's repeats the whole statement."""
     return getattr(error, "orig", None) or error
 

@@ -1,0 +1,175 @@
+"""One table of how a Study can come in, and what is to be thought of it at which second."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pydantic import ValidationError
+
+from node.completeness import (
+    ArrivalState,
+    AssociationEnd,
+    Carriage,
+    CompletenessSettings,
+    StudyArrival,
+    is_complete,
+)
+
+START = datetime(2024, 1, 15, 9, 0, 0, tzinfo=UTC)
+SETTINGS = CompletenessSettings(series_quiet_s=5, abandoned_after_s=3600)
+
+OPEN, RELEASED, ABORTED = AssociationEnd.OPEN, AssociationEnd.RELEASED, AssociationEnd.ABORTED
+RECEIVING, HELD, COMPLETE, ABANDONED = ArrivalState
+
+
+def at(second: float) -> datetime:
+    return START + timedelta(seconds=second)
+
+
+def carried(
+    name: str,
+    opened: float,
+    last: float,
+    closed: float | None,
+    end: AssociationEnd = RELEASED,
+    *,
+    sender: str = "SCANNER1",
+    series: str = "1.1",
+    refused: int = 0,
+) -> Carriage:
+    """Describe by seconds what an association carried: opened, last Instance, closed."""
+    return Carriage(
+        association_id=name,
+        calling_ae=sender,
+        series_uid=series,
+        end=end,
+        opened_at=at(opened),
+        closed_at=None if closed is None else at(closed),
+        last_instance_at=at(last),
+        refused=refused,
+    )
+
+
+def arrival(*carriages: Carriage, instances: int = 24) -> StudyArrival:
+    return StudyArrival("1.2.3", 1, instances, carriages)
+
+
+DONE = carried("a", 0, 10, 11)
+STILL_OPEN = carried("a", 0, 10, None, OPEN)
+BROKEN = carried("a", 0, 10, 11, ABORTED)
+
+
+@pytest.mark.parametrize(
+    ("carriages", "second", "expected"),
+    [
+        pytest.param([DONE], 12, RECEIVING, id="released-not-yet-quiet"),
+        pytest.param([DONE], 15.9, RECEIVING, id="quiet-counts-from-the-release"),
+        pytest.param([DONE], 16, COMPLETE, id="released-and-quiet"),
+        pytest.param([STILL_OPEN], 20000, RECEIVING, id="open-association-however-long"),
+        pytest.param(
+            [DONE, carried("b", 12, 13, None, OPEN)], 60, RECEIVING, id="second-association-still-open"
+        ),
+        pytest.param([DONE, carried("b", 12, 20, 21)], 25, RECEIVING, id="second-association-not-yet-quiet"),
+        pytest.param(
+            [DONE, carried("b", 12, 20, 21)], 26, COMPLETE, id="two-associations-released-and-quiet"
+        ),
+        pytest.param(
+            [DONE, carried("b", 1, 9, None, OPEN, series="1.2")], 60, RECEIVING, id="other-series-still-open"
+        ),
+        pytest.param(
+            [DONE, carried("a", 0, 40, 41, series="1.2")],
+            44,
+            RECEIVING,
+            id="interleaved-series-not-yet-quiet",
+        ),
+        pytest.param(
+            [DONE, carried("a", 0, 40, 41, series="1.2")], 46, COMPLETE, id="interleaved-series-both-quiet"
+        ),
+        pytest.param([BROKEN], 12, HELD, id="aborted"),
+        pytest.param([BROKEN], 3600, HELD, id="aborted-still-waited-for"),
+        pytest.param([BROKEN], 3611, ABANDONED, id="aborted-and-not-sent-again"),
+        pytest.param([BROKEN, carried("b", 20, 30, None, OPEN)], 40, RECEIVING, id="aborted-sent-again-now"),
+        pytest.param(
+            [BROKEN, carried("b", 20, 30, 31)], 35, RECEIVING, id="aborted-sent-again-not-yet-quiet"
+        ),
+        pytest.param([BROKEN, carried("b", 20, 30, 31)], 36, COMPLETE, id="aborted-sent-again"),
+        pytest.param(
+            [BROKEN, carried("b", 20, 30, 31, sender="SCANNER2")], 60, HELD, id="another-sender-heals-nothing"
+        ),
+        pytest.param([BROKEN, carried("b", 5, 30, 31)], 60, HELD, id="association-beside-it-heals-nothing"),
+        pytest.param(
+            [BROKEN, carried("b", 20, 30, 31, ABORTED)], 60, HELD, id="sent-again-and-aborted-again"
+        ),
+        pytest.param(
+            [BROKEN, carried("b", 20, 30, 31, ABORTED), carried("c", 40, 50, 51)],
+            56,
+            COMPLETE,
+            id="third-time",
+        ),
+        pytest.param(
+            [BROKEN, carried("b", 20, 30, 31, ABORTED)],
+            3625,
+            HELD,
+            id="patience-counts-from-the-last-attempt",
+        ),
+        pytest.param(
+            [BROKEN, carried("b", 3700, 3720, 3721)], 3800, COMPLETE, id="sent-again-after-giving-up"
+        ),
+        pytest.param(
+            [DONE, carried("b", 20, 30, 31, ABORTED, series="1.2")], 60, HELD, id="later-series-aborted"
+        ),
+        pytest.param(
+            [BROKEN, carried("b", 20, 30, 31, series="1.2")], 36, COMPLETE, id="sent-again-in-another-series"
+        ),
+        pytest.param([carried("a", 0, 10, 11, refused=2)], 60, HELD, id="instances-refused"),
+        pytest.param(
+            [carried("a", 0, 10, 11, refused=2), carried("b", 20, 30, 31)],
+            36,
+            COMPLETE,
+            id="refused-sent-again",
+        ),
+        pytest.param(
+            [
+                carried("a", 0, 10, 11, refused=2),
+                carried("b", 20, 30, 31, series="1.2", refused=1),
+                carried("b", 20, 30, 31),
+            ],
+            60,
+            HELD,
+            id="refused-again-in-part",
+        ),
+        pytest.param([carried("a", 0, 10, 11, refused=2)], 3611, ABANDONED, id="refused-and-not-sent-again"),
+    ],
+)
+def test_state_of_a_study(carriages: list[Carriage], second: float, expected: ArrivalState) -> None:
+    verdict = is_complete(arrival(*carriages), at(second), SETTINGS)
+    assert verdict.state is expected
+    assert verdict.reason.endswith(".")
+    assert is_complete(arrival(*reversed(carriages)), at(second), SETTINGS) == verdict
+
+
+def test_study_of_which_nothing_could_be_taken_is_given_up() -> None:
+    verdict = is_complete(arrival(DONE, instances=0), at(60), SETTINGS)
+    assert verdict.state is ABANDONED
+    assert "UIDs belong to Instances stored before" in verdict.reason
+
+
+def test_reason_names_the_sender_that_is_waited_for() -> None:
+    verdict = is_complete(arrival(BROKEN), at(60), SETTINGS)
+    assert verdict.reason == (
+        "SCANNER1 aborted its association at 2024-01-15 09:00:11 UTC; "
+        "waits until 2024-01-15 10:00:11 UTC for SCANNER1 to send the Study again."
+    )
+
+
+def test_reason_of_an_abandoned_study_says_what_to_do() -> None:
+    verdict = is_complete(arrival(BROKEN), at(4000), SETTINGS)
+    assert "did not send the Study again within 3600 s" in verdict.reason
+    assert "`csvd-node retry 1.2.3`" in verdict.reason
+
+
+@pytest.mark.parametrize("values", [{"series_quiet_s": 0}, {"abandoned_after_s": -1}, {"quiet": 5}])
+def test_impossible_waits_are_refused(values: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        CompletenessSettings.model_validate(values)

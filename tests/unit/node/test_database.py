@@ -1,0 +1,104 @@
+"""Transactions are on disk or undone, and a database of another kind or version is refused."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Integer, cast, insert, select, text, update
+from sqlalchemy.exc import StatementError
+
+from node.database import Database
+from node.errors import IndexSchemaError, IndexUnavailableError
+from node.tables import SCHEMA_VERSION, schema_version, studies
+
+NOW = datetime(2024, 1, 15, 9, 0, 0, 250000, tzinfo=UTC)
+
+
+def study(study_uid: str, now: datetime = NOW) -> dict[str, object]:
+    return {
+        "study_uid": study_uid,
+        "first_at": now,
+        "last_at": now,
+        "revision": 0,
+        "is_open": True,
+        "is_given_up": False,
+        "reason": "",
+    }
+
+
+def test_time_comes_back_as_the_same_point_in_utc(database: Database) -> None:
+    local = NOW.astimezone(timezone(timedelta(hours=-5)))
+    with database.writing() as connection:
+        connection.execute(insert(studies).values(study("1.2", local)))
+    with database.reading() as connection:
+        found = connection.scalar(select(studies.c.first_at))
+    assert (found, found.tzinfo) == (NOW, UTC)
+
+
+def test_time_without_a_zone_is_a_fault(database: Database) -> None:
+    with pytest.raises(StatementError, match="needs a time zone"), database.writing() as connection:
+        connection.execute(insert(studies).values(study("1.2", NOW.replace(tzinfo=None))))
+
+
+def test_error_amid_a_transaction_undoes_it(database: Database) -> None:
+    with pytest.raises(IndexUnavailableError), database.writing() as connection:
+        connection.execute(insert(studies), [study("1.2"), study("1.2")])
+    with database.reading() as connection:
+        assert connection.scalar(select(studies.c.study_uid)) is None
+
+
+def test_no_count_is_lost_between_many_writers(database: Database) -> None:
+    with database.writing() as connection:
+        connection.execute(insert(studies).values(study("1.2")))
+
+    def count(_: int) -> None:
+        with database.writing() as connection:
+            seen = connection.scalar(select(studies.c.revision).with_for_update())
+            connection.execute(update(studies).values(revision=cast(seen + 1, Integer)))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(count, range(100)))
+    with database.reading() as connection:
+        assert connection.scalar(select(studies.c.revision)) == 100
+
+
+def test_sqlite_forces_each_transaction_to_disk(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/index.db")
+    full = 2
+    with database.writing() as connection:
+        assert connection.scalar(text("PRAGMA journal_mode")) == "wal"
+        assert connection.scalar(text("PRAGMA synchronous")) == full
+    database.close()
+
+
+def test_index_of_another_version_is_refused(database: Database, database_url: str) -> None:
+    with database.writing() as connection:
+        connection.execute(update(schema_version).values(version=SCHEMA_VERSION + 1))
+    with pytest.raises(IndexSchemaError, match="rebuild it from the files") as caught:
+        Database(database_url)
+    assert (caught.value.found, caught.value.expected) == (SCHEMA_VERSION + 1, SCHEMA_VERSION)
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:////nowhere/at/all/index.db", "postgresql://nobody@127.0.0.1:1/none?connect_timeout=1"]
+)
+def test_database_that_can_not_be_opened_is_unavailable(url: str) -> None:
+    with pytest.raises(IndexUnavailableError, match="can not be opened") as caught:
+        Database(url)
+    assert caught.value.retryable
+
+
+def test_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "index.db").write_text("this is not SQLite, and longer than its header: " + "x" * 200)
+    with pytest.raises(IndexUnavailableError, match="not a database"):
+        Database(f"sqlite:///{tmp_path}/index.db")
+
+
+def test_lost_tables_are_unavailable(database: Database) -> None:
+    with database.writing() as connection:
+        connection.execute(text("DROP TABLE studies"))
+    with pytest.raises(IndexUnavailableError, match="can not be read"), database.reading() as connection:
+        connection.execute(select(studies))
