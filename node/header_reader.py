@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -164,6 +165,8 @@ def _plane(layers: HeaderLayers) -> Plane | None:
     orientation = layers.numbers("ImageOrientationPatient")
     spacing = layers.numbers("PixelSpacing")
     if len(position) != 3 or len(orientation) != 6 or len(spacing) != 2 or min(spacing) <= 0:
+        return None
+    if not all(map(math.isfinite, (*position, *orientation, *spacing))):
         return None
     (x, y, z), (rx, ry, rz, cx, cy, cz) = position, orientation
     return Plane((x, y, z), (rx, ry, rz, cx, cy, cz), (spacing[0], spacing[1]))

@@ -1,0 +1,292 @@
+"""Which stack feeds which segmentor, and why: candidates are ranked by one list of criteria.
+
+The first criterion in which two candidates differ decides between them; its sentence is the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from engines.segments import SeriesType
+from node.geometry import VolumeSettings, arrange, extent_mm, normal_of
+from node.identification import Identification, IdentificationRule, identify
+from node.stacks import Stack
+from node.volume_errors import VolumeError
+
+WHOLE_BRAIN_MM = 120.0
+"""A stack that reaches this far covers the brain; reaching further is no advantage."""
+
+COVERAGE_STEP_MM = 10.0
+"""Coverages within one such step count as equal."""
+
+LONGEST_USEFUL_ECHO_MS = 35.0
+"""Of several echoes of a T2* Series the longest up to here is taken: later ones lose signal at the skull base
+faster than they gain contrast of microbleeds."""
+
+
+class Outcome(StrEnum):
+    """What became of a stack."""
+
+    CHOSEN = "chosen"
+    LOST = "lost"
+    UNUSABLE = "unusable"
+    NOT_WANTED = "not wanted"
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifiedStack:
+    """A stack with what it was taken for, and why it can not become a volume (empty if it can)."""
+
+    stack: Stack
+    identification: Identification
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A stack with its outcome and the reason, a sentence."""
+
+    identified: IdentifiedStack
+    outcome: Outcome
+    reason: str
+
+    @property
+    def stack(self) -> Stack:
+        """The stack."""
+        return self.identified.stack
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The outcome for all stacks of a Study.
+
+    Attributes:
+        candidates: every stack, in the order given.
+        unavailable: for each wanted type without a stack, the reason, a sentence.
+    """
+
+    candidates: tuple[Candidate, ...]
+    unavailable: Mapping[SeriesType, str]
+
+    @property
+    def chosen(self) -> dict[SeriesType, Stack]:
+        """The stack for each wanted type that has one."""
+        return {
+            series_type: candidate.stack
+            for candidate in self.candidates
+            if candidate.outcome is Outcome.CHOSEN
+            and (series_type := candidate.identified.identification.series_type) is not None
+        }
+
+    @property
+    def message(self) -> str:
+        """One sentence on what was found."""
+        if not self.chosen:
+            return (
+                f"None of {len(self.candidates)} image stacks is a usable T2-FLAIR, T1, DWI b1000 or T2*: "
+                "there is nothing to segment."
+            )
+        found = ", ".join(series_type.value for series_type in SeriesType if series_type in self.chosen)
+        return f"Found {found} among {len(self.candidates)} image stacks."
+
+    def to_record(self) -> dict[str, object]:
+        """Return everything as values that JSON can hold."""
+        return {
+            "message": self.message,
+            "unavailable": {series_type.value: reason for series_type, reason in self.unavailable.items()},
+            "stacks": [_record(candidate) for candidate in self.candidates],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Criterion:
+    """One line of the ranking: its name, a key, the smaller the better, and what it says of a stack."""
+
+    name: str
+    key: Callable[[IdentifiedStack], float]
+    says: Callable[[IdentifiedStack], str]
+
+
+def identify_stacks(
+    stacks: Sequence[Stack], rules: Sequence[IdentificationRule], settings: VolumeSettings
+) -> tuple[IdentifiedStack, ...]:
+    """Identify stacks and check the geometry of those that are wanted."""
+    identified = []
+    for stack in stacks:
+        identification = identify(stack, rules)
+        problem = _geometry_problem(stack, settings) if identification.series_type else ""
+        identified.append(IdentifiedStack(stack, identification, problem))
+    return tuple(identified)
+
+
+def select(identified: Sequence[IdentifiedStack]) -> Selection:
+    """Choose one stack for each wanted type, and say of every other one why it was not chosen.
+
+    Args:
+        identified: all stacks of a Study.
+    """
+    best = {series_type: _best(identified, series_type) for series_type in SeriesType}
+    candidates = tuple(_candidate(one, identified, best) for one in identified)
+    unavailable = {
+        series_type: _why_unavailable(identified, series_type)
+        for series_type, winner in best.items()
+        if winner is None
+    }
+    return Selection(candidates, unavailable)
+
+
+def stack_name(stack: Stack) -> str:
+    """Name a stack by Series Number, the end of its Series UID, and what sets it apart in its Series."""
+    number = "" if stack.header.series_number is None else f" {stack.header.series_number}"
+    label = f" [{stack.label}]" if stack.label else ""
+    return f"Series{number} (...{stack.series_uid[-12:]}){label}"
+
+
+def _geometry_problem(stack: Stack, settings: VolumeSettings) -> str:
+    try:
+        arrange(stack, settings)
+    except VolumeError as error:
+        return str(error)
+    return ""
+
+
+def _plane_name(one: IdentifiedStack) -> str:
+    plane = one.stack.first.plane
+    if plane is None:
+        return "of unknown orientation"
+    return ("sagittal", "coronal", "axial")[int(abs(normal_of(plane)).argmax())]
+
+
+def _is_computed(one: IdentifiedStack) -> bool:
+    return not {"DERIVED", "SECONDARY"}.isdisjoint(one.stack.first.acquisition.image_type[:2])
+
+
+def _coverage(one: IdentifiedStack) -> float:
+    return min(extent_mm(one.stack) // COVERAGE_STEP_MM * COVERAGE_STEP_MM, WHOLE_BRAIN_MM)
+
+
+def _voxel_mm3(one: IdentifiedStack) -> float:
+    plane = one.stack.first.plane
+    slices = max(1, one.stack.positions - 1)
+    return 0.0 if plane is None else extent_mm(one.stack) / slices * plane.spacing_mm[0] * plane.spacing_mm[1]
+
+
+def _echo_key(one: IdentifiedStack) -> float:
+    echo = one.stack.first.acquisition.echo_time_ms
+    if echo is None or one.identification.series_type is not SeriesType.T2_STAR:
+        return 0.0
+    return -echo if echo <= LONGEST_USEFUL_ECHO_MS else echo
+
+
+def _b_key(one: IdentifiedStack) -> float:
+    b_value = one.stack.first.diffusion.b_value
+    return 0.0 if b_value is None else abs(b_value - 1000.0)
+
+
+_CRITERIA = (
+    _Criterion("kind", lambda one: one.identification.rank, lambda one: one.identification.kind),
+    _Criterion("origin", _is_computed, lambda one: "computed" if _is_computed(one) else "original"),
+    _Criterion(
+        "contrast",
+        lambda one: bool(one.stack.first.acquisition.contrast_agent),
+        lambda one: f"{'after' if one.stack.first.acquisition.contrast_agent else 'without'} contrast agent",
+    ),
+    _Criterion("orientation", lambda one: _plane_name(one) != "axial", _plane_name),
+    _Criterion("coverage", lambda one: -_coverage(one), lambda one: f"{extent_mm(one.stack):.0f} mm"),
+    _Criterion(
+        "resolution", lambda one: round(_voxel_mm3(one), 1), lambda one: f"{_voxel_mm3(one):.2f} mm3 a voxel"
+    ),
+    _Criterion("b-value", _b_key, lambda one: f"{one.stack.first.diffusion.b_value or 0:g} s/mm2"),
+    _Criterion(
+        f"echo time, the longest up to {LONGEST_USEFUL_ECHO_MS:g} ms,",
+        _echo_key,
+        lambda one: f"{one.stack.first.acquisition.echo_time_ms or 0:g} ms",
+    ),
+    # A repeated Series follows one that was spoilt by motion.
+    _Criterion(
+        "later acquisition",
+        lambda one: -(one.stack.header.series_number or 0),
+        lambda one: f"Series {one.stack.header.series_number}",
+    ),
+)
+"""The ranking: kind (trace before unknown direction, T2*-GRE before SWI), original over computed, without
+contrast agent, axial, coverage, resolution, nearest b1000, longest useful echo, acquired last."""
+
+
+def _order(one: IdentifiedStack) -> tuple[object, ...]:
+    """Return the whole key; the identifiers make the order the same for every order of arrival."""
+    frame = one.stack.frames[0]
+    identifiers = (one.stack.series_uid, frame.instance.sop_instance_uid, frame.frame.number or 0)
+    return (*(criterion.key(one) for criterion in _CRITERIA), *identifiers)
+
+
+def _best(identified: Sequence[IdentifiedStack], series_type: SeriesType) -> IdentifiedStack | None:
+    usable = [one for one in identified if one.identification.series_type is series_type and not one.problem]
+    return min(usable, key=_order, default=None)
+
+
+def _candidate(
+    one: IdentifiedStack,
+    identified: Sequence[IdentifiedStack],
+    best: Mapping[SeriesType, IdentifiedStack | None],
+) -> Candidate:
+    series_type = one.identification.series_type
+    if series_type is None:
+        reason = f"Taken for {one.identification.kind}, which is none of the wanted types."
+        return Candidate(one, Outcome.NOT_WANTED, reason)
+    if one.problem:
+        return Candidate(one, Outcome.UNUSABLE, f"It can not become a volume: {one.problem}.")
+    winner = best[series_type]
+    if winner is None or winner is one:
+        return Candidate(one, Outcome.CHOSEN, _why_chosen(one, identified))
+    return Candidate(one, Outcome.LOST, _why_lost(one, winner))
+
+
+def _why_chosen(winner: IdentifiedStack, identified: Sequence[IdentifiedStack]) -> str:
+    series_type = winner.identification.series_type
+    others = [
+        one
+        for one in identified
+        if one is not winner and one.identification.series_type is series_type and not one.problem
+    ]
+    if not others:
+        return f"The only usable {series_type}."
+    second = min(others, key=_order)
+    return f"Preferred to {stack_name(second.stack)} {_difference(winner, second)}."
+
+
+def _why_lost(loser: IdentifiedStack, winner: IdentifiedStack) -> str:
+    return f"{stack_name(winner.stack)} is preferred {_difference(winner, loser)}."
+
+
+def _difference(winner: IdentifiedStack, loser: IdentifiedStack) -> str:
+    """Name the first criterion in which the two differ."""
+    for criterion in _CRITERIA:
+        if criterion.key(winner) != criterion.key(loser):
+            return f"for its {criterion.name}: {criterion.says(winner)} against {criterion.says(loser)}"
+    return "though equal in everything, for its smaller UID"
+
+
+def _why_unavailable(identified: Sequence[IdentifiedStack], series_type: SeriesType) -> str:
+    problems = [one.problem for one in identified if one.identification.series_type is series_type]
+    if not problems:
+        return f"No Series of the Study was recognised as {series_type}."
+    return f"No {series_type} can become a volume: {' / '.join(dict.fromkeys(problems))}."
+
+
+def _record(candidate: Candidate) -> dict[str, object]:
+    stack, identification = candidate.stack, candidate.identified.identification
+    return {
+        "study_uid": stack.study_uid,
+        "series_uid": stack.series_uid,
+        "series_number": stack.header.series_number,
+        "label": stack.label,
+        "slices": stack.positions,
+        "series_type": identification.series_type.value if identification.series_type else None,
+        "kind": identification.kind,
+        "evidence": list(identification.evidence),
+        "outcome": candidate.outcome.value,
+        "reason": candidate.reason,
+    }
