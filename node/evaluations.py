@@ -223,7 +223,7 @@ class Evaluations:
     ) -> Evaluation:
         digest = fingerprint(inputs)
         evaluation_id = hashlib.sha256(f"{study_uid} {digest}".encode("ascii")).hexdigest()[:32]
-        inserted = connection.execute(
+        inserted = connection.scalar(
             self._database.insert(evaluations)
             .values(
                 evaluation_id=evaluation_id,
@@ -238,8 +238,9 @@ class Evaluations:
                 created_at=now,
             )
             .on_conflict_do_nothing()
+            .returning(evaluations.c.evaluation_id)
         )
-        if inserted.rowcount == 1:
+        if inserted is not None:
             rows = [
                 {"evaluation_id": evaluation_id, "sop_instance_uid": each.sop_instance_uid} for each in inputs
             ]

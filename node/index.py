@@ -238,8 +238,8 @@ def enter_instance(
     """Insert an Instance, or a conflict if its SOP Instance UID belongs to another file; say which."""
     row = {name: getattr(entry, name) for name in entry.__slots__}
     if placed is not PlacementKind.CONFLICT:
-        inserted = connection.execute(database.insert(instances).values(row).on_conflict_do_nothing())
-        if inserted.rowcount == 1:
+        new_only = database.insert(instances).values(row).on_conflict_do_nothing()
+        if connection.scalar(new_only.returning(instances.c.path)) is not None:
             return PlacementKind.NEW
         same_uid = instances.c.sop_instance_uid == entry.sop_instance_uid
         if connection.scalar(select(instances.c.path).where(same_uid)) == entry.path:
