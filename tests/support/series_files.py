@@ -107,14 +107,16 @@ def set_pattern(ds: Dataset, pattern: HeaderPattern) -> None:
         ds.private_block(group, creator, create=True).add_new(offset, vr, value)
 
 
-def set_plane(ds: Dataset, volume: Volume, position: NDArray[np.float64]) -> None:
+def set_plane(
+    ds: Dataset, volume: Volume, position: NDArray[np.float64], thickness_mm: float | None = None
+) -> None:
     """Set the Image Plane of one slice; ``position`` is the LPS mm of its first voxel."""
     row_cosines, column_cosines = direction_cosines(volume)
     slice_mm, row_mm, column_mm = volume.grid.spacing_mm
     ds.ImageOrientationPatient = [decimal(value) for value in (*row_cosines, *column_cosines)]
     ds.ImagePositionPatient = [decimal(value) for value in position]
     ds.PixelSpacing = [decimal(row_mm), decimal(column_mm)]
-    ds.SliceThickness = ds.SpacingBetweenSlices = decimal(slice_mm)
+    ds.SliceThickness, ds.SpacingBetweenSlices = decimal(thickness_mm or slice_mm), decimal(slice_mm)
     ds.SliceLocation = decimal(float(position @ np.cross(row_cosines, column_cosines)))
 
 
@@ -163,6 +165,7 @@ def write_series(
     bits_stored: int | None = None,
     slope: float | None = None,
     intercept: float = 0.0,
+    thickness_mm: float | None = None,
     patient: Patient = DEMO_PATIENT,
     first_instance: int = 1,
     seed: int = 0,
@@ -184,6 +187,7 @@ def write_series(
         bits_stored: Bits Stored, the pattern's if None.
         slope: Rescale Slope; without one neither slope nor intercept is written.
         intercept: Rescale Intercept.
+        thickness_mm: Slice Thickness; the distance of the slices if None.
         patient: whose name and character set are written.
         first_instance: Instance Number of the first file.
         seed: of the shuffling.
@@ -198,7 +202,7 @@ def write_series(
         )
         set_pattern(ds, pattern)
         set_series(ds, series_uid, frame_of_reference_uid, series_number, number)
-        set_plane(ds, volume, volume.grid.to_lps(np.array([[index, 0, 0]]))[0])
+        set_plane(ds, volume, volume.grid.to_lps(np.array([[index, 0, 0]]))[0], thickness_mm)
         if slope is not None:
             ds.RescaleSlope, ds.RescaleIntercept = decimal(slope), decimal(intercept)
             ds.RescaleType = "US"
