@@ -71,12 +71,15 @@ class StudyArrival:
         revision: grows with everything that arrives; guards a decision against what came meanwhile.
         instance_count: Instances in the index.
         carriages: by association and Series.
+        undeclared: AE titles among its senders with an open association that carried nothing yet; its first
+            Instance may be under way, and be of this Study.
     """
 
     study_uid: str
     revision: int
     instance_count: int
     carriages: tuple[Carriage, ...]
+    undeclared: tuple[str, ...] = ()
 
 
 class ArrivalState(StrEnum):
@@ -100,9 +103,10 @@ def is_complete(arrival: StudyArrival, now: datetime, settings: CompletenessSett
     """Judge whether all of a Study is here.
 
     A Series is complete when its association was released and nothing came for ``series_quiet_s``, a Study
-    when all its Series are and no open association carries it. An association that was aborted, or on which
-    an Instance was refused, leaves the Study held until a later one with this Study from the same AE ends
-    well; if none does within ``abandoned_after_s`` the Study is abandoned.
+    when all its Series are and no open association carries it, or may do so with its first Instance. An
+    association that was aborted, or on which an Instance was refused, leaves the Study held until a later one
+    with this Study from the same AE ends well; if none does within ``abandoned_after_s`` the Study is
+    abandoned.
 
     Args:
         arrival: what came, and how.
@@ -114,9 +118,12 @@ def is_complete(arrival: StudyArrival, now: datetime, settings: CompletenessSett
             ArrivalState.ABANDONED,
             "None of its Instances was taken: their UIDs belong to Instances stored before.",
         )
-    open_senders = sorted({carried.calling_ae for carried in arrival.carriages if _is_open(carried)})
+    open_senders = {carried.calling_ae for carried in arrival.carriages if _is_open(carried)}
+    open_senders.update(arrival.undeclared)
     if open_senders:
-        return Verdict(ArrivalState.RECEIVING, f"Association of {', '.join(open_senders)} is still open.")
+        return Verdict(
+            ArrivalState.RECEIVING, f"Association of {', '.join(sorted(open_senders))} is still open."
+        )
     broken = _not_sent_again(arrival.carriages)
     last_heard = max((_last_heard(carried) for carried in arrival.carriages), default=now)
     if broken:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select, update
+from sqlalchemy import Connection, Exists, Row, Select, delete, exists, func, select, update
 
 from node.completeness import AssociationEnd, Carriage, StudyArrival
 from node.database import Database
@@ -73,6 +73,15 @@ class Index:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def open_association(self, association: AssociationReference) -> None:
+        """Enter that an association was opened; it need not be entered before something comes on it.
+
+        Raises:
+            IndexUnavailableError: if it can not be entered.
+        """
+        with self._database.writing() as connection:
+            self._enter_association(connection, association)
+
     def record(
         self,
         association: AssociationReference,
@@ -107,7 +116,7 @@ class Index:
         last_heard: datetime,
         refused: Iterable[RefusedInstances] = (),
     ) -> None:
-        """Enter how an association ended; what is entered first stays.
+        """Enter how an association ended; what is entered first stays, and one that carried nothing goes.
 
         Args:
             association: which one.
@@ -118,16 +127,17 @@ class Index:
         Raises:
             IndexUnavailableError: if it can not be entered; then nothing is.
         """
+        is_open = (associations.c.association_id == association.association_id) & (
+            associations.c.ended == AssociationEnd.OPEN
+        )
         with self._database.writing() as connection:
             for part in refused:
                 self._enter_association(connection, association)
                 counts = {"stored": 0, "repeated": 0, "refused": part.count}
                 self._count(connection, association, part.study_uid, part.series_uid, counts, last_heard)
+            connection.execute(delete(associations).where(is_open, ~_carried_something()))
             connection.execute(
-                update(associations)
-                .where(associations.c.association_id == association.association_id)
-                .where(associations.c.ended == AssociationEnd.OPEN)
-                .values(ended=AssociationEnd(ended), closed_at=last_heard)
+                update(associations).where(is_open).values(ended=AssociationEnd(ended), closed_at=last_heard)
             )
 
     def abort_left_open(self, receiver_id: str) -> int:
@@ -257,6 +267,20 @@ def read_instances(connection: Connection, statement: Select[Any]) -> list[Index
     ]
 
 
+def _carried_something() -> Exists:
+    return exists().where(carried.c.association_id == associations.c.association_id)
+
+
+def _undeclared(connection: Connection, senders: set[str]) -> tuple[str, ...]:
+    """List which of some senders have an open association that carried nothing yet."""
+    statement = (
+        select(associations.c.calling_ae)
+        .where(associations.c.ended == AssociationEnd.OPEN, associations.c.calling_ae.in_(sorted(senders)))
+        .where(~_carried_something())
+    )
+    return tuple(sorted(set(connection.scalars(statement))))
+
+
 def read_arrival(connection: Connection, study: Row[Any]) -> StudyArrival:
     """Collect how a Study came in.
 
@@ -271,7 +295,7 @@ def read_arrival(connection: Connection, study: Row[Any]) -> StudyArrival:
         select(carried, associations)
         .join(associations, associations.c.association_id == carried.c.association_id)
         .where(carried.c.study_uid == study.study_uid)
-    )
+    ).all()
     return StudyArrival(
         study_uid=study.study_uid,
         revision=study.revision,
@@ -289,4 +313,5 @@ def read_arrival(connection: Connection, study: Row[Any]) -> StudyArrival:
             )
             for row in carriages
         ),
+        undeclared=_undeclared(connection, {row.calling_ae for row in carriages}),
     )

@@ -100,10 +100,17 @@ class Intake:
             log.warning("intake.recovered", files=files, associations=associations)
 
     def open(self, key: Hashable, calling_ae: str, called_ae: str) -> None:
-        """Note that an association was accepted; the index hears of it with its first Instance."""
+        """Note that an association was accepted."""
         reference = AssociationReference(uuid.uuid4().hex, self._receiver_id, calling_ae, self._clock())
         with self._lock:
             self._open[key] = _OpenAssociation(reference, called_ae)
+        try:
+            self._index.open_association(reference)
+        except IndexUnavailableError as exc:
+            # It is entered with its first Instance, or that one is refused.
+            log.warning(
+                "intake.opening_not_entered", association_id=reference.association_id, reason=str(exc)
+            )
 
     def open_keys(self) -> list[Hashable]:
         """List the associations that have not ended."""
@@ -150,9 +157,8 @@ class Intake:
         with association.lock:
             association.has_ended = True
         last_heard = self._clock() - timedelta(seconds=silent_for_s)
-        if not association.answers and not association.refused:
-            return
-        log.info(
+        carried_something = bool(association.answers or association.refused)
+        (log.info if carried_something else log.debug)(
             "intake.association_ended",
             association_id=association.reference.association_id,
             calling_ae=association.reference.calling_ae,

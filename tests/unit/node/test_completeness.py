@@ -149,6 +149,12 @@ def test_state_of_a_study(carriages: list[Carriage], second: float, expected: Ar
     assert is_complete(arrival(*reversed(carriages)), at(second), SETTINGS) == verdict
 
 
+def test_open_association_of_its_sender_may_still_carry_the_study() -> None:
+    study = StudyArrival("1.2.3", 1, 24, (DONE,), undeclared=("SCANNER1",))
+    verdict = is_complete(study, at(60), SETTINGS)
+    assert (verdict.state, verdict.reason) == (RECEIVING, "Association of SCANNER1 is still open.")
+
+
 def test_study_of_which_nothing_could_be_taken_is_given_up() -> None:
     verdict = is_complete(arrival(DONE, instances=0), at(60), SETTINGS)
     assert verdict.state is ABANDONED

@@ -60,6 +60,7 @@ def test_association_is_open_until_it_ends_and_ends_once(arrivals: Arrivals, dat
 
 def test_association_that_carries_nothing_leaves_no_trace(arrivals: Arrivals, database: Database) -> None:
     arrivals.open("a", 0)
+    assert ends(database) == [("SCANNER1", "open")]
     arrivals.release("a", 1)
     assert ends(database) == []
 
