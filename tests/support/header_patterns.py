@@ -154,7 +154,7 @@ SIEMENS_FLAIR_TSE = _siemens(
     RepetitionTime=9000, EchoTime=89, InversionTime=2500, FlipAngle=150, EchoTrainLength=16,
     PixelBandwidth=190, SeriesDescription="t2_tirm_tra_dark-fluid", ProtocolName="t2_tirm_tra_dark-fluid",
 )  # fmt: skip
-GE_FLAIR = _ge(  # seen: ScanningSequence RM and no TI, of a Genesis Signa
+GE_FLAIR = _ge(  # seen: RM, no TI; two values of Image Type, for dciodvfy an error
     "GE_FLAIR", "FLUID_ATTENUATED",
     ManufacturerModelName="GENESIS_SIGNA", SoftwareVersions="04", MagneticFieldStrength=1.5,
     ImageType=["ORIGINAL", "PRIMARY"], ScanningSequence="RM", SequenceVariant="NONE", SequenceName="flair",
