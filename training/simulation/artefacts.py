@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import fft, ndimage
 
 from training.simulation.fields import smooth_field
 
@@ -19,7 +19,7 @@ def shade(planes: Planes, voxel_mm: tuple[float, float, float], rng: np.random.G
     """
     field = smooth_field(planes.shape, [90 / size for size in voxel_mm], rng) * rng.uniform(0.0, 0.14)
     rows, columns = (np.linspace(-1, 1, size, dtype=np.float32) for size in planes.shape[1:])
-    rim = (rows[:, None] ** 2 + columns[None, :] ** 2) * rng.uniform(-0.15, 0.35)
+    rim = (rows[:, None] ** 2 + columns[None, :] ** 2) * rng.uniform(-0.15, 0.5)
     return planes * np.exp(field + rim[None]).astype(np.float32)
 
 
@@ -41,14 +41,15 @@ def move(planes: Planes, rng: np.random.Generator) -> Planes:
     if rng.random() > 0.2:
         return planes
     axis = int(rng.choice([1, 2]))
-    spectrum = np.fft.fft(planes, axis=axis)
+    spectrum = fft.fft(planes, axis=axis)
     size = planes.shape[axis]
     frequency = np.fft.fftfreq(size)
     moved = (np.abs(frequency) > 0.03) & (rng.random(size) < rng.uniform(0.05, 0.25))
     shift = rng.uniform(0.3, 1.6)
     phase = np.where(moved, np.exp(2j * np.pi * frequency * shift * rng.normal(size=size)), 1)
+    phase = phase.astype(np.complex64)
     lines = np.expand_dims(phase, tuple(i for i in range(3) if i != axis))
-    result: Planes = np.abs(np.fft.ifft(spectrum * lines, axis=axis)).astype(np.float32)
+    result: Planes = np.abs(fft.ifft(spectrum * lines, axis=axis)).astype(np.float32)
     return result
 
 
@@ -86,16 +87,17 @@ def resize(planes: Planes, matrix: tuple[int, int], mode: str) -> Planes:
 
 
 def _zero_fill(planes: Planes, matrix: tuple[int, int]) -> Planes:
-    spectrum = np.fft.fftshift(np.fft.fft2(planes), axes=(1, 2))
+    spectrum = np.fft.fftshift(fft.fft2(planes.astype(np.float32)), axes=(1, 2))
     # soften the spectrum's end as scanners do, or every edge would ring
     windows = [np.clip((1 - np.abs(np.linspace(-1, 1, size))) / 0.3, 0, 1) for size in planes.shape[1:]]
-    spectrum *= np.sin(np.pi / 2 * windows[0])[:, None] * np.sin(np.pi / 2 * windows[1])[None, :]
+    taper = np.sin(np.pi / 2 * windows[0])[:, None] * np.sin(np.pi / 2 * windows[1])[None, :]
+    spectrum *= taper.astype(np.float32)
     before = [target // 2 - size // 2 for target, size in zip(matrix, planes.shape[1:], strict=True)]
     after = [
         target - size - front for target, size, front in zip(matrix, planes.shape[1:], before, strict=True)
     ]
     padded = np.pad(spectrum, ((0, 0), (before[0], after[0]), (before[1], after[1])))
-    image = np.fft.ifft2(np.fft.ifftshift(padded, axes=(1, 2)))
+    image = fft.ifft2(np.fft.ifftshift(padded, axes=(1, 2)))
     gain = matrix[0] * matrix[1] / (planes.shape[1] * planes.shape[2])
     # index 0 of either grid is the corner of the first pixel's centre: move by the half pixel they differ
     result: Planes = (image.real * gain).astype(np.float32)

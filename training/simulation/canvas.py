@@ -45,6 +45,7 @@ class Canvas:
         allowed: (n, 3) voxels where a lesion may be centred.
         tissue: bool, brain tissue by its brightness.
         local: float32 by Series type, the median brightness of tissue around each voxel.
+        csf: brightness of CSF as a share of tissue, by Series type.
         diameters_mm: of what was painted.
     """
 
@@ -54,6 +55,7 @@ class Canvas:
     allowed: NDArray[np.intp]
     tissue: NDArray[np.bool_]
     local: dict[SeriesType, NDArray[np.float32]]
+    csf: dict[SeriesType, float]
     diameters_mm: list[float]
 
     def place(
@@ -127,16 +129,18 @@ def prepare_canvas(scan: Scan, series: tuple[SeriesType, ...], depth_mm: float) 
     """Find brain tissue, and where in it lesions may lie: at least ``depth_mm`` below its surface."""
     spacing = scan.grid.spacing_mm
     images = {kind: scan.images[kind].copy() for kind in series}
-    local, tissue = {}, scan.brain.copy()
+    local, csf, tissue = {}, {}, scan.brain.copy()
+    depth = ndimage.distance_transform_edt(scan.brain, sampling=spacing)
     for kind, image in images.items():
         local[kind] = _local_level(image, scan.brain, spacing)
         low, high = TISSUE_RANGE[kind]
         share = image / np.maximum(local[kind], 1e-6)
         tissue &= (share > low) & (share < high)
-    depth = ndimage.distance_transform_edt(scan.brain, sampling=spacing)
+        # the darkest of the inner brain are ventricles, on T1 and FLAIR
+        csf[kind] = float(np.percentile(share[depth > 15], 1)) if (depth > 15).any() else 0.4
     allowed = np.argwhere(tissue & (depth > depth_mm) & ~scan.marked)
     target = np.zeros(scan.grid.shape, np.float32)
-    return Canvas(scan, images, target, allowed, tissue, local, [])
+    return Canvas(scan, images, target, allowed, tissue, local, csf, [])
 
 
 def _local_level(

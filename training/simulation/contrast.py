@@ -106,15 +106,15 @@ class DiffusionWeighted:
 def draw_contrast(series: SeriesType, tissues: Relaxation, rng: np.random.Generator) -> Contrast:
     """Draw a protocol for a kind of Series.
 
-    The ranges are chosen to cover routine protocols at 1.5 and 3 T: FLAIR TR 6 to 11 s, TE 80 to 140 ms, TI
+    The ranges are chosen to cover routine protocols at 1.5 and 3 T: FLAIR TR 6 to 11 s, TE 80 to 130 ms, TI
     at the null of CSF within 4%; T1 spin echo TR 400 to 700 ms, gradient echo 15 to 40 degrees, or inverted
-    with TI 650 to 1000 ms; DWI b 800 to 1200 s/mm2 (what counts as b1000), TE 60 to 110 ms; T2* TE 14 to 30
-    ms.
+    with TI near the null of CSF; DWI b 800 to 1200 s/mm2 (what counts as b1000), TE 60 to 110 ms; T2* TE 14
+    to 30 ms.
     """
     if series is SeriesType.T2_FLAIR:
         return _draw_flair(tissues, rng)
     if series is SeriesType.T1:
-        return _draw_t1(rng)
+        return _draw_t1(tissues, rng)
     if series is SeriesType.DWI_B1000:
         b_value = float(rng.choice([1000.0, rng.uniform(800, 1200)]))
         return DiffusionWeighted(
@@ -123,22 +123,29 @@ def draw_contrast(series: SeriesType, tissues: Relaxation, rng: np.random.Genera
     return _draw_t2_star(rng)
 
 
+def _null_of_csf(tissues: Relaxation, repetition_ms: float) -> float:
+    """Return the inversion time at which CSF gives no signal, ms."""
+    csf_t1 = float(tissues.t1_ms[Tissue.VENTRICLE])
+    return float(csf_t1 * (np.log(2) - np.log1p(np.exp(-repetition_ms / csf_t1))))
+
+
 def _draw_flair(tissues: Relaxation, rng: np.random.Generator) -> Contrast:
     repetition = rng.uniform(6000, 11000)
-    csf_t1 = float(tissues.t1_ms[Tissue.VENTRICLE])
-    null = csf_t1 * (np.log(2) - np.log1p(np.exp(-repetition / csf_t1)))
+    null = _null_of_csf(tissues, repetition)
     fat_left = float(rng.choice([1.0, rng.uniform(0.05, 0.5)]))
-    return InversionRecovery(repetition, null * rng.normal(1.0, 0.02), rng.uniform(80, 140), fat_left)
+    return InversionRecovery(repetition, null * rng.normal(1.0, 0.02), rng.uniform(80, 130), fat_left)
 
 
-def _draw_t1(rng: np.random.Generator) -> Contrast:
+def _draw_t1(tissues: Relaxation, rng: np.random.Generator) -> Contrast:
     kind = rng.choice(["spin echo", "gradient echo", "inverted"], p=[0.35, 0.4, 0.25])
     if kind == "spin echo":
         return SpinEcho(rng.uniform(400, 700), rng.uniform(8, 16), 1.0)
     if kind == "gradient echo":
         repetition = rng.uniform(8, 30)
         return SpoiledGradientEcho(repetition, rng.uniform(2.5, 5), rng.uniform(15, 25) + repetition / 3, 0.9)
-    return InversionRecovery(rng.uniform(1800, 2600), rng.uniform(650, 900), rng.uniform(8, 16), 0.9)
+    repetition = rng.uniform(1800, 2600)
+    null = _null_of_csf(tissues, repetition)
+    return InversionRecovery(repetition, null * rng.uniform(0.92, 1.02), rng.uniform(8, 16), 0.9)
 
 
 def _draw_t2_star(rng: np.random.Generator) -> Contrast:

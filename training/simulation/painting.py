@@ -94,7 +94,7 @@ def _paint_lacunes(canvas: Canvas, some: bool, rng: np.random.Generator) -> None
         space = canvas.place(_tubes(length, radius, rng), rng)
         if space is not None:
             for series in canvas.images:
-                canvas.fill(series, space.shape, rng.uniform(0.3, 0.5), rng, wanted=False)
+                canvas.fill(series, space.shape, canvas.csf[series], rng, wanted=False)
     for _ in range(1 + int(rng.poisson(3)) if some else 0):
         _paint_lacune(canvas, rng)
 
@@ -116,8 +116,9 @@ def _paint_lacune(canvas: Canvas, rng: np.random.Generator) -> None:
         rim = rasterise(grown(placed.centre_mm, rim_mm), canvas.scan.grid)
         canvas.shine(SeriesType.T2_FLAIR, rim, rng.uniform(1.2, 1.8), wanted=False)
         canvas.shine(SeriesType.T1, rim, rng.uniform(0.8, 0.97), wanted=False)
-    canvas.fill(SeriesType.T1, placed.shape, rng.uniform(0.22, 0.5), rng, wanted=True)
-    canvas.fill(SeriesType.T2_FLAIR, placed.shape, rng.uniform(0.1, 0.5), rng, wanted=True)
+    clear = rng.uniform(0.0, 0.25)
+    for series, level in canvas.csf.items():
+        canvas.fill(series, placed.shape, level + clear * (1 - level), rng, wanted=True)
     canvas.diameters_mm.append(diameter)
 
 

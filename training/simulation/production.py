@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -135,9 +136,9 @@ def fill_pool(listed: tuple[Order, ...], workers: int = 1) -> Iterator[Path]:
     missing = [order for order in listed if not order.path.is_file()]
     if missing and not (missing[0].data / LABEL_MAPS).is_dir():
         raise SimulationSourceError(missing[0].data / LABEL_MAPS, "is no folder")
-    if workers <= 1:
-        yield from map(make, missing)
-        return
+    for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        # read by the children's libraries: processes that each take all cores only wait for one another
+        os.environ.setdefault(threads, "1")
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
         for done in as_completed([executor.submit(make, order) for order in missing]):
             yield done.result()

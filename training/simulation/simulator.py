@@ -121,7 +121,7 @@ def paint(
 def observe(scene: Scene, geometry: Geometry, stripped: bool, rng: np.random.Generator) -> Observation:
     """Scan a scene: all Series on one geometry, with their own artefacts."""
     hz_per_ppm = HZ_PER_PPM[float(rng.choice([1.5, 3.0]))]
-    sampler = draw_sampler(geometry, rng)
+    sampler = draw_sampler(geometry, scene.anatomy, rng)
     piled = np.ones((1, 1, 1), np.float32)
     echo_planar = any(isinstance(contrast, DiffusionWeighted) for contrast in scene.contrasts.values())
     if echo_planar:
@@ -173,8 +173,10 @@ def visible(occupancy: NDArray[np.float32]) -> NDArray[np.bool_]:
     parts, count = ndimage.label(occupancy > FAINTEST / 2, structure=np.ones((3, 3, 3)))
     if not count:
         return np.zeros(occupancy.shape, np.bool_)
-    highest = np.zeros(count + 1, np.float32)
-    highest[1:] = ndimage.maximum(occupancy, parts, np.arange(1, count + 1))
-    threshold = np.where(highest >= FAINTEST, highest / 2, np.inf).astype(np.float32)
-    marked: NDArray[np.bool_] = (occupancy > threshold[parts]) & (parts > 0)
+    threshold = np.full(count + 1, np.inf, np.float32)
+    for number, box in enumerate(ndimage.find_objects(parts), start=1):
+        highest = float(occupancy[box][parts[box] == number].max())
+        if highest >= FAINTEST:
+            threshold[number] = highest / 2
+    marked: NDArray[np.bool_] = occupancy > threshold[parts]
     return marked

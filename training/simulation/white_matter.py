@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from engines.segments import SeriesType
 from training.simulation.anatomy import Site
 from training.simulation.fields import smooth_field
 from training.simulation.scene import Scene
@@ -27,23 +28,35 @@ NORMAL_RIM_MM = 1.5
 do not mark them either, mm."""
 
 
-def hyperintensity(tissues: Relaxation, rng: np.random.Generator) -> Relaxation:
+FLAIR_RATIO = (1.3, 2.1)
+"""Brightness of an abnormal hyperintensity on FLAIR as a multiple of white matter; chosen to cover the
+labelled scans. It also reaches 0.95 to 1.2 of the cortex, or readers would not have outlined it."""
+
+
+def hyperintensity(scene: Scene, rng: np.random.Generator) -> Relaxation:
     """Draw the properties of a white matter hyperintensity.
 
-    T1 15 to 60% and T2 25 to 90% above white matter and diffusivity 0.9 to 1.4: gives the 1.2 to 2.2 of
-    normal white matter on FLAIR that the labelled scans show; chosen to cover them.
+    T1 15 to 60% above white matter and diffusivity 0.9 to 1.4; T2 25 to 90% above, or, where the scene holds
+    a FLAIR, what gives ``FLAIR_RATIO`` there (up to four times).
     """
+    tissues = scene.tissues
     white = [
         float(values[Tissue.WHITE_MATTER]) for values in (tissues.t1_ms, tissues.t2_ms, tissues.t2_star_ms)
     ]
-    longer = rng.uniform(1.25, 1.9)
-    return one_tissue(
-        rng.uniform(0.76, 0.86),
-        white[0] * rng.uniform(1.15, 1.6),
-        white[1] * longer,
-        white[2] * (0.5 + 0.5 * longer),
-        rng.uniform(0.9, 1.4),
-    )
+    density, t1_ms = rng.uniform(0.76, 0.86), white[0] * rng.uniform(1.15, 1.6)
+    longer, diffusivity = rng.uniform(1.25, 1.9), rng.uniform(0.9, 1.4)
+    flair = scene.contrasts.get(SeriesType.T2_FLAIR)
+    if flair is not None:
+        bright = flair.signal(tissues)
+        cortex = float(bright[Tissue.CORTEX] / bright[Tissue.WHITE_MATTER])
+        wanted = max(rng.uniform(*FLAIR_RATIO), cortex * rng.uniform(0.95, 1.2))
+        factors = np.linspace(1.1, 4, 60)
+        tried = Relaxation(
+            *(np.broadcast_to(v, factors.shape) for v in (density, t1_ms, white[1] * factors, 80.0, 1.0))
+        )
+        reached = flair.signal(tried) / bright[Tissue.WHITE_MATTER] >= wanted
+        longer = float(factors[np.argmax(reached)]) if reached.any() else 4.0
+    return one_tissue(density, t1_ms, white[1] * longer, white[2] * min(1.5, 0.5 + 0.5 * longer), diffusivity)
 
 
 def paint_hyperintensities(
@@ -65,13 +78,13 @@ def paint_hyperintensities(
     Returns: the grade.
     """
     grade = load or str(rng.choice(list(LOADS), p=list(LOADS.values())))
-    material = hyperintensity(scene.tissues, rng)
+    material = hyperintensity(scene, rng)
     _paint_rim(scene, rng.uniform(0.5, NORMAL_RIM_MM), material, rng, strength=rng.uniform(0.1, 0.45))
     low, high = RIM_MM[grade]
     thickness = rng.uniform(low, high)
     if thickness > NORMAL_RIM_MM:
         _paint_rim(scene, thickness * 1.7 + 1, material, rng, strength=rng.uniform(0.0, 0.25))
-        _paint_rim(scene, thickness, material, rng, strength=rng.uniform(0.6, 1.0), wanted=wanted)
+        _paint_rim(scene, thickness, material, rng, strength=rng.uniform(0.75, 1.0), wanted=wanted)
     for _ in range(int(rng.integers(DEEP_COUNTS[grade][0], DEEP_COUNTS[grade][1] + 1))):
         _paint_focus(scene, material, rng, wanted)
     if library is not None and grade != "none":
@@ -147,7 +160,7 @@ def _paint_focus(scene: Scene, material: Relaxation, rng: np.random.Generator, w
     if place is None:
         return
     radius = float(np.clip(rng.lognormal(np.log(2.2), 0.5), 1.0, 8.0))
-    strength = rng.uniform(0.55, 1.0)
+    strength = rng.uniform(0.7, 1.0)
     for _ in range(1 if rng.random() < 0.75 else int(rng.integers(2, 5))):
         radii = radius * rng.uniform(0.55, 1.15, size=3)
         shape = blob(place, radii, rng, rng.uniform(0.1, 0.4), edge=rng.uniform(1.0, 1.8))
@@ -165,8 +178,8 @@ def _paint_real_shapes(
     """Paint masks of real lesions where they lay in their own head, cut to this one's white matter."""
     usable = np.flatnonzero((library.sizes > 15) & (library.sizes < 6000))
     for number in rng.choice(usable, count, replace=False):
-        material = hyperintensity(scene.tissues, rng)
+        material = hyperintensity(scene, rng)
         shape = library.place(int(number), scene.anatomy.mni_affine)
-        volume = scene.paint(shape, material, wanted=wanted, within=WHITE, strength=rng.uniform(0.6, 1.0))
+        volume = scene.paint(shape, material, wanted=wanted, within=WHITE, strength=rng.uniform(0.75, 1.0))
         if wanted and volume:
             scene.diameters_mm.append(float(np.cbrt(6 / np.pi * volume)))
