@@ -31,7 +31,7 @@ _PHILIPS, _PHILIPS_GRADIENT, _UIH = (
     "Image Private Header",
 )
 
-_SIEMENS_SEQUENCE_NAME = re.compile(r"(?:ep|re)_b(\d+)(t|#\d+)?", re.IGNORECASE)
+_SIEMENS_SEQUENCE_NAME = re.compile(r"(?:ep|re)_b(\d+)(?![\d_])(t|#\d+)?", re.IGNORECASE)
 """``*ep_b1000t`` is a trace, ``*ep_b1000#3`` the third direction, ``*ep_b0`` unweighted."""
 
 _GE_IMAGE_KINDS = {14: Directionality.NONE, 16: Directionality.DIRECTIONAL, 19: Directionality.ISOTROPIC}

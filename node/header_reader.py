@@ -57,11 +57,14 @@ def read_image_header(source: Path | Dataset) -> ImageHeader:
     """
     dataset = source if isinstance(source, Dataset) else _read_file(source)
     sop_class = dataset.get("SOPClassUID", "")
+    if not sop_class:
+        name = str(source) if isinstance(source, Path) else "A data set"
+        raise NotDicomError(name, "its header names no SOP Class")
     if sop_class not in MR_IMAGE_CLASSES:
         raise NotAnMrImageError(
             str(dataset.get("StudyInstanceUID", "unknown")),
             str(dataset.get("SeriesInstanceUID", "unknown")),
-            getattr(sop_class, "name", "") or "an object without SOP Class",
+            sop_class.name,
         )
     return _classic(dataset) if sop_class == MRImageStorage else _enhanced(dataset)
 

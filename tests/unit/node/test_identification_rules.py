@@ -1,0 +1,66 @@
+"""The table of identification, and what an administrator can add to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from engines.segments import SeriesType
+from node.identification import IdentificationRule, identify
+from node.identification_rules import DEFAULT_RULES, parse_rules, rules_with
+from tests.support.mr_headers import mr_series, one_stack
+
+BOLD = {
+    "ScanningSequence": ["EP", "GR"], "RepetitionTime": 2000, "EchoTime": 30, "FlipAngle": 90,
+    "PixelSpacing": [3.0, 3.0],
+}  # fmt: skip
+
+
+def test_configured_rule_decides_before_the_table() -> None:
+    (rule,) = parse_rules(
+        """
+        - kind: haemorrhage EPI of scanner 7
+          series_type: T2_STAR
+          ranges: {EchoTime: [25, 35], PixelSpacing: [null, 3.5]}
+          any_of: {ScanningSequence: [ep]}
+          text: hemo
+        """
+    )
+    stack = one_stack(mr_series(24, **BOLD, SeriesDescription="ep_hemo"))
+    found = identify(stack, rules_with([rule]))
+    assert (found.series_type, found.kind) == (SeriesType.T2_STAR, "haemorrhage EPI of scanner 7")
+    assert identify(stack, DEFAULT_RULES).series_type is None
+
+
+@pytest.mark.parametrize(
+    ("rule", "complaint"),
+    [
+        ({"kind": "x", "ranges": {"EchoTime": [1, 2]}, "typ": "T1"}, "typ"),
+        ({"kind": "x", "ranges": {"EchoTim": [1, 2]}}, "EchoTim"),
+        (
+            {"kind": "x", "ranges": {"EchoTime": [20, 10]}},
+            "the smallest value 20.0 is above the largest 10.0",
+        ),
+        ({"kind": "x", "any_of": {"ImageTyp": ["M"]}}, "ImageTyp"),
+        ({"kind": "x", "sequence_name": "*swi"}, "not a regular expression"),
+        ({"kind": "x", "text": "flair"}, "text alone decides nothing"),
+        ({"kind": "", "ranges": {"EchoTime": [1, 2]}}, "kind"),
+        ({"kind": "x", "series_type": "T3", "ranges": {"EchoTime": [1, 2]}}, "series_type"),
+    ],
+)
+def test_rule_that_is_none_is_refused_with_its_place(rule: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        IdentificationRule.model_validate(rule)
+    assert complaint in str(caught.value)
+
+
+def test_each_wanted_type_has_a_rule_of_first_rank() -> None:
+    first = {rule.series_type for rule in DEFAULT_RULES if rule.rank == 0}
+    assert set(SeriesType) <= first
+
+
+def test_t2_star_gre_comes_before_swi_and_this_before_epi() -> None:
+    ranks = {rule.kind: rule.rank for rule in DEFAULT_RULES if rule.series_type is SeriesType.T2_STAR}
+    assert ranks["T2* GRE"] < ranks["magnitude image of SWI"] < ranks["SWI"] < ranks["T2* gradient-echo EPI"]
