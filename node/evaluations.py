@@ -70,9 +70,13 @@ class Result:
     path: str
 
 
-def fingerprint(inputs: Iterable[IndexedInstance]) -> str:
-    """Digest the Instances of an evaluation, the same in any order."""
-    lines = sorted(f"{instance.sop_instance_uid} {instance.sha256}\n" for instance in inputs)
+def fingerprint_of(inputs: Iterable[tuple[str, str]]) -> str:
+    """Digest the Instances of an evaluation, the same in any order.
+
+    Args:
+        inputs: SOP Instance UID and digest of the data set of each.
+    """
+    lines = sorted(f"{sop_instance_uid} {sha256}\n" for sop_instance_uid, sha256 in inputs)
     return hashlib.sha256("".join(lines).encode("ascii")).hexdigest()
 
 
@@ -221,7 +225,7 @@ class Evaluations:
     def _open(
         self, connection: Connection, study_uid: str, inputs: list[IndexedInstance], now: datetime
     ) -> Evaluation:
-        digest = fingerprint(inputs)
+        digest = fingerprint_of((each.sop_instance_uid, each.sha256) for each in inputs)
         evaluation_id = hashlib.sha256(f"{study_uid} {digest}".encode("ascii")).hexdigest()[:32]
         inserted = connection.scalar(
             self._database.insert(evaluations)

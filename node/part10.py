@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import zlib
 from dataclasses import dataclass
@@ -148,6 +149,19 @@ def dataset_offset(path: Path) -> int:
     """
     with path.open("rb") as file:
         return _read_meta(file, path)[1]
+
+
+def dataset_digest(path: Path) -> str:
+    """Digest a file's data set as it was transmitted, without File Meta Information; SHA-256, hexadecimal.
+
+    Raises:
+        UnreadableDatasetError: if the file is no Part 10 file.
+    """
+    offset = dataset_offset(path)
+    with path.open("rb") as file:
+        file.seek(offset)
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
 
 
 def _read_meta(file: BinaryIO, path: Path) -> tuple[FileMetaDataset, int]:

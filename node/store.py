@@ -19,7 +19,7 @@ import structlog
 
 from node.durable_files import DurableWriter
 from node.errors import OutOfResourcesError, StoreUnusableError, UnreadableDatasetError
-from node.part10 import InstanceHeader, dataset_offset, encode_file_meta, is_uid, read_part10
+from node.part10 import InstanceHeader, dataset_digest, encode_file_meta, is_uid, read_part10
 
 log = structlog.get_logger(__name__)
 
@@ -192,7 +192,7 @@ class Store:
             header=found.header,
             calling_ae=found.calling_ae,
             path=self.relative(path),
-            sha256=_dataset_digest(path),
+            sha256=dataset_digest(path),
             stored_at=datetime.fromtimestamp(path.stat().st_mtime, UTC),
             is_conflict=is_conflict,
         )
@@ -212,14 +212,7 @@ def _translated(header: InstanceHeader) -> Iterator[None]:
 
 def _holds(path: Path, digest: str) -> bool:
     try:
-        return _dataset_digest(path) == digest
+        return dataset_digest(path) == digest
     except UnreadableDatasetError:
         # What lies there was damaged after it was stored; it stays as it is for a person to look at.
         return False
-
-
-def _dataset_digest(path: Path) -> str:
-    offset = dataset_offset(path)
-    with path.open("rb") as file:
-        file.seek(offset)
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,204 @@
+"""The books of evaluations and deliveries can be written twice and say the same."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pydicom.uid import Comprehensive3DSRStorage, SegmentationStorage
+
+from node.database import Database
+from node.deliveries import Deliveries, Delivery, DeliveryState
+from node.errors import UnknownEvaluationError, UnknownStudyError
+from node.evaluations import Evaluation, Evaluations, EvaluationState, Result, fingerprint_of
+from tests.support.arrivals import STUDY_UID, Arrivals, at
+from tests.support.instances import mr_dataset
+
+SEG = Result("1.2.3.1", "seg.wmh", SegmentationStorage, "results/1.2/abc/wmh.dcm")
+SR = Result("1.2.3.2", "sr", Comprehensive3DSRStorage, "results/1.2/abc/sr.dcm")
+
+
+@pytest.fixture
+def arrivals(tmp_path: Path, database: Database) -> Arrivals:
+    played = Arrivals(tmp_path, database)
+    played.whole("a", 0)
+    return played
+
+
+@pytest.fixture
+def evaluations(database: Database, arrivals: Arrivals) -> Evaluations:
+    return Evaluations(database)
+
+
+@pytest.fixture
+def deliveries(database: Database) -> Deliveries:
+    return Deliveries(database)
+
+
+def begun(evaluations: Evaluations, second: float = 10) -> Evaluation:
+    evaluation = evaluations.begin(STUDY_UID, None, at(second))
+    assert evaluation is not None
+    return evaluation
+
+
+def test_same_instances_are_the_same_evaluation(evaluations: Evaluations) -> None:
+    first = begun(evaluations)
+    assert begun(evaluations, 500) == first
+    assert (first.number, first.run, first.state) == (1, 1, EvaluationState.WAITING)
+    assert first.created_at == at(10)
+
+
+def test_many_at_once_begin_one_evaluation(evaluations: Evaluations) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        found = set(pool.map(lambda _: begun(evaluations).evaluation_id, range(16)))
+    assert len(found) == 1
+    assert len(evaluations.of_study(STUDY_UID)) == 1
+
+
+def test_fingerprint_tells_instances_and_bytes_apart_but_not_their_order() -> None:
+    inputs = [("1.2.3", "aa"), ("1.2.4", "bb")]
+    digest = fingerprint_of(inputs)
+    assert fingerprint_of(reversed(inputs)) == digest
+    assert fingerprint_of(inputs[1:]) != digest
+    assert fingerprint_of([("1.2.3", "cc"), ("1.2.4", "bb")]) != digest
+
+
+def test_evaluation_goes_its_way(evaluations: Evaluations) -> None:
+    evaluation_id = begun(evaluations).evaluation_id
+    evaluations.start(evaluation_id, at(20))
+    evaluations.report_progress(evaluation_id, "Segments T2-FLAIR")
+    at_work = evaluations.start(evaluation_id, at(30))
+    assert (at_work.state, at_work.started_at) == (EvaluationState.EVALUATING, at(20))
+    assert at_work.progress == "Segments T2-FLAIR"
+    assert evaluations.unfinished() == [at_work]
+    evaluations.finish(evaluation_id, at(40))
+    done = evaluations.get(evaluation_id)
+    assert (done.state, done.finished_at, done.progress) == (EvaluationState.EVALUATED, at(40), "")
+    assert evaluations.unfinished() == []
+
+
+def test_retry_runs_a_failed_evaluation_again(evaluations: Evaluations) -> None:
+    evaluation_id = begun(evaluations).evaluation_id
+    evaluations.start(evaluation_id, at(20))
+    evaluations.fail(evaluation_id, "Two slices at one position.", at(30))
+    failed = evaluations.get(evaluation_id)
+    assert (failed.state, failed.reason) == (EvaluationState.FAILED, "Two slices at one position.")
+    again = evaluations.retry(STUDY_UID, at(40))
+    assert (again.evaluation_id, again.run, again.state) == (evaluation_id, 2, EvaluationState.WAITING)
+    assert (again.reason, again.started_at, again.finished_at) == ("", None, None)
+
+
+def test_retry_of_an_evaluation_at_work_changes_nothing(evaluations: Evaluations) -> None:
+    at_work = evaluations.start(begun(evaluations).evaluation_id, at(20))
+    assert evaluations.retry(STUDY_UID, at(30)) == at_work
+
+
+@pytest.mark.parametrize("revision", [None, 1])
+def test_unknown_study_is_not_begun(evaluations: Evaluations, revision: int | None) -> None:
+    if revision is None:
+        with pytest.raises(UnknownStudyError, match="csvd-node studies"):
+            evaluations.retry("9.9.9", at(0))
+    else:
+        assert evaluations.begin("9.9.9", revision, at(0)) is None
+
+
+@pytest.mark.parametrize("call", ["get", "start", "report_progress", "finish", "fail"])
+def test_unknown_evaluation_is_named(evaluations: Evaluations, call: str) -> None:
+    arguments = {
+        "get": (),
+        "start": (at(0),),
+        "report_progress": ("text",),
+        "finish": (at(0),),
+        "fail": ("text", at(0)),
+    }
+    with pytest.raises(UnknownEvaluationError, match="abc"):
+        getattr(evaluations, call)("abc", *arguments[call])
+
+
+def test_results_are_entered_once(evaluations: Evaluations) -> None:
+    evaluation_id = begun(evaluations).evaluation_id
+    evaluations.add_results(evaluation_id, [SR, SEG])
+    evaluations.add_results(evaluation_id, [replace(SEG, path="elsewhere")])
+    assert evaluations.results(evaluation_id) == [SEG, SR]
+
+
+def test_evaluation_with_results_is_superseded_even_if_it_failed_later(
+    evaluations: Evaluations, arrivals: Arrivals
+) -> None:
+    first = begun(evaluations)
+    evaluations.add_results(first.evaluation_id, [SEG])
+    evaluations.fail(first.evaluation_id, "The report could not be written.", at(20))
+    arrivals.whole("b", 30, series=2)
+    assert begun(evaluations, 40).supersedes == first.evaluation_id
+
+
+def queued(evaluations: Evaluations, deliveries: Deliveries) -> list[Delivery]:
+    evaluation_id = begun(evaluations).evaluation_id
+    evaluations.add_results(evaluation_id, [SEG, SR])
+    deliveries.queue(evaluation_id, ("PACS", "RESEARCH"), at(100))
+    return deliveries.of_evaluation(evaluation_id)
+
+
+def test_each_result_is_queued_once_for_each_destination(
+    evaluations: Evaluations, deliveries: Deliveries
+) -> None:
+    first = queued(evaluations, deliveries)
+    assert [(each.destination, each.sop_instance_uid) for each in first] == [
+        ("PACS", "1.2.3.1"),
+        ("PACS", "1.2.3.2"),
+        ("RESEARCH", "1.2.3.1"),
+        ("RESEARCH", "1.2.3.2"),
+    ]
+    deliveries.queue(first[0].evaluation_id, ("PACS",), at(999))
+    assert deliveries.of_evaluation(first[0].evaluation_id) == first
+    assert deliveries.due(at(99)) == []
+    assert deliveries.due(at(100)) == first
+    assert deliveries.next_due_at() == at(100)
+
+
+def test_attempt_is_counted_once_and_planned_again(evaluations: Evaluations, deliveries: Deliveries) -> None:
+    delivery = queued(evaluations, deliveries)[0]
+    for _ in range(2):
+        deliveries.record_attempt(
+            delivery, DeliveryState.FAILED, 0xA700, "0xA700 out of resources", at(101), at(111)
+        )
+    tried = deliveries.of_evaluation(delivery.evaluation_id)[0]
+    assert (tried.state, tried.attempts, tried.last_status) == (DeliveryState.FAILED, 1, 0xA700)
+    assert (tried.last_comment, tried.last_attempt_at) == ("0xA700 out of resources", at(101))
+    assert not tried.is_given_up
+    assert tried not in deliveries.due(at(110))
+    assert tried in deliveries.due(at(111))
+
+
+@pytest.mark.parametrize("state", [DeliveryState.DELIVERED, DeliveryState.WARNING])
+def test_what_has_arrived_is_not_due_again(
+    evaluations: Evaluations, deliveries: Deliveries, state: DeliveryState
+) -> None:
+    for delivery in queued(evaluations, deliveries):
+        deliveries.record_attempt(delivery, state, 0, "", at(101), None)
+    assert deliveries.due(at(1e6)) == []
+    assert deliveries.next_due_at() is None
+    assert deliveries.queue_given_up(begun(evaluations).evaluation_id, at(200)) == 0
+
+
+@pytest.mark.parametrize("state", [DeliveryState.FAILED, DeliveryState.REFUSED])
+def test_what_was_given_up_can_be_queued_again(
+    evaluations: Evaluations, deliveries: Deliveries, state: DeliveryState
+) -> None:
+    delivery, *others = queued(evaluations, deliveries)
+    deliveries.record_attempt(delivery, state, None, "can not be reached", at(101), None)
+    for other in others:
+        deliveries.record_attempt(other, DeliveryState.DELIVERED, 0, "", at(101), None)
+    assert deliveries.of_evaluation(delivery.evaluation_id)[0].is_given_up
+    assert deliveries.queue_given_up(delivery.evaluation_id, at(200)) == 1
+    (again,) = deliveries.due(at(200))
+    assert (again.attempts, again.first_queued_at) == (0, at(200))
+
+
+def test_late_instance_gets_the_next_number(evaluations: Evaluations, arrivals: Arrivals) -> None:
+    begun(evaluations)
+    arrivals.open("b", 20)
+    arrivals.send("b", 20, mr_dataset(1, 1, 9))
+    assert begun(evaluations, 30).number == 2
