@@ -57,5 +57,5 @@ def node_device_uid(context: EvaluationContext) -> UID:
 
 
 def model_device_uid(model: ModelIdentity) -> UID:
-    """Return the Device UID of a model: it changes with its name, version and weights, not with the machine."""
+    """Return the Device UID of a model: it changes with its name, version and weights only."""
     return derived_uid("model", model.name, model.version, model.sha256)

@@ -1,0 +1,144 @@
+"""Measurement groups of the report: one for each segment as a whole, one for each lesion.
+
+Every group has its own Tracking Unique Identifier, because viewers merge groups that share one. Every number
+has modifiers, because some viewers fail on a number without content. A lesion's group also holds its centroid
+as a point in patient space: a segment can not tell its lesions apart, a viewer can jump to the point.
+
+Source: PS3.16 TID 1411, TID 1501, TID 4019, TID 4108.
+"""
+
+from __future__ import annotations
+
+from pydicom import Dataset
+
+from engines.findings import Lesion, ModelIdentity, NotAssessed, SegmentFinding
+from engines.segments import Segment
+from node.model import SourceVolume
+from node.results import codes
+from node.results.content_items import (
+    HAS_CONCEPT_MOD,
+    HAS_OBS_CONTEXT,
+    code,
+    container,
+    number,
+    point_3d,
+    segment,
+    text,
+    uid_reference,
+)
+from node.results.context import EvaluationContext
+from node.results.references import SegmentReference
+from node.results.segment_concepts import SEGMENT_CONCEPTS, SIZE_CODES
+from node.results.texts import ascii_text, lesion_line, not_assessed, summary
+from node.results.uids import tracking_uid
+
+VOLUMETRIC_GROUP, GROUP_WITHOUT_REGION = "1411", "1501"
+
+
+def summary_group(
+    finding: SegmentFinding, reference: SegmentReference, source: SourceVolume, context: EvaluationContext
+) -> Dataset:
+    """Return the group of an assessed segment: present or absent, number of lesions, total volume."""
+    concept = SEGMENT_CONCEPTS[finding.segment]
+    total = code(codes.DERIVATION, codes.TOTAL, HAS_CONCEPT_MOD)
+    return container(
+        codes.MEASUREMENT_GROUP,
+        [
+            *_tracking(context, finding.segment, concept.label, None),
+            *_what(finding.segment),
+            *_algorithm(finding.model),
+            *_region(reference, source),
+            number(codes.NUMBER_OF_LESIONS, len(finding.lesions), codes.COUNTS, [total]),
+            number(codes.VOLUME, finding.volume_ml, codes.MILLILITER, [_method(), total]),
+            code(concept.finding, codes.PRESENT if finding.lesions else codes.ABSENT),
+            text(codes.COMMENT, summary(finding)),
+        ],
+        template=VOLUMETRIC_GROUP,
+    )
+
+
+def lesion_group(
+    finding: SegmentFinding,
+    lesion: Lesion,
+    reference: SegmentReference,
+    source: SourceVolume,
+    context: EvaluationContext,
+) -> Dataset:
+    """Return the group of one lesion: volume, diameter, centroid, size class, whether within the limits."""
+    concept = SEGMENT_CONCEPTS[finding.segment]
+    name = f"{concept.label} {lesion.number}"
+    maximum = code(codes.DERIVATION, codes.MAXIMUM, HAS_CONCEPT_MOD)
+    within = codes.YES if lesion.within_limits else codes.NO
+    return container(
+        codes.MEASUREMENT_GROUP,
+        [
+            *_tracking(context, finding.segment, name, lesion.number),
+            *_what(finding.segment),
+            *_algorithm(finding.model),
+            *_region(reference, source),
+            point_3d(codes.CENTER, lesion.centroid_lps_mm, source.frame_of_reference_uid),
+            number(codes.VOLUME, lesion.volume_ml, codes.MILLILITER, [_method()]),
+            number(codes.MAXIMUM_3D_DIAMETER, lesion.max_diameter_mm, codes.MILLIMETER, [maximum]),
+            code(codes.SIZE_DESCRIPTOR, SIZE_CODES[lesion.size_class]),
+            *([code(codes.DIAMETER_IN_LIMITS, within)] if finding.size_limits_mm else []),
+            text(codes.COMMENT, lesion_line(finding, lesion)),
+        ],
+        template=VOLUMETRIC_GROUP,
+    )
+
+
+def not_assessed_group(absent: NotAssessed, context: EvaluationContext) -> Dataset:
+    """Return the group of a segment that no statement is made about: a reason and no number."""
+    concept = SEGMENT_CONCEPTS[absent.segment]
+    return container(
+        codes.MEASUREMENT_GROUP,
+        [
+            *_tracking(context, absent.segment, concept.label, None),
+            *_what(absent.segment),
+            code(concept.finding, codes.NOT_EVALUATED),
+            text(codes.NOT_ASSESSED, not_assessed(absent.segment, absent.reason)),
+        ],
+        template=GROUP_WITHOUT_REGION,
+    )
+
+
+def _tracking(context: EvaluationContext, what: Segment, name: str, lesion: int | None) -> list[Dataset]:
+    return [
+        text(codes.TRACKING_IDENTIFIER, name, HAS_OBS_CONTEXT),
+        uid_reference(codes.TRACKING_UNIQUE_IDENTIFIER, tracking_uid(context, what, lesion), HAS_OBS_CONTEXT),
+    ]
+
+
+def _what(what: Segment) -> list[Dataset]:
+    concept = SEGMENT_CONCEPTS[what]
+    return [
+        code(codes.FINDING_CATEGORY, codes.MORPHOLOGICALLY_ABNORMAL_STRUCTURE),
+        code(codes.FINDING, concept.finding),
+        code(codes.FINDING_SITE, concept.site),
+    ]
+
+
+def _algorithm(model: ModelIdentity) -> list[Dataset]:
+    return [
+        text(codes.ALGORITHM_NAME, ascii_text(model.name), HAS_CONCEPT_MOD),
+        text(codes.ALGORITHM_VERSION, ascii_text(model.version), HAS_CONCEPT_MOD),
+        text(codes.ALGORITHM_PARAMETERS, ascii_text(f"SHA-256 {model.sha256}"), HAS_CONCEPT_MOD),
+        text(codes.ALGORITHM_PARAMETERS, ascii_text(f"run by {model.runner}"), HAS_CONCEPT_MOD),
+        code(codes.ALGORITHM_FAMILY, codes.ARTIFICIAL_INTELLIGENCE, HAS_CONCEPT_MOD),
+    ]
+
+
+def _region(reference: SegmentReference, source: SourceVolume) -> list[Dataset]:
+    return [
+        segment(
+            codes.REFERENCED_SEGMENT,
+            reference.sop_class_uid,
+            reference.sop_instance_uid,
+            reference.segment_number,
+        ),
+        uid_reference(codes.SOURCE_SERIES, source.series_uid),
+    ]
+
+
+def _method() -> Dataset:
+    return code(codes.MEASUREMENT_METHOD, codes.VOXEL_SUMMATION, HAS_CONCEPT_MOD)

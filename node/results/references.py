@@ -1,0 +1,73 @@
+"""How results refer to the Instances they were made of and to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pydicom import Dataset
+
+from node.model import FrameReference, SourceVolume
+from node.results.content_items import instance_reference
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentReference:
+    """Where a segment lies.
+
+    Attributes:
+        sop_class_uid: of the Segmentation.
+        sop_instance_uid: of the Segmentation.
+        series_uid: Series Instance UID of the Segmentation.
+        segment_number: in the Segmentation.
+    """
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_uid: str
+    segment_number: int
+
+    @property
+    def instance(self) -> FrameReference:
+        """The whole Segmentation."""
+        return FrameReference(self.sop_class_uid, self.sop_instance_uid, None)
+
+
+def instances_of(source: SourceVolume) -> tuple[FrameReference, ...]:
+    """Return the Instances of a source, each once, in slice order."""
+    unique = {frame.sop_instance_uid: frame for frame in source.frames}
+    return tuple(
+        FrameReference(frame.sop_class_uid, frame.sop_instance_uid, None) for frame in unique.values()
+    )
+
+
+def frame_numbers(source: SourceVolume, sop_instance_uid: str) -> tuple[int, ...]:
+    """Return which frames of an Instance a source consists of; none for a single-frame Instance."""
+    return tuple(
+        sorted(
+            frame.frame_number
+            for frame in source.frames
+            if frame.sop_instance_uid == sop_instance_uid and frame.frame_number is not None
+        )
+    )
+
+
+def series_item(series_uid: str, instances: Iterable[FrameReference]) -> Dataset:
+    """Return an item of Referenced Series Sequence of the Common Instance Reference module."""
+    item = Dataset()
+    item.SeriesInstanceUID = series_uid
+    item.ReferencedInstanceSequence = [instance_reference(instance) for instance in instances]
+    return item
+
+
+def study_item(study_uid: str, series: Mapping[str, Iterable[FrameReference]]) -> Dataset:
+    """Return an item of the evidence and predecessor sequences of an SR document: Instances by Series UID."""
+    item = Dataset()
+    item.StudyInstanceUID = study_uid
+    item.ReferencedSeriesSequence = []
+    for series_uid, instances in series.items():
+        series_of_study = Dataset()
+        series_of_study.SeriesInstanceUID = series_uid
+        series_of_study.ReferencedSOPSequence = [instance_reference(instance) for instance in instances]
+        item.ReferencedSeriesSequence.append(series_of_study)
+    return item

@@ -1,0 +1,147 @@
+"""What a result takes over from its source: patient, Study, Frame of Reference, character set."""
+
+from __future__ import annotations
+
+import struct
+from copy import deepcopy
+from dataclasses import dataclass
+
+import pydicom
+from pydicom import Dataset
+from pydicom.errors import InvalidDicomError
+
+from node.model import SourceVolume
+from node.results.errors import ForeignSourceError, MissingAttributeError, SourceUnreadableError
+
+TYPE_2 = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+    "StudyID",
+    "AccessionNumber",
+)
+"""Must be there and may be empty: what the source lacks stays empty."""
+
+TYPE_3 = (
+    "SpecificCharacterSet",
+    "TimezoneOffsetFromUTC",
+    "IssuerOfPatientID",
+    "IssuerOfPatientIDQualifiersSequence",
+    "OtherPatientIDsSequence",
+    "PatientBirthTime",
+    "OtherPatientNames",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
+    "DeidentificationMethodCodeSequence",
+    "LongitudinalTemporalInformationModified",
+    "StudyDescription",
+    "ProcedureCodeSequence",
+    "IssuerOfAccessionNumberSequence",
+    "ClinicalTrialSponsorName",
+    "ClinicalTrialProtocolID",
+    "ClinicalTrialProtocolName",
+    "ClinicalTrialSiteID",
+    "ClinicalTrialSiteName",
+    "ClinicalTrialSubjectID",
+    "ClinicalTrialSubjectReadingID",
+    "ClinicalTrialTimePointID",
+    "ClinicalTrialTimePointDescription",
+)
+"""Taken over where the source has them, so that the result is filed with its Study."""
+
+SERIES_ATTRIBUTES = ("StudyInstanceUID", "PositionReferenceIndicator")
+LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+"""Lossy compression of the source is never forgotten (PS3.3 C.7.6.1.1.5)."""
+
+_READ_ERRORS = (
+    AttributeError, EOFError, InvalidDicomError, KeyError, NotImplementedError, OSError, TypeError,
+    ValueError, struct.error,
+)  # fmt: skip
+"""What pydicom raises for a file that is gone or damaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceHeader:
+    """The attributes of a source Series that its results repeat.
+
+    Attributes:
+        patient_and_study: type 2 attributes, empty where the source lacks them, and those of type 3 it has.
+        position_reference_indicator: of the Frame of Reference; may be empty.
+        lossy: attributes of lossy compression, if the source has any.
+    """
+
+    patient_and_study: Dataset
+    position_reference_indicator: str
+    lossy: Dataset
+
+
+def read_source_header(source: SourceVolume, study_uid: str) -> SourceHeader:
+    """Read what results take over from the first file of a source.
+
+    Args:
+        source: the volume; its files must still be there.
+        study_uid: Study Instance UID of the evaluation.
+
+    Raises:
+        ForeignSourceError: if the Series is of another Study.
+        MissingAttributeError: if an identifier that results must repeat is missing.
+        SourceUnreadableError: if there is no file, or it can not be read.
+    """
+    if source.study_uid != study_uid:
+        raise ForeignSourceError(study_uid, source.series_uid, source.study_uid)
+    _check_identifiers(source)
+    try:
+        found = _read(source)
+        header = SourceHeader(
+            _copied(found, TYPE_3, _copied(found, TYPE_2, _empty_type_2())),
+            str(found.get("PositionReferenceIndicator") or ""),
+            _copied(found, LOSSY, Dataset()),
+        )
+    except _READ_ERRORS as error:
+        # The error's text may quote the patient's data: its class has to do.
+        raise SourceUnreadableError(study_uid, source.series_uid, type(error).__name__) from error
+    if str(found.get("StudyInstanceUID") or "") != study_uid:
+        raise ForeignSourceError(study_uid, source.series_uid, str(found.get("StudyInstanceUID") or "none"))
+    return header
+
+
+def _check_identifiers(source: SourceVolume) -> None:
+    identifiers = {
+        "StudyInstanceUID": source.study_uid,
+        "SeriesInstanceUID": source.series_uid,
+        "FrameOfReferenceUID": source.frame_of_reference_uid,
+        "SOPClassUID": all(frame.sop_class_uid for frame in source.frames),
+        "SOPInstanceUID": all(frame.sop_instance_uid for frame in source.frames),
+    }
+    for keyword, value in identifiers.items():
+        if not value:
+            raise MissingAttributeError(source.study_uid, source.series_uid, keyword)
+
+
+def _read(source: SourceVolume) -> Dataset:
+    if not source.paths:
+        raise SourceUnreadableError(source.study_uid, source.series_uid, "it has no files")
+    wanted = [*TYPE_2, *TYPE_3, *SERIES_ATTRIBUTES, *LOSSY]
+    return pydicom.dcmread(source.paths[0], stop_before_pixels=True, specific_tags=wanted)
+
+
+def _empty_type_2() -> Dataset:
+    empty = Dataset()
+    for keyword in TYPE_2:
+        setattr(empty, keyword, None)
+    return empty
+
+
+def _copied(source: Dataset, keywords: tuple[str, ...], target: Dataset) -> Dataset:
+    """Copy elements, not values: a name keeps the bytes and the character set that it came with."""
+    for keyword in keywords:
+        if keyword in source:
+            target[keyword] = deepcopy(source[keyword])
+    return target

@@ -1,0 +1,196 @@
+"""The findings of a Study as one Comprehensive 3D SR with a Measurement Report (TID 1500) as its content.
+
+Verification Flag is UNVERIFIED and Preliminary Flag PRELIMINARY: no person has looked at it. Completion Flag
+is PARTIAL if any of the four segments was not assessed.
+
+Source: PS3.3 A.35.13 (Comprehensive 3D SR IOD), C.17; PS3.16 TID 1500, TID 1600, TID 1001, TID 1004.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pydicom import Dataset
+from pydicom.uid import Comprehensive3DSRStorage
+
+from engines.findings import StudyFindings
+from engines.segments import Segment, SeriesType
+from node.model import FrameReference, SourceVolume
+from node.results import codes, texts
+from node.results.content_items import (
+    HAS_ACQ_CONTEXT,
+    HAS_CONCEPT_MOD,
+    HAS_OBS_CONTEXT,
+    code,
+    container,
+    image,
+    number,
+    text,
+    uid_reference,
+)
+from node.results.context import PRODUCT_NAME, EvaluationContext
+from node.results.equipment import stamp
+from node.results.measurement_groups import lesion_group, not_assessed_group, summary_group
+from node.results.references import SegmentReference, frame_numbers, instances_of, study_item
+from node.results.source_header import SourceHeader
+from node.results.texts import ascii_text
+from node.results.uids import node_device_uid, result_instance_uid, result_series_uid
+
+ROLE = "sr"
+SERIES_NUMBER = 9010
+MEASUREMENT_REPORT_TEMPLATE = "1500"
+
+
+def build_report(
+    findings: StudyFindings,
+    sources: Mapping[SeriesType, SourceVolume],
+    segments: Mapping[Segment, SegmentReference],
+    others: Sequence[SegmentReference],
+    header: SourceHeader,
+    context: EvaluationContext,
+) -> Dataset:
+    """Write the report.
+
+    Args:
+        findings: what was found.
+        sources: what it was found on.
+        segments: for each assessed segment where its mask on its own Series lies.
+        others: further Segmentations of this evaluation, named as evidence.
+        header: what is taken over from a source.
+        context: of the evaluation.
+    """
+    report = container(
+        codes.MEASUREMENT_REPORT,
+        [
+            code(codes.LANGUAGE, codes.ENGLISH, HAS_CONCEPT_MOD),
+            *_observer(context),
+            code(codes.PROCEDURE_REPORTED, codes.MR_BRAIN, HAS_CONCEPT_MOD),
+            _image_library(sources),
+            _measurements(findings, sources, segments, context),
+            _statements(findings, context),
+        ],
+        relationship=None,
+        template=MEASUREMENT_REPORT_TEMPLATE,
+    )
+    _set_document(report, findings, context)
+    report.CurrentRequestedProcedureEvidenceSequence = [
+        _evidence(sources, [*segments.values(), *others], context)
+    ]
+    if context.superseded:
+        report.PredecessorDocumentsSequence = [_predecessors(context)]
+    stamp(report, header, context, dict.fromkeys(found.model for found in findings.findings))
+    return report
+
+
+def _observer(context: EvaluationContext) -> list[Dataset]:
+    named = (
+        (codes.DEVICE_OBSERVER_NAME, context.ae_title),
+        (codes.DEVICE_OBSERVER_MANUFACTURER, context.manufacturer),
+        (codes.DEVICE_OBSERVER_MODEL, f"{PRODUCT_NAME} {context.software_version}"),
+        (codes.DEVICE_OBSERVER_SERIAL_NUMBER, context.station_name),
+    )
+    return [
+        code(codes.OBSERVER_TYPE, codes.DEVICE, HAS_OBS_CONTEXT),
+        uid_reference(codes.DEVICE_OBSERVER_UID, node_device_uid(context), HAS_OBS_CONTEXT),
+        *(text(name, ascii_text(value), HAS_OBS_CONTEXT) for name, value in named),
+    ]
+
+
+def _image_library(sources: Mapping[SeriesType, SourceVolume]) -> Dataset:
+    """Return the library with one group a Series; what a Series has in common stands once in its group."""
+    groups = [_library_group(sources[kind]) for kind in SeriesType if kind in sources]
+    return container(codes.IMAGE_LIBRARY, groups)
+
+
+def _library_group(source: SourceVolume) -> Dataset:
+    _, rows, columns = source.volume.grid.shape
+    return container(
+        codes.IMAGE_LIBRARY_GROUP,
+        [
+            code(codes.MODALITY, codes.MAGNETIC_RESONANCE, HAS_ACQ_CONTEXT),
+            code(codes.TARGET_REGION, codes.BRAIN, HAS_ACQ_CONTEXT),
+            uid_reference(codes.FRAME_OF_REFERENCE_UID, source.frame_of_reference_uid, HAS_ACQ_CONTEXT),
+            number(codes.PIXEL_DATA_ROWS, rows, codes.PIXELS, relationship=HAS_ACQ_CONTEXT),
+            number(codes.PIXEL_DATA_COLUMNS, columns, codes.PIXELS, relationship=HAS_ACQ_CONTEXT),
+            *(
+                image(
+                    codes.SOURCE,
+                    instance.sop_class_uid,
+                    instance.sop_instance_uid,
+                    frame_numbers(source, instance.sop_instance_uid),
+                )
+                for instance in instances_of(source)
+            ),
+        ],
+    )
+
+
+def _measurements(
+    findings: StudyFindings,
+    sources: Mapping[SeriesType, SourceVolume],
+    segments: Mapping[Segment, SegmentReference],
+    context: EvaluationContext,
+) -> Dataset:
+    absent = {one.segment: one for one in findings.not_assessed}
+    groups: list[Dataset] = []
+    for segment in Segment:
+        finding = findings.of(segment)
+        if finding is None:
+            if segment in absent:
+                groups.append(not_assessed_group(absent[segment], context))
+            continue
+        source, reference = sources[finding.series_type], segments[segment]
+        groups.append(summary_group(finding, reference, source, context))
+        groups += [lesion_group(finding, lesion, reference, source, context) for lesion in finding.lesions]
+    return container(codes.IMAGING_MEASUREMENTS, groups)
+
+
+def _statements(findings: StudyFindings, context: EvaluationContext) -> Dataset:
+    """Return what a reader must know beside the numbers, each as a sentence under its own concept."""
+    said = [
+        (codes.REVIEW_STATUS, f"{texts.NOT_REVIEWED}. Not for diagnosis without a radiologist's review."),
+        *((codes.SUPERSEDED, sentence) for sentence in texts.superseded(context)),
+        *((codes.SERIES_SELECTION, ascii_text(sentence)) for sentence in context.selection),
+        *((codes.REGISTRATION_APPLIED, texts.registration(one)) for one in findings.registrations),
+        *((codes.EXCLUSION_APPLIED, texts.exclusion(one)) for one in findings.exclusions),
+        *((codes.NOT_ASSESSED, texts.not_assessed(one.segment, one.reason)) for one in findings.not_assessed),
+        *((codes.REMARK, sentence) for sentence in texts.remarks(findings)),
+    ]
+    return container(codes.QUALITATIVE_EVALUATIONS, [text(name, sentence) for name, sentence in said])
+
+
+def _set_document(report: Dataset, findings: StudyFindings, context: EvaluationContext) -> None:
+    report.SOPClassUID = Comprehensive3DSRStorage
+    report.SOPInstanceUID = result_instance_uid(context, ROLE)
+    report.StudyInstanceUID, report.SeriesInstanceUID = context.study_uid, result_series_uid(context, ROLE)
+    report.Modality, report.SeriesNumber, report.InstanceNumber = "SR", SERIES_NUMBER, 1
+    report.SeriesDescription = f"CSVD findings ({texts.NOT_REVIEWED})"
+    report.CompletionFlag = "PARTIAL" if findings.not_assessed else "COMPLETE"
+    if findings.not_assessed:
+        report.CompletionFlagDescription = "Some segments were not assessed"
+    report.VerificationFlag, report.PreliminaryFlag = "UNVERIFIED", "PRELIMINARY"
+    report.PerformedProcedureCodeSequence = []
+    report.ReferencedPerformedProcedureStepSequence = []
+
+
+def _evidence(
+    sources: Mapping[SeriesType, SourceVolume],
+    segmentations: Sequence[SegmentReference],
+    context: EvaluationContext,
+) -> Dataset:
+    """List every Instance that the report refers to or that was made with it."""
+    by_series: dict[str, dict[str, FrameReference]] = {}
+    for source in sources.values():
+        known = by_series.setdefault(source.series_uid, {})
+        known.update({instance.sop_instance_uid: instance for instance in instances_of(source)})
+    for reference in segmentations:
+        by_series[reference.series_uid] = {reference.sop_instance_uid: reference.instance}
+    return study_item(context.study_uid, {uid: known.values() for uid, known in by_series.items()})
+
+
+def _predecessors(context: EvaluationContext) -> Dataset:
+    by_series: dict[str, list[FrameReference]] = {}
+    for old in context.superseded:
+        reference = FrameReference(old.sop_class_uid, old.sop_instance_uid, None)
+        by_series.setdefault(old.series_uid, []).append(reference)
+    return study_item(context.study_uid, by_series)

@@ -1,0 +1,99 @@
+"""The sentences of the results, in words that any character set can hold."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+
+from engines.findings import ExclusionRecord, Lesion, RegistrationRecord, SegmentFinding, StudyFindings
+from engines.segments import Segment
+from node.results.context import EvaluationContext
+from node.results.segment_concepts import SEGMENT_CONCEPTS, SERIES_NAMES
+
+NOT_REVIEWED = "AI result, not reviewed"
+"""On every result: no person has looked at it."""
+
+_PLAIN = str.maketrans(
+    {"°": " deg", "×": "x", "–": "-", "—": "-", "−": "-", "µ": "u", "²": "2", "³": "3", "≥": ">=", "≤": "<="}
+)
+
+
+def ascii_text(text: str, longest: int = 1024) -> str:
+    """Write a text with ASCII letters only, on one line, cut at ``longest`` characters.
+
+    The result takes over the character set of its source, which may hold no other letters.
+    """
+    plain = unicodedata.normalize("NFKD", " ".join(text.split()).translate(_PLAIN))
+    letters = "".join(sign for sign in plain if not unicodedata.combining(sign))
+    return letters.encode("ascii", "replace").decode("ascii")[:longest]
+
+
+def lesion_count(number: int) -> str:
+    """Say how many lesions."""
+    return "1 lesion" if number == 1 else f"{number} lesions"
+
+
+def summary(finding: SegmentFinding) -> str:
+    """Say in one line what was found of a segment."""
+    concept = SEGMENT_CONCEPTS[finding.segment]
+    where = SERIES_NAMES[finding.series_type]
+    if not finding.lesions:
+        return f"{concept.label}: none found on {where}. {NOT_REVIEWED}."
+    outside = sum(not lesion.within_limits for lesion in finding.lesions)
+    flagged = f"; {outside} outside the size limits of the method" if outside else ""
+    found = f"{lesion_count(len(finding.lesions))}, {finding.volume_ml:.3f} ml on {where}{flagged}"
+    return f"{concept.label}: {found}. {NOT_REVIEWED}."
+
+
+def lesion_line(finding: SegmentFinding, lesion: Lesion) -> str:
+    """Say in one line what is known of a lesion."""
+    line = (
+        f"{SEGMENT_CONCEPTS[finding.segment].label} {lesion.number} of {len(finding.lesions)}: "
+        f"{lesion.volume_ml:.3f} ml, {lesion.max_diameter_mm:.1f} mm, "
+        f"largest slice {lesion.max_area_mm2:.1f} mm2"
+    )
+    if not lesion.within_limits and finding.size_limits_mm:
+        low, high = finding.size_limits_mm
+        line += f"; outside the size limits of the method, {low:g} to {high:g} mm"
+    return line
+
+
+def not_assessed(segment: Segment, reason: str) -> str:
+    """Say that no statement is made on a segment, and why."""
+    return ascii_text(
+        f"{SEGMENT_CONCEPTS[segment].label}: not assessed, which does not mean absent. {reason}"
+    )
+
+
+def registration(record: RegistrationRecord) -> str:
+    """Say how one Series was brought onto another."""
+    rows = "; ".join(" ".join(f"{value:.5f}" for value in row) for row in record.fixed_to_moving[:3])
+    done = "applied" if record.applied else "not applied, the scanner's geometry was used"
+    fixed, moving = SERIES_NAMES[record.fixed], SERIES_NAMES[record.moving]
+    return ascii_text(
+        f"{moving} to {fixed}: rigid registration {done}; rotation {record.rotation_deg:.2f} deg, "
+        f"shift {record.translation_mm:.2f} mm. {record.reason} "
+        f"Transform of LPS mm points from {fixed} to {moving}: {rows}"
+    )
+
+
+def exclusion(record: ExclusionRecord) -> str:
+    """Say what was subtracted from what."""
+    minuend, subtrahend = (SEGMENT_CONCEPTS[one].plural for one in (record.minuend, record.subtrahend))
+    if not record.performed:
+        return ascii_text(f"{subtrahend} were not subtracted from {minuend}: {record.reason}")
+    return ascii_text(
+        f"{subtrahend} were subtracted from {minuend}: {record.removed_voxels} voxels, "
+        f"{record.removed_ml:.3f} ml removed. {record.reason}".strip()
+    )
+
+
+def superseded(context: EvaluationContext) -> Iterator[str]:
+    """Name each report that this one takes the place of."""
+    for report in context.superseded:
+        yield f"This report supersedes the report with SOP Instance UID {report.sop_instance_uid}"
+
+
+def remarks(findings: StudyFindings) -> Iterator[str]:
+    """Return what else a reader must know."""
+    return (ascii_text(remark) for remark in findings.remarks)
