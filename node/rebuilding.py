@@ -26,7 +26,7 @@ REBUILT = (
 
 @dataclass(frozen=True, slots=True)
 class RebuildReport:
-    """How many entries a rebuild added, removed, and added as conflicts."""
+    """How many entries a rebuild added and removed, and how many files lie apart as conflicts."""
 
     added: int
     removed: int
@@ -41,14 +41,12 @@ def rebuild(database: Database, store: Store) -> RebuildReport:
     Raises:
         IndexUnavailableError: if the index can not be written; a second run goes on.
     """
+    removed = _remove_gone(database, store)
     kinds: list[PlacementKind] = []
-    seen: set[str] = set()
     files = store.scan()
     while batch := list(islice(files, FILES_PER_TRANSACTION)):
-        seen.update(file.path for file in batch)
         with database.writing() as connection:
             kinds += [_enter(database, connection, file) for file in batch]
-    removed = _remove_gone(database, seen)
     report = RebuildReport(kinds.count(PlacementKind.NEW), removed, kinds.count(PlacementKind.CONFLICT))
     log.info("index.rebuilt", added=report.added, removed=report.removed, conflicts=report.conflicts)
     return report
@@ -60,6 +58,8 @@ def _enter(database: Database, connection: Connection, file: StoredFile) -> Plac
     entry = IndexedInstance.at(header, file.calling_ae, file.sha256, file.path, stored_at)
     kind = enter_instance(database, connection, entry, placed)
     if kind is PlacementKind.NEW:
+        # What was a conflict takes the place of an Instance that is gone.
+        connection.execute(delete(conflicts).where(conflicts.c.path == file.path))
         connection.execute(
             database.insert(studies)
             .values(
@@ -79,12 +79,12 @@ def _enter(database: Database, connection: Connection, file: StoredFile) -> Plac
     return kind
 
 
-def _remove_gone(database: Database, seen: set[str]) -> int:
+def _remove_gone(database: Database, store: Store) -> int:
     removed = 0
     with database.writing() as connection:
         for table in (instances, conflicts):
             indexed = connection.scalars(select(table.c.path)).all()
-            for path in set(indexed) - seen:
+            for path in (path for path in indexed if not store.path(path).is_file()):
                 log.warning("index.file_gone", path=path)
                 removed += connection.execute(delete(table).where(table.c.path == path)).rowcount
     return removed

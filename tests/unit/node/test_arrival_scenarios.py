@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +39,14 @@ class Node:
                 self.evaluations.begin(arrival.study_uid, arrival.revision, at(self.now))
             elif verdict.state is ArrivalState.ABANDONED:
                 self.arrivals.index.give_up(arrival.study_uid, arrival.revision, verdict.reason)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """SQLite alone: the rules are the same on PostgreSQL, and many seconds are played."""
+    opened = Database(f"sqlite:///{tmp_path}/index.db")
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

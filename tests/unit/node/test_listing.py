@@ -1,0 +1,195 @@
+"""The list of Studies says where each one is, and why it goes no further."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydicom.uid import SegmentationStorage
+
+from node.completeness import CompletenessSettings
+from node.database import Database
+from node.deliveries import Deliveries, DeliveryState
+from node.evaluations import Evaluations, Result
+from node.listing import StudyRow, StudyState, study_rows
+from node.rebuilding import rebuild
+from tests.support.arrivals import STUDY_UID, Arrivals, at
+from tests.support.instances import mr_dataset
+
+SETTINGS = CompletenessSettings()
+RESULTS = (
+    Result("1.2.3.1", "seg.wmh", SegmentationStorage, "results/1.2/abc/wmh.dcm"),
+    Result("1.2.3.2", "seg.lacune", SegmentationStorage, "results/1.2/abc/lacune.dcm"),
+)
+
+
+class Played:
+    """A Study and the books on it."""
+
+    def __init__(self, folder: Path, database: Database) -> None:
+        self.database = database
+        self.arrivals = Arrivals(folder, database)
+        self.evaluations, self.deliveries = Evaluations(database), Deliveries(database)
+
+    def row(self, second: float = 1000) -> StudyRow:
+        (row,) = study_rows(self.database, at(second), SETTINGS)
+        return row
+
+    def begin(self) -> str:
+        self.arrivals.whole("a", 0)
+        evaluation = self.evaluations.begin(STUDY_UID, None, at(10))
+        assert evaluation is not None
+        return evaluation.evaluation_id
+
+    def queue(self, *states: tuple[DeliveryState, float | None]) -> None:
+        """Evaluate, queue, and enter for the first results what their attempt came to."""
+        evaluation_id = self.begin()
+        self.evaluations.add_results(evaluation_id, RESULTS)
+        self.evaluations.finish(evaluation_id, at(20))
+        self.deliveries.queue(evaluation_id, ("PACS",), at(20))
+        for delivery, (state, again) in zip(self.deliveries.due(at(20)), states, strict=False):
+            self.deliveries.record_attempt(
+                delivery,
+                state,
+                None,
+                "can not be reached",
+                at(21),
+                None if again is None else at(again),
+            )
+
+
+@pytest.fixture
+def played(tmp_path: Path, database: Database) -> Played:
+    return Played(tmp_path, database)
+
+
+def receiving(played: Played) -> None:
+    played.arrivals.open("a", 0)
+    played.arrivals.send_series("a", 1)
+
+
+def held(played: Played) -> None:
+    receiving(played)
+    played.arrivals.abort("a", 2)
+
+
+def complete(played: Played) -> None:
+    played.arrivals.whole("a", 0)
+
+
+def given_up(played: Played) -> None:
+    held(played)
+    assert played.arrivals.index.give_up(STUDY_UID, 3, "It may be incomplete.")
+
+
+def waiting(played: Played) -> None:
+    played.begin()
+
+
+def evaluating(played: Played) -> None:
+    evaluation_id = played.begin()
+    played.evaluations.start(evaluation_id, at(11))
+    played.evaluations.report_progress(evaluation_id, "Segments T1")
+
+
+def failed(played: Played) -> None:
+    played.evaluations.fail(played.begin(), "Two slices at one position.", at(12))
+
+
+def without_destination(played: Played) -> None:
+    played.evaluations.finish(played.begin(), at(20))
+
+
+def queued(played: Played) -> None:
+    played.queue()
+
+
+def one_to_come(played: Played) -> None:
+    played.queue((DeliveryState.DELIVERED, None), (DeliveryState.FAILED, 31))
+
+
+def all_delivered(played: Played) -> None:
+    played.queue((DeliveryState.DELIVERED, None), (DeliveryState.WARNING, None))
+
+
+def one_given_up(played: Played) -> None:
+    played.queue((DeliveryState.DELIVERED, None), (DeliveryState.REFUSED, None))
+
+
+def one_given_up_one_to_come(played: Played) -> None:
+    played.queue((DeliveryState.REFUSED, None), (DeliveryState.FAILED, 31))
+
+
+def late_instance_after_delivery(played: Played) -> None:
+    all_delivered(played)
+    played.arrivals.open("b", 900)
+    played.arrivals.send("b", 999, mr_dataset(1, 2, 1))
+
+
+@pytest.mark.parametrize(
+    ("play", "state", "reason"),
+    [
+        (receiving, StudyState.RECEIVING, "Association of SCANNER1 is still open."),
+        (held, StudyState.HELD, "SCANNER1 aborted its association"),
+        (complete, StudyState.WAITING, "3 Instances in 1 Series, quiet since"),
+        (given_up, StudyState.FAILED, "It may be incomplete."),
+        (waiting, StudyState.WAITING, ""),
+        (evaluating, StudyState.EVALUATING, ""),
+        (failed, StudyState.FAILED, "Two slices at one position."),
+        (without_destination, StudyState.EVALUATED, "No destination is configured"),
+        (queued, StudyState.DELIVERING, ""),
+        (
+            one_to_come,
+            StudyState.DELIVERING,
+            "PACS: can not be reached (attempt 1; next at 2024-01-15 09:00:31",
+        ),
+        (all_delivered, StudyState.DELIVERED, ""),
+        (one_given_up, StudyState.FAILED, "PACS: can not be reached (given up after 1 attempts)"),
+        (one_given_up_one_to_come, StudyState.DELIVERING, "PACS: can not be reached (given up after 1"),
+        (late_instance_after_delivery, StudyState.RECEIVING, "Association of SCANNER1 is still open."),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_row_says_where_a_study_is(
+    played: Played, play: Callable[[Played], None], state: StudyState, reason: str
+) -> None:
+    play(played)
+    row = played.row()
+    assert row.state is state
+    assert row.reason.startswith(reason)
+    assert bool(row.reason) == bool(reason)
+
+
+def test_row_counts_what_is_there(played: Played) -> None:
+    one_to_come(played)
+    played.arrivals.open("b", 50)
+    played.arrivals.send("b", 51, mr_dataset(1, 2, 1))
+    played.arrivals.send("b", 52, mr_dataset(1, 2, 1, pixels=7))
+    played.arrivals.release("b", 53)
+    row = played.row()
+    assert (row.study_uid, row.series_count, row.instance_count, row.conflict_count) == (STUDY_UID, 2, 4, 1)
+    assert (row.first_at, row.last_at, row.evaluated_at) == (at(0), at(52), at(20))
+    assert (row.delivered_count, row.delivery_count) == (1, 2)
+
+
+def test_progress_is_shown(played: Played) -> None:
+    evaluating(played)
+    assert played.row().progress == "Segments T1"
+
+
+def test_latest_study_comes_first(played: Played) -> None:
+    for second, study in ((0, 1), (50, 2), (20, 3)):
+        played.arrivals.whole(f"association {study}", second, study=study)
+    rows = study_rows(played.database, at(100), SETTINGS)
+    assert [row.last_at for row in rows] == [at(50), at(20), at(0)]
+
+
+def test_rebuilt_study_waits_for_a_person(played: Played, tmp_path: Path) -> None:
+    complete(played)
+    other = Database(f"sqlite:///{tmp_path}/new.db")
+    rebuild(other, played.arrivals.store)
+    (row,) = study_rows(other, at(1000), SETTINGS)
+    assert (row.state, row.instance_count) == (StudyState.HELD, 3)
+    assert "`csvd-node retry` evaluates it" in row.reason
+    other.close()

@@ -1,0 +1,105 @@
+"""The index can be lost: the files are the truth."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from node.database import Database
+from node.evaluations import Evaluations
+from node.index import Index, IndexedInstance
+from node.rebuilding import RebuildReport, rebuild
+from node.store import Store
+from tests.support.arrivals import STUDY_UID, Arrivals, at
+from tests.support.instances import mr_dataset
+
+
+@pytest.fixture
+def arrivals(tmp_path: Path) -> Iterator[Arrivals]:
+    """Two Series, one conflict, and one Instance whose UID another Study has."""
+    lost = Database(f"sqlite:///{tmp_path}/lost.db")
+    played = Arrivals(tmp_path, lost)
+    played.whole("a", 0, series=1)
+    played.whole("b", 10, series=2)
+    played.open("c", 20)
+    played.send("c", 20, mr_dataset(pixels=5))
+    stray = mr_dataset(study=2)
+    stray.SOPInstanceUID = mr_dataset().SOPInstanceUID
+    played.send("c", 21, stray)
+    yield played
+    lost.close()
+
+
+def without_times(entries: list[IndexedInstance]) -> list[IndexedInstance]:
+    return [dataclasses.replace(entry, received_at=at(0)) for entry in entries]
+
+
+def test_rebuilt_index_lists_the_same(arrivals: Arrivals, database: Database) -> None:
+    assert rebuild(database, arrivals.store) == RebuildReport(added=6, removed=0, conflicts=2)
+    rebuilt = Index(database)
+    for study_uid in (STUDY_UID, str(mr_dataset(study=2).StudyInstanceUID)):
+        assert without_times(rebuilt.instances(study_uid)) == without_times(
+            arrivals.index.instances(study_uid)
+        )
+        assert without_times(rebuilt.conflicts(study_uid)) == without_times(
+            arrivals.index.conflicts(study_uid)
+        )
+    written_at = rebuilt.instances(STUDY_UID)[0].received_at
+    assert abs((datetime.now(UTC) - written_at).total_seconds()) < 600
+
+
+def test_second_rebuild_changes_nothing(arrivals: Arrivals, database: Database) -> None:
+    rebuild(database, arrivals.store)
+    assert rebuild(database, arrivals.store).added == 0
+    assert len(Index(database).instances(STUDY_UID)) == 6
+
+
+def test_file_without_entry_is_added_and_entry_without_file_removed(
+    arrivals: Arrivals, database: Database
+) -> None:
+    rebuild(database, arrivals.store)
+    gone = Index(database).instances(STUDY_UID)[-1]
+    arrivals.store.path(gone.path).unlink()
+    arrivals.whole("d", 30, series=3, count=2)
+    report = rebuild(database, arrivals.store)
+    assert (report.added, report.removed) == (2, 1)
+    paths = {entry.path for entry in Index(database).instances(STUDY_UID)}
+    assert len(paths) == 7
+    assert gone.path not in paths
+
+
+def test_conflict_takes_the_place_of_an_instance_that_is_gone(arrivals: Arrivals, database: Database) -> None:
+    rebuild(database, arrivals.store)
+    rebuilt, stray_study = Index(database), str(mr_dataset(study=2).StudyInstanceUID)
+    (stray,) = rebuilt.conflicts(stray_study)
+    (first,) = (
+        entry for entry in rebuilt.instances(STUDY_UID) if entry.sop_instance_uid == stray.sop_instance_uid
+    )
+    arrivals.store.path(first.path).unlink()
+    rebuild(database, arrivals.store)
+    assert rebuilt.conflicts(stray_study) == []
+    assert [entry.path for entry in rebuilt.instances(stray_study)] == [stray.path]
+
+
+def test_rebuilt_study_is_not_decided_upon_but_can_be_evaluated(
+    arrivals: Arrivals, database: Database
+) -> None:
+    rebuild(database, arrivals.store)
+    assert Index(database).open_studies() == []
+    evaluation = Evaluations(database).retry(STUDY_UID, at(100))
+    assert len(Evaluations(database).inputs(evaluation.evaluation_id)) == 6
+
+
+def test_evaluations_survive_a_rebuild(arrivals: Arrivals, database: Database) -> None:
+    rebuild(database, arrivals.store)
+    before = Evaluations(database).retry(STUDY_UID, at(100))
+    rebuild(database, arrivals.store)
+    assert Evaluations(database).retry(STUDY_UID, at(200)) == before
+
+
+def test_empty_store_makes_an_empty_index(tmp_path: Path, database: Database) -> None:
+    assert rebuild(database, Store(tmp_path / "root")) == RebuildReport(0, 0, 0)
