@@ -47,7 +47,9 @@ class NoSamplesError(TrainingError):
     def __init__(self, recipe: str, segment: str, searched: tuple[Path, ...]) -> None:
         self.recipe, self.segment, self.searched = recipe, segment, searched
         places = ", ".join(str(path) for path in searched)
-        super().__init__(f"Recipe {recipe}, {segment}: no case found in {places}; fill the folder or name another")
+        super().__init__(
+            f"Recipe {recipe}, {segment}: no case found in {places}; fill the folder or name another"
+        )
 
 
 class CheckpointError(TrainingError):
@@ -55,7 +57,9 @@ class CheckpointError(TrainingError):
 
     def __init__(self, path: Path, problem: str) -> None:
         self.path, self.problem = path, problem
-        super().__init__(f"Checkpoint {path}: {problem}; resume with its own recipe or start in another folder")
+        super().__init__(
+            f"Checkpoint {path}: {problem}; resume with its own recipe or start in another folder"
+        )
 
 
 class StorageError(TrainingError):
@@ -63,7 +67,9 @@ class StorageError(TrainingError):
 
     def __init__(self, path: Path, needed_mb: float, free_mb: float) -> None:
         self.path, self.needed_mb, self.free_mb = path, needed_mb, free_mb
-        super().__init__(f"{path}: {free_mb:.0f} MB free, {needed_mb:.0f} MB needed; free space or move the run")
+        super().__init__(
+            f"{path}: {free_mb:.0f} MB free, {needed_mb:.0f} MB needed; free space or move the run"
+        )
 
 
 class ExportError(TrainingError):

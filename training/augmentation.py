@@ -1,0 +1,135 @@
+"""Random changes of a batch that imitate other scanners, matrices and patients, on tensors of any device.
+
+Convention: images are (batch, channels, rows, columns) with air 0 and white matter 1, the channels being the
+slices k - n to k + n of each input; targets are (batch, 1, rows, columns) uint8 with 0, 1 or ``IGNORE``.
+All draws come from the generator that is passed in, so a step can be repeated exactly.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional
+
+from training.losses import IGNORE
+from training.recipe import AugmentationSettings
+
+BIAS_KNOTS = 4
+"""Random gains along each side of the image; cubic interpolation between them is as smooth as a coil's gain."""
+
+SOME = 0.5
+"""Share of a batch that each disturbance of the signal (noise, blur) touches."""
+
+
+def augment(
+    images: Tensor, targets: Tensor, settings: AugmentationSettings, neighbours: int, generator: Generator
+) -> tuple[Tensor, Tensor]:
+    """Return a randomly changed copy of a batch.
+
+    Args:
+        images: float32.
+        targets: uint8.
+        settings: how far to go.
+        neighbours: slices on each side of the middle one that are channels.
+        generator: the source of chance, on the CPU.
+    """
+    images = _vary_neighbours(images, settings, neighbours, generator)
+    images, targets = _move(images, targets, settings, generator)
+    images = _rescale_intensity(images, settings, generator)
+    images = _lower_resolution(images, settings, generator)
+    return _add_noise(images, settings, generator), targets
+
+
+def _uniform(count: int, low: float, high: float, generator: Generator) -> Tensor:
+    return low + (high - low) * torch.rand(count, generator=generator)
+
+
+def _chance(count: int, probability: float, generator: Generator) -> Tensor:
+    return torch.rand(count, generator=generator) < probability
+
+
+def _per_image(values: Tensor, images: Tensor) -> Tensor:
+    return values.to(images.device).view(-1, 1, 1, 1)
+
+
+def _vary_neighbours(
+    images: Tensor, settings: AugmentationSettings, neighbours: int, generator: Generator
+) -> Tensor:
+    """Turn the stack upside down for half of the batch; replace the neighbours of some by the middle slice.
+
+    The channels hold one window per input, and both act on each window by itself.
+    """
+    if neighbours == 0:
+        return images
+    count = images.shape[0]
+    windows = images.view(count, -1, 2 * neighbours + 1, *images.shape[2:])
+    turned = _chance(count, 0.5, generator).to(images.device).view(-1, 1, 1, 1, 1)
+    windows = torch.where(turned, windows.flip(2), windows)
+    dropped = _chance(count, settings.neighbour_drop, generator).to(images.device).view(-1, 1, 1, 1, 1)
+    middle = windows[:, :, neighbours : neighbours + 1].expand_as(windows)
+    return torch.where(dropped, middle, windows).reshape(images.shape)
+
+
+def _move(
+    images: Tensor, targets: Tensor, settings: AugmentationSettings, generator: Generator
+) -> tuple[Tensor, Tensor]:
+    """Rotate, scale, shear, shift and mirror images and targets together."""
+    count = images.shape[0]
+    angle = _uniform(count, -1, 1, generator) * math.radians(settings.rotation_deg)
+    zoom = torch.exp(-_uniform(count, -1, 1, generator) * math.log(settings.scale))
+    shear = _uniform(count, -1, 1, generator) * settings.shear
+    mirror_x = torch.where(_chance(count, settings.flip, generator), -1.0, 1.0)
+    mirror_y = torch.where(_chance(count, settings.flip, generator), -1.0, 1.0)
+    cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+    theta = torch.zeros(count, 2, 3)
+    theta[:, 0, 0], theta[:, 0, 1] = cos * mirror_x, (shear * cos - sin) * mirror_y
+    theta[:, 1, 0], theta[:, 1, 1] = sin * mirror_x, (shear * sin + cos) * mirror_y
+    theta[:, :, 2] = torch.rand(count, 2, generator=generator).mul(4).sub(2) * settings.shift
+    grid = functional.affine_grid(theta, [count, 1, *images.shape[2:]], align_corners=False)
+    grid = grid.to(images.device)
+    moved = functional.grid_sample(images, grid, align_corners=False)
+    layers = torch.cat([targets == 1, targets == IGNORE], dim=1).to(images.dtype)
+    lesion, ignored = functional.grid_sample(layers, grid, align_corners=False).split(1, dim=1)
+    result = (lesion >= 0.5).to(torch.uint8)
+    return moved, result.masked_fill_((ignored >= 0.5) & (lesion < 0.5), IGNORE)
+
+
+def _rescale_intensity(images: Tensor, settings: AugmentationSettings, generator: Generator) -> Tensor:
+    """Apply an exponent, a smooth gain, a factor and an offset; the exponent keeps white matter at 1."""
+    count = images.shape[0]
+    exponent = torch.exp(torch.randn(count, generator=generator) * settings.gamma)
+    factor = torch.exp(torch.randn(count, generator=generator) * settings.brightness)
+    offset = torch.randn(count, generator=generator) * settings.offset
+    knots = torch.randn(count, 1, BIAS_KNOTS, BIAS_KNOTS, generator=generator) * settings.bias_field
+    gain = functional.interpolate(
+        knots.to(images.device), size=images.shape[2:], mode="bicubic", align_corners=True
+    )
+    if settings.gamma > 0:
+        images = images.clamp(min=0).pow(_per_image(exponent, images))
+    return images * (_per_image(factor, images) * torch.exp(gain)) + _per_image(offset, images)
+
+
+def _lower_resolution(images: Tensor, settings: AugmentationSettings, generator: Generator) -> Tensor:
+    """Sample half of the batch more coarsely and interpolate back, one factor a batch."""
+    factor = float(_uniform(1, 1.0, settings.blur, generator))
+    chosen = _chance(images.shape[0], SOME, generator)
+    if factor < 1.05 or not chosen.any():
+        return images
+    size = [max(8, round(side / factor)) for side in images.shape[2:]]
+    chosen = chosen.to(images.device)
+    coarse = functional.interpolate(images[chosen], size=size, mode="bilinear", antialias=True)
+    images = images.clone()
+    images[chosen] = functional.interpolate(coarse, size=images.shape[2:], mode="bilinear")
+    return images
+
+
+def _add_noise(images: Tensor, settings: AugmentationSettings, generator: Generator) -> Tensor:
+    """Add Gaussian noise of a random strength to half of the batch."""
+    if settings.noise == 0:
+        return images
+    count = images.shape[0]
+    strength = _uniform(count, 0, settings.noise, generator) * _chance(count, SOME, generator)
+    noise = torch.randn(images.shape, generator=generator).to(images.device)
+    return images + noise * _per_image(strength, images)

@@ -1,0 +1,237 @@
+"""Model cards: what a bundle was made of, what was measured, and what was not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from engines.manifest import Score
+from engines.postprocessing import lesion_mask
+from engines.segments import Segment
+from training.evaluation import Prediction, Summary
+from training.metrics import voxel_scores
+from training.recipe import SegmentRecipe
+from training.study import Evaluation
+
+TILE = 200
+"""Side of a tile of the contact sheet, pixels."""
+
+COLUMNS = 6
+"""Good cases in the upper row, bad ones in the lower."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a segmentor is asked to reach on which cases; None where nothing is asked."""
+
+    cases: str
+    dice: float | None
+    lesion_f1: float
+    false_per_case: float | None = None
+
+
+TARGETS: Mapping[Segment, Target] = {
+    Segment.WMH: Target("real, cross-validated", 0.70, 0.60),
+    Segment.INFARCT: Target("painted, test", 0.73, 0.86),
+    Segment.MICROBLEED: Target("simulated, test", None, 0.75, 1.0),
+    Segment.LACUNE: Target("simulated, test", 0.50, 0.69),
+}
+"""The least that is asked of each segmentor."""
+
+FALSE_PER_FREE_CASE = 0.5
+"""Most false lesions on a scan without lesions."""
+
+PUBLISHED: Mapping[Segment, str] = {
+    Segment.WMH: "method paper Dice 0.666, region F1 0.644; FLAIR study Dice 0.711, precision 0.789, recall 0.647;"
+    " WMH challenge best Dice 0.81, F1 0.79",
+    Segment.INFARCT: "method paper Dice 0.728, region F1 0.859; ISLES ensemble Dice 0.82, F1 0.86",
+    Segment.MICROBLEED: "method paper Dice 0.503, region F1 0.713; best published F1 0.89 at 0.83 false a patient",
+    Segment.LACUNE: "method paper Dice 0.496, region F1 0.683",
+}
+"""Scores of others on their own data, for orientation: not comparable case by case."""
+
+NEVER_TESTED: Mapping[Segment, str] = {
+    Segment.WMH: "Patients with small vessel disease: all real labels are of multiple sclerosis, on thick slices and "
+    "mainly from one 1.5 T scanner. 3D FLAIR with fat suppression, post-contrast FLAIR, children.",
+    Segment.INFARCT: "Any real infarct: all lesions of training and test are painted or simulated. Haemorrhagic "
+    "infarcts, tumours, abscesses, b-values outside 800 to 1200.",
+    Segment.MICROBLEED: "Any real microbleed and any clinical T2*-weighted or susceptibility-weighted brain scan: all "
+    "lesions are simulated or painted. Superficial siderosis, cavernomas.",
+    Segment.LACUNE: "Any real lacune: all lesions are painted or simulated. Contrast-enhanced T1, 7 T, children.",
+}
+"""What no score of the card says anything about."""
+
+FAILURES: Mapping[Segment, str] = {
+    Segment.WMH: "Thin periventricular rims and caps are outlined by some raters and not by others; flow and "
+    "pulsation artefacts at the ventricles and the skull base; lesions of one or two pixels are missed.",
+    Segment.INFARCT: "Bright susceptibility edges at the skull base and the sinuses, T2 shine-through, and coil "
+    "inhomogeneity can raise false lesions; faint subacute infarcts are missed.",
+    Segment.MICROBLEED: "Vessels that cross thick slices, calcifications of the basal ganglia and air at the skull "
+    "base look alike; lesions of about one pixel are missed.",
+    Segment.LACUNE: "Enlarged perivascular spaces and sulci cut at an angle look alike on T1 alone; lesions "
+    "thinner than a slice are missed.",
+}
+"""Known ways to fail."""
+
+
+def manifest_scores(evaluation: Evaluation) -> list[Score]:
+    """Return the scores of the manifest, each with what it was measured on."""
+    scores = []
+    for name, summary in evaluation.summaries.items():
+        on = f"{name}: {summary.cases} cases with lesions, {summary.free_cases} without"
+        values = {
+            "dice": summary.dice,
+            "precision": summary.precision,
+            "recall": summary.recall,
+            "lesion_f1": summary.lesion_f1,
+            "lesion_recall": summary.lesion_recall,
+            "lesion_f1_40_percent_rule": summary.strict_f1,
+            "volume_difference": summary.volume_difference,
+            "false_lesions_per_case": summary.false_per_case,
+            "false_lesions_per_lesion_free_case": summary.false_per_free_case,
+            "hausdorff95_mm": summary.hausdorff95_mm,
+        }
+        scores += [Score(name=k, value=round(v, 4), on=on) for k, v in values.items() if v is not None]
+    return scores
+
+
+def write_card(recipe: SegmentRecipe, evaluation: Evaluation, training_data: str, protocol: str) -> str:
+    """Return the model card, Markdown.
+
+    Args:
+        recipe: how it was trained.
+        evaluation: what was measured.
+        training_data: what it learned from.
+        protocol: how cases were kept apart, and how long it was trained.
+    """
+    spec, segment = evaluation.postprocessing, recipe.segment
+    return "\n".join(
+        [
+            f"# {segment} on {', '.join(recipe.inputs)}",
+            "",
+            f"Recipe `{recipe.name}` {recipe.version}; threshold {spec.threshold}, smallest lesion "
+            f"{spec.min_lesion_ml * 1000:g} mm3. {protocol}",
+            "",
+            "## Intended use",
+            "Research and quality control of a reader's own assessment. Not a medical device; no diagnosis.",
+            "",
+            "## Training data",
+            training_data,
+            "",
+            "## Scores",
+            *score_table(evaluation.summaries),
+            "",
+            "Means over cases with a lesion; lesion F1 pooled over these, any overlap being a hit. F1 40% counts a "
+            "hit only if more than 40% of a lesion is covered. Sizes are areas of the largest slice "
+            "(below 20, 20 to 150, above 150 mm2).",
+            "",
+            "## Against the targets",
+            *_against_target(segment, evaluation.summaries),
+            "",
+            f"Published, on other data: {PUBLISHED[segment]}.",
+            "",
+            "## Never tested",
+            NEVER_TESTED[segment],
+            "",
+            "## Known failures",
+            FAILURES[segment],
+            "",
+            "![good cases above, bad ones below](cases.png)",
+            "",
+        ]
+    )
+
+
+def score_table(summaries: Mapping[str, Summary]) -> list[str]:
+    """Return the scores as lines of a Markdown table."""
+    lines = [
+        "| cases | with / without lesions | Dice | precision | recall | lesion F1 | F1 40% | lesion recall "
+        "small / medium / large | volume difference | HD95 mm | false per case | false per lesion-free case |",
+        "| --- " * 12 + "|",
+    ]
+    for name, s in summaries.items():
+        sizes = " / ".join(_number(value) for value in s.recall_by_size.values())
+        values = [s.dice, s.precision, s.recall, s.lesion_f1, s.strict_f1]
+        lines.append(
+            f"| {name} | {s.cases} / {s.free_cases} | {' | '.join(_number(v) for v in values)} | {sizes} | "
+            f"{_number(s.volume_difference)} | {_number(s.hausdorff95_mm)} | {_number(s.false_per_case)} | "
+            f"{_number(s.false_per_free_case)} |"
+        )
+    return lines
+
+
+def _against_target(segment: Segment, summaries: Mapping[str, Summary]) -> list[str]:
+    target = TARGETS[segment]
+    summary = summaries.get(target.cases)
+    if summary is None:
+        return [f'Not measured: there were no cases of the kind "{target.cases}".']
+    lines = [_compared("lesion F1", summary.lesion_f1, target.lesion_f1, least=True)]
+    if target.dice is not None:
+        lines.insert(0, _compared("Dice", summary.dice, target.dice, least=True))
+    if target.false_per_case is not None:
+        lines.append(_compared("false lesions per case", summary.false_per_case, target.false_per_case))
+    lines += [
+        _compared(f"false lesions per lesion-free case ({name})", s.false_per_free_case, FALSE_PER_FREE_CASE)
+        for name, s in summaries.items()
+        if s.false_per_free_case is not None
+    ]
+    return [f'On "{target.cases}":', "", *(f"- {line}" for line in lines)]
+
+
+def _compared(name: str, value: float, bound: float, *, least: bool = False) -> str:
+    met = value >= bound if least else value <= bound
+    verdict = "met" if met else f"missed by {abs(value - bound):.3f}"
+    return f"{name} {value:.3f}, asked {'at least' if least else 'at most'} {bound:.2f}: {verdict}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}" if value < 10 else f"{value:.1f}"
+
+
+def contact_sheet(predictions: list[Prediction], evaluation: Evaluation) -> Image.Image:
+    """Lay out the best and the worst cases: truth outlined green, result red, agreement yellow."""
+    spec = evaluation.postprocessing
+    scored = []
+    for prediction in predictions:
+        reference = prediction.reference.array
+        if reference.any():
+            found = lesion_mask(prediction.probability, spec).array
+            scored.append((voxel_scores(found, reference).dice, prediction, found))
+    scored.sort(key=lambda item: -item[0])
+    sheet = Image.new("RGB", (COLUMNS * TILE, 2 * TILE))
+    rows = [scored[:COLUMNS], scored[-COLUMNS:] if len(scored) > COLUMNS else []]
+    for row, items in enumerate(rows):
+        for column, (dice, prediction, found) in enumerate(items):
+            tile = _tile(prediction, found)
+            ImageDraw.Draw(tile).text((4, 4), f"{prediction.kind} Dice {dice:.2f}", fill=(255, 255, 255))
+            sheet.paste(tile, (column * TILE, row * TILE))
+    return sheet
+
+
+def _tile(prediction: Prediction, found: NDArray[np.bool_]) -> Image.Image:
+    reference = prediction.reference.array
+    number = int(np.argmax(reference.sum(axis=(1, 2))))
+    image = prediction.image.array[number].astype(np.float32)
+    top = float(np.percentile(image[image > 0], 99.5)) if (image > 0).any() else 1.0
+    grey = np.clip(image / top, 0, 1) * 255
+    pixels = np.repeat(grey[..., None], 3, axis=2)
+    for mask, colour in ((reference[number], 1), (found[number], 0)):
+        edge = mask & ~_eroded(mask)
+        pixels[edge, colour], pixels[edge, 2] = 255, 0
+    return Image.fromarray(pixels.astype(np.uint8)).resize((TILE, TILE))
+
+
+def _eroded(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    inner = np.zeros_like(mask)
+    inner[1:-1, 1:-1] = mask[1:-1, 1:-1] & mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
+    return inner
+
+
+def write_contact_sheet(predictions: list[Prediction], evaluation: Evaluation, path: Path) -> None:
+    """Write the contact sheet of a bundle as PNG."""
+    contact_sheet(predictions, evaluation).save(path, optimize=True)

@@ -1,0 +1,148 @@
+"""The command ``csvd-train``: prints and exit codes only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from engines.bundle import load_bundle, shipped_bundles
+from engines.errors import EngineError
+from engines.segments import Segment
+from training.card import score_table
+from training.errors import TrainingError
+from training.loop import Epoch, Report
+from training.pool import Split
+from training.preview import write_contact_sheets
+from training.recipe import Recipe, load_recipe, shipped_recipes
+from training.shipping import ship
+from training.sources import Sources
+from training.study import Study, evaluate_study, train_study, write_evaluation
+
+app = typer.Typer(no_args_is_help=True, help="Train, evaluate and export the segmentors.")
+console = Console()
+
+RecipeName = Annotated[str, typer.Argument(help="Name of a shipped recipe, or path of a YAML file.")]
+OneSegment = Annotated[Segment | None, typer.Option("--segment", help="Only this one; all without it.")]
+MriFolder = Annotated[Path, typer.Option("--mri", help="Folder of the data sets that manifests describe.")]
+PoolFolder = Annotated[Path, typer.Option("--pool", help="Folder that the simulator filled.")]
+RunsFolder = Annotated[Path, typer.Option("--runs", help="Folder that runs and results go to.")]
+BundlesFolder = Annotated[Path, typer.Option("--bundles", help="Folder that bundles go to.")]
+Threads = Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")]
+
+MRI, POOL, RUNS = Path("../shared/data/mri"), Path("runs/pool"), Path("runs")
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Print an error of the project as one sentence and exit with 1."""
+    try:
+        yield
+    except (TrainingError, EngineError) as error:
+        console.print(f"[red]{error}[/red]", highlight=False)
+        raise typer.Exit(1) from error
+
+
+def _studies(recipe: Recipe, segment: Segment | None, mri: Path, pool: Path, runs: Path) -> list[Study]:
+    chosen = [segment] if segment else list(recipe.segmentors)
+    sources = Sources(mri if mri.is_dir() else None, pool if pool.is_dir() else None)
+    return [Study(recipe.for_segment(one), sources, runs) for one in chosen]
+
+
+@app.command()
+def run(
+    recipe: RecipeName,
+    segment: OneSegment = None,
+    mri: MriFolder = MRI,
+    pool: PoolFolder = POOL,
+    runs: RunsFolder = RUNS,
+    threads: Threads = 2,
+) -> None:
+    """Train the segmentors of a recipe; go on where an earlier run stopped."""
+    torch.set_num_threads(threads)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with _told(), Progress(*columns, console=console) as progress:
+        for study in _studies(load_recipe(recipe), segment, mri, pool, runs):
+            train_study(study, _bar(progress, study.recipe.segment), progress.console.print)
+            console.print(f"weights in {study.folder}")
+
+
+def _bar(progress: Progress, segment: Segment) -> Report:
+    task = progress.add_task(segment, total=None)
+    scores = ""
+
+    def report(epoch: Epoch, step: int, last: int) -> None:
+        nonlocal scores
+        if epoch.dice is not None:
+            scores = f", validation Dice {epoch.dice:.3f} F1 {epoch.f1:.3f}"
+        text = f"{segment} loss {epoch.loss:.3f} Dice {epoch.train_dice:.3f}{scores}"
+        progress.update(task, description=text, completed=step, total=last)
+
+    return report
+
+
+@app.command()
+def evaluate(
+    recipe: RecipeName,
+    segment: OneSegment = None,
+    mri: MriFolder = MRI,
+    pool: PoolFolder = POOL,
+    runs: RunsFolder = RUNS,
+    threads: Threads = 2,
+) -> None:
+    """Score trained segmentors on held-out real cases and on the pool's test cases."""
+    torch.set_num_threads(threads)
+    with _told():
+        for study in _studies(load_recipe(recipe), segment, mri, pool, runs):
+            evaluation, _ = evaluate_study(study, console.print)
+            write_evaluation(evaluation, study.folder / "evaluation.json")
+            console.print("\n".join([study.recipe.segment, *score_table(evaluation.summaries)]), markup=False)
+
+
+@app.command()
+def export(
+    recipe: RecipeName,
+    segment: OneSegment = None,
+    mri: MriFolder = MRI,
+    pool: PoolFolder = POOL,
+    runs: RunsFolder = RUNS,
+    bundles: BundlesFolder | None = None,
+    threads: Threads = 2,
+) -> None:
+    """Evaluate trained segmentors and write their bundles: ONNX, manifest, card."""
+    torch.set_num_threads(threads)
+    with _told():
+        for study in _studies(load_recipe(recipe), segment, mri, pool, runs):
+            folder = (bundles or shipped_bundles()) / study.recipe.segment.lower()
+            evaluation, predictions = evaluate_study(study, console.print)
+            write_evaluation(evaluation, study.folder / "evaluation.json")
+            ship(study, evaluation, predictions, folder)
+            manifest = load_bundle(folder).manifest
+            console.print(f"{folder}: {manifest.name} {manifest.version}")
+
+
+@app.command()
+def preview(
+    pool: PoolFolder = POOL,
+    out: Annotated[Path, typer.Option("--out", help="Folder that the sheets go to.")] = RUNS / "preview",
+    split: Split = Split.TRAIN,
+    data: Annotated[Path | None, typer.Option("--data", help="Folder of real scans to show below.")] = None,
+) -> None:
+    """Draw contact sheets of the cases in a pool."""
+    with _told():
+        for path in write_contact_sheets(pool, out, split, data=data):
+            console.print(path)
+
+
+@app.command()
+def recipes() -> None:
+    """List the shipped recipes."""
+    for name in shipped_recipes():
+        recipe = load_recipe(name)
+        console.print(f"{name}: {recipe.description} ({', '.join(recipe.segmentors)})", highlight=False)

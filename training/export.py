@@ -1,0 +1,141 @@
+"""From trained weights to a bundle that the node serves: ONNX, manifest, proof slices, model card."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from engines.bundle import CARD_NAME, MODEL_NAME, file_sha256, load_bundle, write_manifest, write_samples
+from engines.manifest import Manifest, ModelFile, Score
+from engines.postprocessing import PostprocessingSpec
+from engines.runners.base import RunnerSettings
+from engines.runners.onnx_runtime import OnnxRuntimeRunner
+from training.errors import ExportError
+from training.recipe import SegmentRecipe
+
+MAX_MB = 16.0
+"""Largest ONNX file of a bundle, MB."""
+
+PARITY = 1e-3
+"""Largest difference of a logit between torch and onnxruntime, both float32: rounding, magnified by 20 layers."""
+
+OPSET = 18
+"""ONNX operator set; every runtime of the node reads it."""
+
+LICENCE = "Apache-2.0"
+"""Of the shipped weights."""
+
+
+class Ensemble(nn.Module):
+    """Several networks as one: the mean of their logits, folded into one ONNX file."""
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, slices: Tensor) -> Tensor:
+        """Map (batch, channels, rows, columns) to logits (batch, 1, rows, columns)."""
+        total: Tensor = torch.stack([member(slices) for member in self.members]).mean(dim=0)
+        return total
+
+
+def write_onnx(model: nn.Module, recipe: SegmentRecipe, path: Path) -> None:
+    """Write a network as ONNX with a dynamic batch.
+
+    Raises: ExportError: if the file is larger than a bundle may be.
+    """
+    model = model.cpu().float().eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    rows, columns = recipe.preprocessing.pixel_grid
+    program = torch.onnx.export(
+        model,
+        (torch.zeros(2, recipe.channels, rows, columns),),
+        input_names=["slices"],
+        output_names=["logits"],
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    if program is None:
+        raise ExportError(path.parent.name, "torch wrote no program")
+    program.save(str(path), external_data=False)
+    size_mb = path.stat().st_size / 1e6
+    if size_mb > MAX_MB:
+        raise ExportError(path.parent.name, f"{size_mb:.1f} MB, at most {MAX_MB:.0f}; use fewer channels")
+
+
+def check_parity(model: nn.Module, path: Path, slices: NDArray[np.float32]) -> float:
+    """Return the largest difference of logits between torch and onnxruntime.
+
+    Args:
+        model: the trained network.
+        path: its ONNX file.
+        slices: (n, channels, rows, columns) prepared slices.
+
+    Raises: ExportError: if it is above ``PARITY``.
+    """
+    with torch.no_grad():
+        expected = model.cpu().float().eval()(torch.from_numpy(slices)).numpy()
+    with OnnxRuntimeRunner(path, ModelFile(sha256="0" * 64), RunnerSettings()) as runner:
+        difference = float(np.abs(runner.run(slices) - expected).max())
+    if not difference <= PARITY:
+        raise ExportError(
+            path.parent.name, f"logits differ by {difference:.2g} between torch and onnxruntime"
+        )
+    return difference
+
+
+def write_bundle(
+    folder: Path,
+    model: nn.Module,
+    recipe: SegmentRecipe,
+    postprocessing: PostprocessingSpec,
+    samples: NDArray[np.float32],
+    scores: Sequence[Score],
+    training_data: str,
+    card: str,
+) -> Manifest:
+    """Write a whole bundle and check it as the node will.
+
+    Args:
+        folder: of the bundle; made if missing.
+        model: the trained network.
+        recipe: how it was trained.
+        postprocessing: its operating point.
+        samples: (n, channels, rows, columns) neighbouring prepared slices that show lesions.
+        scores: as measured.
+        training_data: what it learned from, with licences.
+        card: the model card, Markdown.
+
+    Raises: ExportError: if torch and onnxruntime differ or the file is too large.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_onnx(model, recipe, folder / MODEL_NAME)
+    # Samples are kept in half precision: the parity is measured on what the node will read.
+    check_parity(model, folder / MODEL_NAME, samples.astype(np.float16).astype(np.float32))
+    manifest = Manifest(
+        name=f"csvd-{recipe.segment.lower()}",
+        version=recipe.version,
+        segment=recipe.segment,
+        inputs=recipe.inputs,
+        optional_inputs=recipe.optional_inputs,
+        preprocessing=recipe.preprocessing,
+        postprocessing=postprocessing,
+        model=ModelFile(file=MODEL_NAME, sha256=file_sha256(folder / MODEL_NAME)),
+        samples=write_samples(folder, samples),
+        licence=LICENCE,
+        training_data=training_data,
+        recipe=f"csvd-train run {recipe.name} --segment {recipe.segment}",
+        scores=tuple(scores),
+        created=datetime.datetime.now(tz=datetime.UTC).date(),
+    )
+    write_manifest(folder, manifest)
+    (folder / CARD_NAME).write_text(card, encoding="utf-8")
+    load_bundle(folder)
+    return manifest

@@ -1,0 +1,325 @@
+"""The training loop: one segmentor, from a recipe and prepared slices to weights, resumable at any step.
+
+Convention: a run folder holds ``recipe.yaml``, ``data.json``, ``checkpoint.pt``, ``weights.pt``,
+``history.json`` and ``curves.png``. Batches and augmentation depend on seed and step alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor, nn
+
+from training import losses, networks
+from training.augmentation import augment
+from training.curves import draw_curves
+from training.errors import CheckpointError, NoSamplesError, StorageError
+from training.metrics import lesion_f1, voxel_scores
+from training.recipe import Decay, Keep, ScheduleSettings, SegmentRecipe
+from training.slices import PreparedCase, Sampler
+
+FREE_MB = 500.0
+"""Room that a run asks for before it starts, MB: two checkpoints, the weights and the curves, with reserve."""
+
+Report = Callable[["Epoch", int, int], None]
+"""Called after each step with the running epoch, the step and the last step."""
+
+
+@dataclass(slots=True)
+class Epoch:
+    """What one epoch came to; validation values are None until it is validated."""
+
+    number: int
+    loss: float = 0.0
+    train_dice: float = 0.0
+    learning_rate: float = 0.0
+    dice: float | None = None
+    f1: float | None = None
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class State:
+    """Everything that a resumed run needs."""
+
+    model: nn.Module
+    average: nn.Module
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+    rate_factor: float = 1.0
+    best_score: float = -1.0
+    best_epoch: int = -1
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    history: list[Epoch] = field(default_factory=list)
+
+
+def train(
+    recipe: SegmentRecipe,
+    training: Sequence[PreparedCase],
+    validation: Sequence[PreparedCase],
+    folder: Path,
+    report: Report | None = None,
+    stop_after: int | None = None,
+) -> nn.Module:
+    """Train a segmentor, or go on where its run folder stopped.
+
+    Args:
+        recipe: what to do.
+        training: cases to learn from.
+        validation: cases of other patients.
+        folder: the run folder; made if missing.
+        report: told of every step.
+        stop_after: steps after which this call checkpoints and returns, as a kill would end it.
+
+    Returns: the network with the weights to ship, in evaluation mode.
+    Raises:
+        NoSamplesError: without a training case.
+        CheckpointError: if the folder holds a checkpoint of another recipe or architecture.
+        StorageError: if the disk can not hold the run.
+    """
+    schedule = recipe.schedule
+    sampler = Sampler(training, recipe.sources, schedule.lesion_share, recipe.seed)
+    if sampler.slices == 0:
+        raise NoSamplesError(recipe.name, recipe.segment, (folder,))
+    _open_folder(folder, recipe)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    state = _start(recipe, device)
+    _resume(state, folder / "checkpoint.pt", recipe)
+    loss_of = losses.build(recipe.loss)
+    epoch_steps = schedule.epoch_steps or max(1, sampler.slices // schedule.batch)
+    last = epoch_steps * schedule.epochs
+    _write_data(folder, training, validation, last)
+    saved_at, begun_at, end = time.monotonic(), time.monotonic(), stop_after or last
+    while state.step < min(last, end) and not _is_finished(state, schedule):
+        if state.step % epoch_steps == 0:
+            state.history.append(Epoch(state.step // epoch_steps))
+            begun_at = time.monotonic()
+        epoch = state.history[-1]
+        epoch.learning_rate = _set_rate(state, schedule, last)
+        loss, dice = _learn(state, recipe, sampler, loss_of, device)
+        done = state.step % epoch_steps
+        epoch.loss += (loss - epoch.loss) / (done + 1)
+        epoch.train_dice += (dice - epoch.train_dice) / (done + 1)
+        state.step += 1
+        if report:
+            report(epoch, state.step, last)
+        if state.step % epoch_steps == 0:
+            _validate(state, recipe, validation, device)
+            epoch.seconds = time.monotonic() - begun_at
+            _write_history(folder, state)
+        if time.monotonic() - saved_at > 60 * schedule.checkpoint_minutes:
+            _save(state, folder, recipe)
+            saved_at = time.monotonic()
+    _save(state, folder, recipe)
+    return _finish(state, schedule, folder)
+
+
+def _start(recipe: SegmentRecipe, device: torch.device) -> State:
+    torch.manual_seed(recipe.seed)
+    model = networks.build(recipe.network, recipe.channels).to(device)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=recipe.schedule.learning_rate, weight_decay=recipe.schedule.weight_decay
+    )
+    return State(model, copy.deepcopy(model), optimiser)
+
+
+def autocast(device: torch.device) -> AbstractContextManager[None]:
+    """Return the mixed precision of a device: bfloat16, whose range needs no loss scaling."""
+    context: AbstractContextManager[None] = torch.autocast(device.type, dtype=torch.bfloat16)
+    return context
+
+
+def _learn(
+    state: State,
+    recipe: SegmentRecipe,
+    sampler: Sampler,
+    loss_of: Callable[[Tensor | Sequence[Tensor], Tensor], Tensor],
+    device: torch.device,
+) -> tuple[float, float]:
+    """Take one step; return the loss and the Dice of the batch."""
+    pixels, labels = sampler.draw(state.step, recipe.schedule.batch)
+    generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + state.step)
+    images, targets = augment(
+        torch.from_numpy(pixels).to(device),
+        torch.from_numpy(labels).to(device),
+        recipe.augmentation,
+        recipe.preprocessing.neighbours,
+        generator,
+    )
+    state.model.train()
+    with autocast(device):
+        logits = state.model(images.contiguous(memory_format=torch.channels_last))
+    loss = loss_of(logits, targets)
+    state.optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(state.model.parameters(), 1.0)
+    state.optimiser.step()
+    _average(state, recipe.schedule.weight_average)
+    finest = logits if isinstance(logits, Tensor) else logits[0]
+    found, lesion = finest.detach() > 0, targets == 1
+    overlap = 2 * (found & lesion).sum() / (found.sum() + lesion.sum()).clamp(min=1)
+    return float(loss.detach()), float(overlap)
+
+
+def _average(state: State, decay: float) -> None:
+    """Move the averaged weights towards the current ones; early on faster, so that they forget the start."""
+    decay = min(decay, (1 + state.step) / (10 + state.step))
+    with torch.no_grad():
+        for mean, now in zip(
+            state.average.state_dict().values(), state.model.state_dict().values(), strict=True
+        ):
+            if mean.is_floating_point():
+                mean.lerp_(now, 1 - decay)
+            else:
+                mean.copy_(now)
+
+
+def _set_rate(state: State, schedule: ScheduleSettings, last: int) -> float:
+    warm = min(1.0, (state.step + 1) / schedule.warmup_steps) if schedule.warmup_steps else 1.0
+    fall = 0.5 * (1 + math.cos(math.pi * state.step / last)) if schedule.decay is Decay.COSINE else 1.0
+    rate = schedule.learning_rate * warm * fall * state.rate_factor
+    for group in state.optimiser.param_groups:
+        group["lr"] = rate
+    return rate
+
+
+def _validate(
+    state: State, recipe: SegmentRecipe, cases: Sequence[PreparedCase], device: torch.device
+) -> None:
+    """Score the averaged weights slice by slice, remember the best, lower the rate when it stalls."""
+    schedule, epoch = recipe.schedule, state.history[-1]
+    if cases:
+        epoch.dice, epoch.f1 = _scores(state.average, cases, schedule.validation_slices, device)
+        score = epoch.dice if schedule.keep is Keep.DICE else (epoch.dice + epoch.f1) / 2
+        if score > state.best_score:
+            state.best_score, state.best_epoch = score, epoch.number
+            state.best_weights = {k: v.cpu().clone() for k, v in state.average.state_dict().items()}
+    stalled = epoch.number - state.best_epoch
+    if schedule.decay is Decay.PLATEAU and stalled and stalled % schedule.plateau_epochs == 0:
+        state.rate_factor *= schedule.plateau_factor
+
+
+def _scores(
+    model: nn.Module, cases: Sequence[PreparedCase], limit: int, device: torch.device
+) -> tuple[float, float]:
+    """Return the mean over cases of Dice and lesion F1, of up to ``limit`` slices in all."""
+    quota = max(1, limit // len(cases))
+    dice, f1 = [], []
+    for case in cases:
+        step = max(1, math.ceil(len(case.images) / quota))
+        found = predict(model, np.asarray(case.images[::step], dtype=np.float32), device) > 0
+        lesion = np.asarray(case.targets[::step]) == 1
+        if lesion.any():
+            dice.append(voxel_scores(found[:, 0], lesion).dice)
+            f1.append(lesion_f1(found[:, 0], lesion).f1)
+    return (float(np.mean(dice)), float(np.mean(f1))) if dice else (0.0, 0.0)
+
+
+def predict(
+    model: nn.Module, slices: np.ndarray[Any, np.dtype[np.float32]], device: torch.device, batch: int = 16
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return logits (n, 1, rows, columns) of prepared slices (n, channels, rows, columns)."""
+    model.eval()
+    parts = []
+    with torch.no_grad(), autocast(device):
+        for start in range(0, len(slices), batch):
+            part = torch.from_numpy(slices[start : start + batch]).to(device)
+            parts.append(model(part.contiguous(memory_format=torch.channels_last)).float().cpu())
+    joined: np.ndarray[Any, np.dtype[np.float32]] = torch.cat(parts).numpy()
+    return joined
+
+
+def _is_finished(state: State, schedule: ScheduleSettings) -> bool:
+    """Tell whether a stop rule holds: no better validation for long, or training far ahead of validation."""
+    if not state.history or state.history[-1].dice is None:
+        return False
+    epoch = state.history[-1]
+    if schedule.patience_epochs and epoch.number - state.best_epoch >= schedule.patience_epochs:
+        return True
+    lead = epoch.train_dice - (epoch.dice or 0.0)
+    return epoch.train_dice > schedule.overfit_score and lead > schedule.overfit_lead
+
+
+def _open_folder(folder: Path, recipe: SegmentRecipe) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    free_mb = shutil.disk_usage(folder).free / 1e6
+    if free_mb < FREE_MB:
+        raise StorageError(folder, FREE_MB, free_mb)
+    configuration = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+    (folder / "recipe.yaml").write_text(configuration, encoding="utf-8")
+
+
+def _write_data(
+    folder: Path, training: Sequence[PreparedCase], validation: Sequence[PreparedCase], steps: int
+) -> None:
+    """Write which cases took part, by digest, and for how many steps."""
+    cases = [
+        {"name": case.name, "patient": case.patient, "kind": case.kind, "sha256": case.digest, "use": use}
+        for use, part in (("training", training), ("validation", validation))
+        for case in part
+    ]
+    counts = dict(Counter(case.kind.value for case in training))
+    content = {"training": counts, "steps": steps, "cases": cases}
+    (folder / "data.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def _save(state: State, folder: Path, recipe: SegmentRecipe) -> None:
+    """Write the checkpoint beside the old one and exchange them, so that a kill leaves one of both."""
+    content = {
+        "recipe": recipe.model_dump(mode="json"),
+        "model": state.model.state_dict(),
+        "average": state.average.state_dict(),
+        "optimiser": state.optimiser.state_dict(),
+        "step": state.step,
+        "rate_factor": state.rate_factor,
+        "best": (state.best_score, state.best_epoch, state.best_weights),
+        "history": [asdict(epoch) for epoch in state.history],
+    }
+    unfinished = folder / "checkpoint.part"
+    torch.save(content, unfinished)
+    unfinished.replace(folder / "checkpoint.pt")
+
+
+def _resume(state: State, path: Path, recipe: SegmentRecipe) -> None:
+    if not path.is_file():
+        return
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if content["recipe"]["network"] != recipe.model_dump(mode="json")["network"]:
+            raise CheckpointError(path, "is of another architecture")
+        state.model.load_state_dict(content["model"])
+        state.average.load_state_dict(content["average"])
+        state.optimiser.load_state_dict(content["optimiser"])
+        state.step, state.rate_factor = content["step"], content["rate_factor"]
+        state.best_score, state.best_epoch, state.best_weights = content["best"]
+        state.history = [Epoch(**epoch) for epoch in content["history"]]
+    except (RuntimeError, KeyError, EOFError, UnpicklingError, ValueError) as error:
+        raise CheckpointError(path, f"can not be read: {error}") from error
+
+
+def _write_history(folder: Path, state: State) -> None:
+    rows = [asdict(epoch) for epoch in state.history]
+    (folder / "history.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    draw_curves(rows, folder / "curves.png")
+
+
+def _finish(state: State, schedule: ScheduleSettings, folder: Path) -> nn.Module:
+    if schedule.keep is not Keep.LAST and state.best_weights:
+        state.average.load_state_dict(state.best_weights)
+    torch.save(state.average.state_dict(), folder / "weights.pt")
+    return state.average.eval()

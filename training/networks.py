@@ -1,0 +1,116 @@
+"""The networks that the recipes name: 2D U-Nets over slices, built from plain convolutions.
+
+Convention: tensors are (batch, channels, rows, columns); a forward pass in training returns logits at full
+resolution and, with deep supervision, at each coarser decoder level; in evaluation only the full one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.recipe import NetworkSettings
+
+PRIOR_LOGIT = -4.0
+"""Start value of the output bias: a lesion voxel is rare (about 2%), so training does not begin with alarms."""
+
+
+class ConvBlock(nn.Sequential):
+    """Two 3x3 convolutions, each with batch normalisation and ReLU: one block of the FLAIR study's U-Net."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+        )
+
+
+class ResidualBlock(nn.Module):
+    """A ``ConvBlock`` with its input added, through a 1x1 convolution where the channels differ."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.body = ConvBlock(inputs, outputs)
+        self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, inputs, rows, columns) to (batch, outputs, rows, columns)."""
+        result: Tensor = self.body(x) + self.skip(x)
+        return result
+
+
+class UNet(nn.Module):
+    """U-Net with max pooling, bilinear upsampling and concatenation.
+
+    With ``fold`` 2 a strided convolution takes the slice to half resolution before the first block and the
+    last layer predicts the 2x2 pixels of each cell at once (pixel shuffle): about a third of the arithmetic of
+    the same network at full resolution, and no pixel of the input is lost.
+
+    Args:
+        inputs: channels of the input (slice and its neighbours, times Series).
+        channels: channels of each level, finest first; the FLAIR study's 16, 32, 64, 128, 256 gives 19 layers.
+        fold: 1 or 2.
+        residual: whether blocks add their input.
+        deep_supervision: whether coarser levels predict too, in training.
+
+    Source: Ronneberger et al., MICCAI 2015 (U-Net); Shi et al., CVPR 2016 (pixel shuffle).
+    """
+
+    def __init__(
+        self, inputs: int, channels: Sequence[int], fold: int, residual: bool, deep_supervision: bool
+    ) -> None:
+        super().__init__()
+        block: type[nn.Module] = ResidualBlock if residual else ConvBlock
+        widths = list(channels)
+        self.stem = nn.Identity() if fold == 1 else nn.Conv2d(inputs, widths[0], fold, stride=fold)
+        first = inputs if fold == 1 else widths[0]
+        self.encoder = nn.ModuleList(
+            block(before, width) for before, width in zip([first, *widths], widths, strict=False)
+        )
+        self.decoder = nn.ModuleList(
+            block(coarse + fine, fine) for coarse, fine in zip(widths[:0:-1], widths[-2::-1], strict=True)
+        )
+        self.head = nn.Conv2d(widths[0], fold * fold, 1)
+        self.fold = fold
+        coarse_widths = widths[-2:0:-1] if deep_supervision else []
+        self.auxiliary = nn.ModuleList(nn.Conv2d(width, 1, 1) for width in coarse_widths)
+        for layer in (self.head, *self.auxiliary):
+            nn.init.constant_(layer.bias, PRIOR_LOGIT)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        """Map (batch, inputs, rows, columns) to logits (batch, 1, rows, columns), finest first if several.
+
+        Rows and columns are multiples of ``fold * 2 ** (levels - 1)``.
+        """
+        x = self.stem(x)
+        skips: list[Tensor] = []
+        for level, block in enumerate(self.encoder):
+            x = block(x if level == 0 else functional.max_pool2d(x, 2))
+            skips.append(x)
+        coarse: list[Tensor] = []
+        for level, block in enumerate(self.decoder):
+            x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+            x = block(torch.cat([x, skips[-2 - level]], dim=1))
+            if self.training and level < len(self.auxiliary):
+                coarse.append(self.auxiliary[level](x))
+        logits: Tensor = self.head(x)
+        if self.fold > 1:
+            logits = functional.pixel_shuffle(logits, self.fold)
+        return [logits, *reversed(coarse)] if coarse else logits
+
+
+def build(settings: NetworkSettings, inputs: int) -> UNet:
+    """Return the network that a recipe describes, freshly initialised.
+
+    Args:
+        settings: the recipe's ``network`` block.
+        inputs: channels of the input.
+    """
+    return UNet(inputs, settings.channels, settings.fold, settings.residual, settings.deep_supervision)

@@ -1,0 +1,144 @@
+"""The choice of threshold and smallest lesion from predictions on cases that were not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.components import label, sizes
+from engines.postprocessing import MM3_PER_ML, PostprocessingSpec
+from engines.volume import Volume
+from training.metrics import LesionScores
+
+THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+"""Probabilities that are tried."""
+
+MIN_LESIONS_ML = (0.0, 0.003, 0.006, 0.012, 0.025, 0.05, 0.1)
+"""Smallest lesions that are tried, ml; a lesion of 2 mm diameter has 0.004 ml."""
+
+FALSE_ALLOWED = 0.5
+"""False lesions per lesion-free case that cost nothing."""
+
+FALSE_PENALTY = 0.1
+"""What each further one costs, in units of the joint score."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The components of one case at one threshold, enough to score any smallest lesion without the arrays.
+
+    Attributes:
+        volumes_ml: (n,) of the components.
+        voxels: (n,) of the components.
+        hit_voxels: (n,) voxels of each that are lesion.
+        pairs: (m, 2) component and reference lesion, 0-based, that touch.
+        reference_voxels: voxels of all reference lesions.
+        reference_lesions: number of reference lesions.
+    """
+
+    volumes_ml: NDArray[np.float64]
+    voxels: NDArray[np.int64]
+    hit_voxels: NDArray[np.int64]
+    pairs: NDArray[np.int64]
+    reference_voxels: int
+    reference_lesions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """Scores of a set of cases at one operating point.
+
+    Attributes:
+        dice: mean over cases with a lesion.
+        lesions: summed over cases with a lesion.
+        false_per_free: false lesions per lesion-free case; 0 without such a case.
+    """
+
+    dice: float
+    lesions: LesionScores
+    false_per_free: float
+
+    @property
+    def value(self) -> float:
+        """What the choice maximises: the mean of Dice and lesion F1, less a fine for false alarms."""
+        fine = FALSE_PENALTY * max(0.0, self.false_per_free - FALSE_ALLOWED)
+        return (self.dice + self.lesions.f1) / 2 - fine
+
+
+def find_candidates(probability: Volume, reference: NDArray[np.bool_]) -> list[Candidates]:
+    """Find the components of a case at each of ``THRESHOLDS``.
+
+    Args:
+        probability: float32 in 0..1.
+        reference: (slices, rows, columns) bool on the same grid.
+    """
+    lesions, count = label(np.ascontiguousarray(reference))
+    total = int(sizes(lesions, count).sum())
+    return [
+        _candidates(probability.array >= threshold, probability.grid.voxel_mm3, lesions, count, total)
+        for threshold in THRESHOLDS
+    ]
+
+
+def _candidates(
+    found: NDArray[np.bool_], voxel_mm3: float, lesions: NDArray[np.int32], count: int, total: int
+) -> Candidates:
+    components, number = label(np.ascontiguousarray(found))
+    voxels = sizes(components, number)
+    touching = (components > 0) & (lesions > 0)
+    both = np.stack([components[touching], lesions[touching]], axis=1).astype(np.int64) - 1
+    hits = np.bincount(both[:, 0], minlength=number)
+    return Candidates(
+        voxels * voxel_mm3 / MM3_PER_ML, voxels, hits, np.unique(both, axis=0).reshape(-1, 2), total, count
+    )
+
+
+def score(case: Candidates, min_lesion_ml: float) -> tuple[float, LesionScores]:
+    """Return Dice and lesion counts (any overlap) of a case whose smaller components are dropped."""
+    kept = case.volumes_ml >= min_lesion_ml * (1 - 1e-9)
+    found, hit = int(case.voxels[kept].sum()), int(case.hit_voxels[kept].sum())
+    whole = found + case.reference_voxels
+    hits = len(np.unique(case.pairs[kept[case.pairs[:, 0]], 1]))
+    right = int((case.hit_voxels[kept] > 0).sum())
+    lesions = LesionScores(hits, case.reference_lesions - hits, right, int(kept.sum()) - right)
+    return (2 * hit / whole if whole else 1.0), lesions
+
+
+def joint(cases: Sequence[Candidates], min_lesion_ml: float) -> Joint:
+    """Score a set of cases at one threshold."""
+    results = [score(case, min_lesion_ml) for case in cases]
+    with_lesion = [r for case, r in zip(cases, results, strict=True) if case.reference_lesions]
+    free = [r for case, r in zip(cases, results, strict=True) if not case.reference_lesions]
+    counts = LesionScores(0, 0, 0, 0)
+    for _, lesions in with_lesion:
+        counts = counts + lesions
+    return Joint(
+        dice=float(np.mean([dice for dice, _ in with_lesion])) if with_lesion else 0.0,
+        lesions=counts,
+        false_per_free=float(np.mean([lesions.false for _, lesions in free])) if free else 0.0,
+    )
+
+
+def operating_points(
+    groups: Sequence[Sequence[Sequence[Candidates]]],
+) -> Iterator[tuple[PostprocessingSpec, list[Joint]]]:
+    """Score every operating point on each group of cases (as real and simulated ones)."""
+    for number, threshold in enumerate(THRESHOLDS):
+        for smallest in MIN_LESIONS_ML:
+            spec = PostprocessingSpec(threshold=threshold, min_lesion_ml=smallest)
+            yield spec, [joint([case[number] for case in group], smallest) for group in groups]
+
+
+def choose(groups: Sequence[Sequence[Sequence[Candidates]]]) -> PostprocessingSpec:
+    """Return the operating point with the best mean joint score over groups; a case is one list of candidates.
+
+    Groups count alike, so that many simulated cases do not outvote few real ones.
+    """
+    filled = [group for group in groups if group]
+    best = max(
+        operating_points(filled), key=lambda point: sum(result.value for result in point[1]), default=None
+    )
+    return best[0] if best and filled else PostprocessingSpec()

@@ -1,0 +1,250 @@
+"""Recipes: YAML files that say how segmentors are trained, checked key by key."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from engines.preprocessing import PreprocessingSpec
+from engines.segments import Segment, SeriesType
+from training.cases import CaseKind
+from training.errors import RecipeError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class _Block(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NetworkSettings(_Block):
+    """The U-Net: ``channels`` of each level, finest first; see ``networks.UNet`` for the rest."""
+
+    channels: tuple[int, ...] = Field(min_length=2, max_length=8)
+    fold: int = Field(default=1, ge=1, le=4)
+    residual: bool = False
+    deep_supervision: bool = False
+
+
+class LossSettings(_Block):
+    """Weights of the overlap and the voxel term; see ``losses``."""
+
+    overlap_weight: float = Field(ge=0)
+    entropy_weight: float = Field(ge=0)
+    miss_weight: Share = 0.5
+    focal_gamma: float = Field(default=0.0, ge=0, le=5)
+    positive_weight: Positive = 1.0
+
+
+class AugmentationSettings(_Block):
+    """How far each batch is changed; 0 leaves an aspect as it is.
+
+    Attributes:
+        rotation_deg: largest rotation in plane to either side.
+        scale: largest magnification; the smallest is its inverse, drawn evenly on a log scale.
+        shear: largest shear, pixels per pixel.
+        shift: largest shift, as a share of the image.
+        flip: probability of each mirror image.
+        gamma: standard deviation of the log exponent on intensities where white matter is 1.
+        brightness: standard deviation of the log factor on all intensities.
+        offset: standard deviation of a constant added to all intensities.
+        bias_field: standard deviation of the log of a smooth gain.
+        noise: largest standard deviation of Gaussian noise, in units of white matter.
+        blur: largest factor by which the resolution is reduced.
+        neighbour_drop: probability that neighbours are replaced by the slice itself, as at the ends.
+    """
+
+    rotation_deg: float = Field(default=0.0, ge=0, le=180)
+    scale: float = Field(default=1.0, ge=1, le=4)
+    shear: float = Field(default=0.0, ge=0, le=1)
+    shift: Share = 0.0
+    flip: Share = 0.0
+    gamma: float = Field(default=0.0, ge=0, le=1)
+    brightness: float = Field(default=0.0, ge=0, le=1)
+    offset: float = Field(default=0.0, ge=0, le=1)
+    bias_field: float = Field(default=0.0, ge=0, le=1)
+    noise: float = Field(default=0.0, ge=0, le=1)
+    blur: float = Field(default=1.0, ge=1, le=6)
+    neighbour_drop: Share = 0.0
+
+
+class Decay(StrEnum):
+    """How the learning rate falls: along a cosine to zero, or by a step whenever validation stalls."""
+
+    COSINE = "cosine"
+    PLATEAU = "plateau"
+
+
+class Keep(StrEnum):
+    """Which weights a run ends with: the last ones, or those of the best validation by Dice or Dice and F1."""
+
+    LAST = "last"
+    DICE = "dice"
+    JOINT = "joint"
+
+
+class ScheduleSettings(_Block):
+    """How long and how fast to learn.
+
+    Attributes:
+        batch: slices in a step.
+        epoch_steps: steps between two validations; 0 means once through the training slices.
+        epochs: at most so many.
+        learning_rate: at its highest.
+        warmup_steps: steps over which it rises from zero.
+        decay: how it falls.
+        plateau_epochs: epochs without a better validation after which ``plateau_factor`` is applied.
+        patience_epochs: epochs without a better validation after which training stops; 0 means never.
+        overfit_score: training Dice above which ``overfit_lead`` is looked at; 1 means never.
+        overfit_lead: lead of training over validation that stops the training.
+        weight_decay: decoupled weight decay (AdamW); 0 makes it Adam.
+        weight_average: decay of the running mean of the weights that is validated and shipped; 0 for none.
+        lesion_share: share of a batch that is drawn from slices with a lesion; 0 draws evenly from all.
+        keep: which weights are shipped.
+        validation_slices: at most so many slices are looked at in a validation.
+        checkpoint_minutes: time between two checkpoints.
+    """
+
+    batch: int = Field(ge=1, le=512)
+    epoch_steps: int = Field(default=0, ge=0)
+    epochs: int = Field(ge=1)
+    learning_rate: Positive
+    warmup_steps: int = Field(default=0, ge=0)
+    decay: Decay = Decay.COSINE
+    plateau_epochs: int = Field(default=30, ge=1)
+    plateau_factor: Share = 0.9
+    patience_epochs: int = Field(default=0, ge=0)
+    overfit_score: Share = 1.0
+    overfit_lead: Share = 0.15
+    weight_decay: float = Field(default=0.0, ge=0)
+    weight_average: float = Field(default=0.0, ge=0, lt=1)
+    lesion_share: Share = 0.0
+    keep: Keep = Keep.JOINT
+    validation_slices: int = Field(default=2000, ge=1)
+    checkpoint_minutes: Positive = 3.0
+
+
+class SegmentorSettings(_Block):
+    """One segmentor of a recipe.
+
+    Attributes:
+        inputs: the Series that are its channels, in order.
+        optional_inputs: those of them that a Study may lack.
+        sources: kinds of cases it learns from, each with its weight in a batch.
+        folds: parts that the patients with real labels are split into for cross-validation; 0 for none.
+        loss: replaces the recipe's loss.
+        schedule: replaces the recipe's schedule.
+        augmentation: replaces the recipe's augmentation.
+    """
+
+    inputs: tuple[SeriesType, ...] = Field(min_length=1)
+    optional_inputs: tuple[SeriesType, ...] = ()
+    sources: dict[CaseKind, Positive] = Field(min_length=1)
+    folds: int = Field(default=0, ge=0, le=20)
+    loss: LossSettings | None = None
+    schedule: ScheduleSettings | None = None
+    augmentation: AugmentationSettings | None = None
+
+
+class Recipe(_Block):
+    """How a family of segmentors is trained, each alone."""
+
+    name: str = Field(min_length=1, max_length=40, pattern=r"^[a-z0-9-]+$")
+    description: str
+    version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    seed: int = 1
+    preprocessing: PreprocessingSpec
+    network: NetworkSettings
+    loss: LossSettings
+    augmentation: AugmentationSettings
+    schedule: ScheduleSettings
+    segmentors: dict[Segment, SegmentorSettings] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _grid_fits_network(self) -> Self:
+        stride = self.network.fold * 2 ** (len(self.network.channels) - 1)
+        if any(size % stride for size in self.preprocessing.pixel_grid):
+            raise ValueError(f"preprocessing.pixel_grid must be multiples of {stride} for this network")
+        return self
+
+    def for_segment(self, segment: Segment) -> SegmentRecipe:
+        """Return what applies to one segmentor, overrides resolved.
+
+        Raises: RecipeError: if the recipe does not train this segment.
+        """
+        chosen = self.segmentors.get(segment)
+        if chosen is None:
+            known = ", ".join(self.segmentors)
+            raise RecipeError(self.name, f"segmentors.{segment}", f"not in this recipe, which has {known}")
+        return SegmentRecipe(
+            name=self.name,
+            version=self.version,
+            seed=self.seed,
+            segment=segment,
+            preprocessing=self.preprocessing,
+            network=self.network,
+            loss=chosen.loss or self.loss,
+            augmentation=chosen.augmentation or self.augmentation,
+            schedule=chosen.schedule or self.schedule,
+            inputs=chosen.inputs,
+            optional_inputs=chosen.optional_inputs,
+            sources=chosen.sources,
+            folds=chosen.folds,
+        )
+
+
+class SegmentRecipe(_Block):
+    """A recipe as it applies to one segmentor; what the run folder keeps as its configuration."""
+
+    name: str
+    version: str
+    seed: int
+    segment: Segment
+    preprocessing: PreprocessingSpec
+    network: NetworkSettings
+    loss: LossSettings
+    augmentation: AugmentationSettings
+    schedule: ScheduleSettings
+    inputs: tuple[SeriesType, ...]
+    optional_inputs: tuple[SeriesType, ...]
+    sources: dict[CaseKind, float]
+    folds: int = 0
+
+    @property
+    def channels(self) -> int:
+        """Channels of the network's input."""
+        return len(self.inputs) * (2 * self.preprocessing.neighbours + 1)
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Return the recipes that come with the package, by name."""
+    folder = Path(str(files("training"))) / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load_recipe(name_or_path: str) -> Recipe:
+    """Read and check a recipe.
+
+    Args:
+        name_or_path: the name of a shipped recipe, or the path of a YAML file.
+
+    Raises: RecipeError: if it can not be read, or a key is unknown, missing or impossible.
+    """
+    path = shipped_recipes().get(name_or_path, Path(name_or_path))
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        known = ", ".join(shipped_recipes())
+        raise RecipeError(name_or_path, "file", f"not readable ({error}); shipped are {known}") from error
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "recipe"
+        raise RecipeError(name_or_path, key, first["msg"]) from error

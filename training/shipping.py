@@ -1,0 +1,104 @@
+"""From a finished study to its bundle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.manifest import Manifest
+from engines.postprocessing import lesion_mask
+from engines.preprocessing import prepare
+from training.card import manifest_scores, write_card, write_contact_sheet
+from training.cases import CaseKind
+from training.errors import NoSamplesError
+from training.evaluation import Prediction
+from training.export import write_bundle
+from training.pool import Split
+from training.slices import input_volumes
+from training.study import FINAL, Evaluation, Study, load_network
+
+SAMPLE_SLICES = 6
+"""Neighbouring slices kept for the proof of faster runners: about 1.5 MB in half precision."""
+
+LICENCES = {
+    CaseKind.REAL: "MS3SEG and SimVent FLAIR (MIT; CC BY 4.0), open_ms_data FLAIR (CC BY; Lesjak et al. 2017), all of "
+    "multiple sclerosis",
+    CaseKind.PAINTED: "lesions painted into real scans (philips_achieva and siemens_prisma DWI of dcm_qa, BSD-2; "
+    "Philips FFE EPI of datalad/example-dicom-functional, PDDL; T1 of MS3SEG and open_ms_data)",
+    CaseKind.SIMULATED: "volumes simulated from the 20 label maps of SynthSeg (Apache-2.0) with lesion shapes of "
+    "the Slicer lesion simulator (Apache-2.0)",
+}
+"""What each kind of case was made of."""
+
+
+def ship(study: Study, evaluation: Evaluation, predictions: list[Prediction], folder: Path) -> Manifest:
+    """Write the bundle of a study's final network, with its scores, card and pictures.
+
+    Raises:
+        ExportError: if torch and onnxruntime differ or the file is too large.
+        NoSamplesError: if no simulated case shows a lesion, from which the proof slices are taken.
+    """
+    recipe, network = study.recipe, load_network(study.folder / FINAL, study.recipe)
+    training_data = describe_data(study)
+    manifest = write_bundle(
+        folder,
+        network,
+        recipe,
+        evaluation.postprocessing,
+        proof_slices(study, predictions, evaluation),
+        manifest_scores(evaluation),
+        training_data,
+        write_card(recipe, evaluation, training_data, describe_protocol(study)),
+    )
+    write_contact_sheet(predictions, evaluation, folder / "cases.png")
+    return manifest
+
+
+def describe_data(study: Study) -> str:
+    """Return what a network learned from, by kind of case, from its run folder."""
+    held = json.loads((study.folder / FINAL / "data.json").read_text(encoding="utf-8"))
+    counts = held["training"]
+    sentences = [f"{counts[kind]} {LICENCES[kind]}" for kind in study.recipe.sources if counts.get(kind)]
+    return "Cases (variants of one scan counted apart): " + "; ".join(sentences) + "."
+
+
+def describe_protocol(study: Study) -> str:
+    """Return how long it was trained and how cases were kept apart, from the run folder."""
+    history = json.loads((study.folder / FINAL / "history.json").read_text(encoding="utf-8"))
+    held = json.loads((study.folder / FINAL / "data.json").read_text(encoding="utf-8"))
+    text = (
+        f"Trained for {held['steps']} steps of {study.recipe.schedule.batch} slices in {len(history)} epochs."
+    )
+    groups = study.held_out()
+    if groups:
+        names = "; ".join(", ".join(group) for group in groups)
+        text += (
+            f" Real cases are scored by {len(groups)}-fold cross-validation over patients ({names}): each by a "
+            "network, and at an operating point, that no scan of the patient had a part in. The shipped network "
+            "learned from all of them."
+        )
+    return text + (
+        " Simulated and painted test cases come from anatomies and scans of which neither training nor "
+        "validation has seen any."
+    )
+
+
+def proof_slices(study: Study, predictions: list[Prediction], evaluation: Evaluation) -> NDArray[np.float32]:
+    """Return neighbouring prepared slices of the simulated test case with the most found voxels.
+
+    Raises: NoSamplesError: if nothing is found on any simulated case.
+    """
+    recipe, spec = study.recipe, evaluation.postprocessing
+    simulated = [p for p in predictions if p.kind is CaseKind.SIMULATED]
+    found = {p.case: lesion_mask(p.probability, spec).array for p in simulated}
+    chosen = max(found, key=lambda name: int(found[name].sum()), default=None)
+    for case in study.sources.made(recipe.segment, Split.TEST, [CaseKind.SIMULATED]):
+        if case.name == chosen:
+            slices = prepare(input_volumes(case, recipe), recipe.preprocessing).slices
+            centre = int(np.argmax(found[case.name].sum(axis=(1, 2))))
+            start = int(np.clip(centre - SAMPLE_SLICES // 2, 0, max(0, len(slices) - SAMPLE_SLICES)))
+            return np.ascontiguousarray(slices[start : start + SAMPLE_SLICES])
+    raise NoSamplesError(recipe.name, recipe.segment, study.sources.searched)

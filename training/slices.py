@@ -1,0 +1,216 @@
+"""Prepared slices on disk: every case goes through the serving preprocessing once, training reads memory maps.
+
+Convention: a case becomes two arrays, images (slices, channels, rows, columns) float16 and targets
+(slices, rows, columns) uint8, in a folder that is named by a digest of the preprocessing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.preprocessing import prepare, prepare_mask
+from engines.segments import SeriesType
+from engines.volume import Grid, Volume
+from training.cases import Case, CaseKind
+from training.errors import CaseError
+from training.recipe import SegmentRecipe
+
+LESION_COVERAGE = 0.4
+"""Share of a pixel that a mask must cover to make it a target; below one half, so that lesions of a pixel or
+two survive a matrix that is shrunk."""
+
+MAX_SLICES = 44
+"""Slices kept of one case; a volume of 1 mm slices would otherwise outweigh ten clinical ones."""
+
+THICK_STEPS = (3, 5)
+"""Thin slices that are averaged into thick ones, to have clinical slices from an isotropic volume."""
+
+THIN_MM = 2.0
+"""Volumes with slices below this are also used with thick slices, mm."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedCase:
+    """A case as a network sees it.
+
+    Attributes:
+        name: of the case, with its variant.
+        patient: what splits go by.
+        kind: real, painted or simulated.
+        images: (slices, channels, rows, columns) float16, memory-mapped.
+        targets: (slices, rows, columns) uint8, memory-mapped.
+        digest: SHA-256 of the case's volumes and mask.
+    """
+
+    name: str
+    patient: str
+    kind: CaseKind
+    images: NDArray[np.float16]
+    targets: NDArray[np.uint8]
+    digest: str
+
+
+def variants(case: Case) -> Iterator[Case]:
+    """Yield a case, and real scans also without the skull and, if their slices are thin, with thick ones."""
+    yield case
+    if case.provenance.kind is not CaseKind.REAL:
+        return
+    if case.brain is not None:
+        brain = case.brain.array
+        volumes = {
+            kind: v.with_array(np.where(brain, v.array, 0)) if v.grid.shape == brain.shape else v
+            for kind, v in case.volumes.items()
+        }
+        yield Case(f"{case.name}_stripped", volumes, case.masks, case.provenance)
+    if next(iter(case.volumes.values())).grid.spacing_mm[0] < THIN_MM:
+        for step in THICK_STEPS:
+            volumes = {kind: _thicken(volume, step) for kind, volume in case.volumes.items()}
+            masks = {segment: _thicken(mask, step) for segment, mask in case.masks.items()}
+            yield Case(f"{case.name}_thick{step}", volumes, masks, case.provenance)
+
+
+def _thicken(volume: Volume, step: int) -> Volume:
+    """Average each ``step`` slices into one; a mask keeps voxels of which at least half was in it."""
+    count = volume.array.shape[0] // step
+    groups = volume.array[: count * step].reshape(count, step, *volume.array.shape[1:])
+    mean = groups.mean(axis=1, dtype=np.float32)
+    affine = volume.grid.affine.copy()
+    affine[:3, 3] += affine[:3, 0] * (step - 1) / 2
+    affine[:3, 0] *= step
+    values = mean >= 0.5 if volume.array.dtype == bool else mean
+    return Volume(values, Grid((count, *volume.grid.shape[1:]), affine))
+
+
+def store_cases(cases: Iterable[Case], recipe: SegmentRecipe, folder: Path) -> list[PreparedCase]:
+    """Prepare cases that are not yet in the folder, and open all of them.
+
+    Args:
+        cases: each with the recipe's Series and, for its segment, a mask.
+        recipe: the preprocessing, the inputs and the segment.
+        folder: where the arrays are kept; shared by runs with the same preprocessing.
+
+    Raises: CaseError: if a case lacks a Series or its mask lies on another grid than its first input.
+    """
+    key = json.dumps([recipe.preprocessing.model_dump(mode="json"), recipe.inputs, MAX_SLICES])
+    place = folder / recipe.segment / hashlib.sha256(key.encode()).hexdigest()[:12]
+    place.mkdir(parents=True, exist_ok=True)
+    return [_store(case, recipe, place) for case in cases]
+
+
+def case_digest(case: Case, recipe: SegmentRecipe) -> str:
+    """Return the SHA-256 of what is learned from a case: its input volumes and its mask, hex."""
+    digest = hashlib.sha256()
+    for kind in recipe.inputs:
+        if kind in case.volumes:
+            digest.update(np.ascontiguousarray(case.volumes[kind].array).tobytes())
+    digest.update(np.packbits(case.masks[recipe.segment].array != 0).tobytes())
+    return digest.hexdigest()
+
+
+def input_volumes(case: Case, recipe: SegmentRecipe) -> list[Volume | None]:
+    """Return a case's volumes in channel order; None for an optional one that it lacks.
+
+    Raises: CaseError: if one that is not optional is missing.
+    """
+    chosen: list[Volume | None] = []
+    for kind in recipe.inputs:
+        volume = case.volumes.get(kind)
+        if volume is None and kind not in recipe.optional_inputs:
+            raise CaseError(case.name, f"no {kind}, which {recipe.name} needs for {recipe.segment}")
+        chosen.append(volume)
+    return chosen
+
+
+def _store(case: Case, recipe: SegmentRecipe, place: Path) -> PreparedCase:
+    digest = case_digest(case, recipe)
+    stem = place / f"{case.provenance.dataset}_{case.name}_{digest[:8]}"
+    images, targets = stem.with_suffix(".images.npy"), stem.with_suffix(".targets.npy")
+    if not targets.is_file():
+        pixels, labels = _prepare(case, recipe)
+        np.save(images, pixels)
+        np.save(targets, labels)
+    return PreparedCase(
+        name=case.name,
+        patient=case.provenance.patient,
+        kind=case.provenance.kind,
+        images=np.load(images, mmap_mode="r"),
+        targets=np.load(targets, mmap_mode="r"),
+        digest=digest,
+    )
+
+
+def _prepare(case: Case, recipe: SegmentRecipe) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
+    volumes, mask = input_volumes(case, recipe), case.masks.get(recipe.segment)
+    first = volumes[0]
+    if mask is None or first is None or mask.grid.shape != first.grid.shape:
+        raise CaseError(case.name, f"no {recipe.segment} mask on the grid of its {recipe.inputs[0]}")
+    pixels = prepare(volumes, recipe.preprocessing).slices
+    labels = (prepare_mask(mask, recipe.preprocessing) >= LESION_COVERAGE).astype(np.uint8)
+    kept = _choose(labels, pixels)
+    return pixels[kept].astype(np.float16), labels[kept]
+
+
+def _choose(labels: NDArray[np.uint8], pixels: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Choose up to ``MAX_SLICES`` slices that show something, those with a lesion first, spread evenly."""
+    lesion = np.flatnonzero(labels.any(axis=(1, 2)))
+    shown = np.flatnonzero(pixels.std(axis=(1, 2, 3)) > 0)
+    other = np.setdiff1d(shown, lesion)
+    lesion = _thin_out(lesion, MAX_SLICES * 2 // 3 if len(other) else MAX_SLICES)
+    return np.sort(np.concatenate([lesion, _thin_out(other, MAX_SLICES - len(lesion))]))
+
+
+def _thin_out(numbers: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+    if len(numbers) <= count:
+        return numbers
+    return numbers[np.linspace(0, len(numbers) - 1, count).round().astype(np.intp)]
+
+
+class Sampler:
+    """Draws batches of slices: first a kind of case by its weight, then a case evenly, then a slice of it.
+
+    Args:
+        cases: what to draw from.
+        weights: weight of each kind of case; kinds that no case has are left out.
+        lesion_share: share of slices with a lesion; 0 draws evenly from all slices.
+        seed: a draw depends on this and on the step alone, so that a resumed run goes on with the same batches.
+    """
+
+    def __init__(
+        self, cases: Sequence[PreparedCase], weights: Mapping[CaseKind, float], lesion_share: float, seed: int
+    ) -> None:
+        self._cases, self._lesion_share, self._seed = list(cases), lesion_share, seed
+        self._lesion_slices = [np.flatnonzero(case.targets.any(axis=(1, 2))) for case in self._cases]
+        self._by_kind = {
+            kind: [number for number, case in enumerate(self._cases) if case.kind is kind] for kind in weights
+        }
+        kinds = [kind for kind in weights if self._by_kind[kind]]
+        total = sum(weights[kind] for kind in kinds)
+        self._kinds, self._shares = kinds, [weights[kind] / total for kind in kinds]
+
+    @property
+    def slices(self) -> int:
+        """Number of slices that can be drawn."""
+        return sum(
+            len(self._cases[number].images) for numbers in self._by_kind.values() for number in numbers
+        )
+
+    def draw(self, step: int, batch: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Return images (batch, channels, rows, columns) and targets (batch, 1, rows, columns) of a step."""
+        rng = np.random.default_rng([self._seed, step])
+        images, targets = [], []
+        for _ in range(batch):
+            kind = self._kinds[int(rng.choice(len(self._kinds), p=self._shares))]
+            number = int(rng.choice(self._by_kind[kind]))
+            case, lesions = self._cases[number], self._lesion_slices[number]
+            wanted = rng.random() < self._lesion_share and len(lesions) > 0
+            chosen = int(rng.choice(lesions)) if wanted else int(rng.integers(len(case.images)))
+            images.append(case.images[chosen])
+            targets.append(case.targets[chosen][None])
+        return np.stack(images).astype(np.float32), np.stack(targets)

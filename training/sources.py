@@ -1,0 +1,64 @@
+"""Where the cases of a recipe come from: the data sets of the manifests, and the pool that the simulator filled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from engines.segments import Segment
+from training.cases import Case, CaseKind, Dataset, read_manifest
+from training.pool import Split, iterate
+from training.recipe import SegmentRecipe
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Folders that hold cases.
+
+    Attributes:
+        mri: holds the data sets that manifests describe, or None.
+        pool: filled by the simulator, or None.
+    """
+
+    mri: Path | None
+    pool: Path | None
+
+    @property
+    def searched(self) -> tuple[Path, ...]:
+        """The folders that are there."""
+        return tuple(path for path in (self.mri, self.pool) if path is not None)
+
+    def real(self, segment: Segment) -> Iterator[Case]:
+        """Read the real cases that are labelled for a segment; reserved ones are left out."""
+        for dataset in self.datasets():
+            if segment in dataset.manifest.labels and dataset.case_folders():
+                yield from dataset.iterate()
+
+    def datasets(self) -> tuple[Dataset, ...]:
+        """Return the data sets of the shipped manifests, at the folder of the real data."""
+        if self.mri is None:
+            return ()
+        folder = Path(str(files("training"))) / "manifests"
+        return tuple(Dataset(read_manifest(path), self.mri) for path in sorted(folder.glob("*.yaml")))
+
+    def made(self, segment: Segment, split: Split, kinds: Sequence[CaseKind]) -> Iterator[Case]:
+        """Read simulated and painted cases of a split."""
+        if self.pool is not None:
+            yield from (c for c in iterate(self.pool, segment, split) if c.provenance.kind in kinds)
+
+    def cases(self, recipe: SegmentRecipe, split: Split) -> Iterator[Case]:
+        """Read the cases of a recipe's kinds in a split; real ones all belong to training, split by folds."""
+        if split is Split.TRAIN and CaseKind.REAL in recipe.sources:
+            yield from self.real(recipe.segment)
+        yield from self.made(recipe.segment, split, list(recipe.sources))
+
+
+def folds(patients: Sequence[str], count: int) -> list[tuple[str, ...]]:
+    """Split patients into ``count`` groups of like size, each data set spread evenly over them.
+
+    Sorted names of a data set stand together, so dealing them out in turn spreads every data set.
+    """
+    ordered = sorted(set(patients))
+    return [tuple(ordered[start::count]) for start in range(count)]

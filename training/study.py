@@ -1,0 +1,189 @@
+"""One segmentor from cases to scores: its trainings (folds and final), predictions and operating point.
+
+Convention: ``<root>/<recipe>/<SEGMENT>/`` holds a run folder ``fold_<n>`` for each fold of the real patients and
+``final`` for the network that learned from all of them; ``evaluation.json`` and the pictures lie beside them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from engines.postprocessing import PostprocessingSpec
+from training import networks
+from training.cases import Case, CaseKind
+from training.errors import CheckpointError, NoSamplesError
+from training.evaluation import CaseScores, Prediction, Summary, as_rows, predict_cases, score_case, summarise
+from training.loop import Report, predict, train
+from training.operating_point import Candidates, choose, find_candidates
+from training.pool import Split
+from training.recipe import SegmentRecipe
+from training.slices import PreparedCase, store_cases, variants
+from training.sources import Sources, folds
+
+FINAL = "final"
+"""Folder of the run whose network is shipped."""
+
+VALIDATION_EVERY = 3
+"""Each so many validation cases are looked at between epochs; all of them choose the operating point."""
+
+Announce = Callable[[str], None]
+"""Told what begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A segment's recipe, its cases and its folder."""
+
+    recipe: SegmentRecipe
+    sources: Sources
+    root: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where this segmentor's runs lie."""
+        return self.root / self.recipe.name / self.recipe.segment
+
+    def held_out(self) -> list[tuple[str, ...]]:
+        """Return the real patients of each fold."""
+        if self.recipe.folds == 0 or CaseKind.REAL not in self.recipe.sources:
+            return []
+        patients = [case.provenance.patient for case in self.sources.real(self.recipe.segment)]
+        return folds(patients, self.recipe.folds) if patients else []
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What was measured.
+
+    Attributes:
+        postprocessing: the operating point to ship.
+        summaries: by the cases' kind and how they were held out.
+        scores: of every case, by the same names.
+    """
+
+    postprocessing: PostprocessingSpec
+    summaries: dict[str, Summary]
+    scores: dict[str, list[CaseScores]]
+
+
+def train_study(study: Study, report: Report | None, announce: Announce) -> None:
+    """Train every fold and the final network; each goes on where it stopped.
+
+    Raises: NoSamplesError: if the sources hold no case.
+    """
+    recipe, store = study.recipe, study.root / "prepared"
+    announce("preparing slices")
+    cases = (variant for case in study.sources.cases(recipe, Split.TRAIN) for variant in variants(case))
+    prepared = store_cases(cases, recipe, store)
+    if not prepared:
+        raise NoSamplesError(recipe.name, recipe.segment, study.sources.searched)
+    watched = store_cases(study.sources.cases(recipe, Split.VALIDATION), recipe, store)[::VALIDATION_EVERY]
+    for number, patients in enumerate(study.held_out()):
+        announce(f"fold {number}, without {', '.join(patients)}")
+        learned, unseen = _part(prepared, patients)
+        train(recipe, learned, [*watched, *unseen], study.folder / f"fold_{number}", report)
+    announce(FINAL)
+    train(recipe, prepared, watched, study.folder / FINAL, report)
+
+
+def _part(
+    cases: Sequence[PreparedCase], patients: Sequence[str]
+) -> tuple[list[PreparedCase], list[PreparedCase]]:
+    """Split cases into those of other patients and the real ones of these."""
+    learned = [case for case in cases if case.patient not in patients]
+    unseen = [case for case in cases if case.patient in patients and case.kind is CaseKind.REAL]
+    return learned, unseen
+
+
+def load_network(folder: Path, recipe: SegmentRecipe) -> nn.Module:
+    """Read the shipped weights of a run.
+
+    Raises: CheckpointError: if there are none, or they are of another architecture.
+    """
+    path, model = folder / "weights.pt", networks.build(recipe.network, recipe.channels)
+    try:
+        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (OSError, RuntimeError, EOFError) as error:
+        raise CheckpointError(path, f"can not be read: {error}") from error
+    return model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
+
+
+def evaluate_study(study: Study, announce: Announce) -> tuple[Evaluation, list[Prediction]]:
+    """Predict all cases that a network did not learn from, choose the operating point and score.
+
+    The operating point comes from validation cases and from real ones that were held out. Real cases are
+    themselves scored at a point that was chosen without their fold; test cases had no part in any choice.
+
+    Returns: the scores, and the predictions of the real and the test cases.
+    """
+    recipe, final = study.recipe, load_network(study.folder / FINAL, study.recipe)
+    announce("validation cases")
+    validation = [
+        find_candidates(p.probability, p.reference.array)
+        for p in _predict(study.sources.cases(recipe, Split.VALIDATION), recipe, final)
+    ]
+    announce("held-out real cases")
+    by_fold = [list(_predict_fold(study, n, patients)) for n, patients in enumerate(study.held_out())]
+    real = [[find_candidates(p.probability, p.reference.array) for p in fold] for fold in by_fold]
+    spec = choose([validation, _joined(real)])
+    scores: dict[str, list[CaseScores]] = {}
+    for number, fold in enumerate(by_fold):
+        others = _joined(part for other, part in enumerate(real) if other != number)
+        point = choose([validation, others])
+        scores.setdefault("real, cross-validated", []).extend(score_case(p, point) for p in fold)
+    announce("test cases")
+    kept = [prediction for fold in by_fold for prediction in fold]
+    for prediction in _predict(study.sources.cases(recipe, Split.TEST), recipe, final):
+        scores.setdefault(f"{prediction.kind}, test", []).append(score_case(prediction, spec))
+        kept.append(prediction)
+    summaries = {name: summarise(cases) for name, cases in scores.items()}
+    return Evaluation(spec, summaries, scores), kept
+
+
+def write_evaluation(evaluation: Evaluation, path: Path) -> None:
+    """Write scores and operating point as JSON; infinite distances become null."""
+    content = {
+        "postprocessing": evaluation.postprocessing.model_dump(),
+        "summaries": {name: asdict(summary) for name, summary in evaluation.summaries.items()},
+        "cases": {name: as_rows(scores) for name, scores in evaluation.scores.items()},
+    }
+    path.write_text(json.dumps(_finite(content), indent=1), encoding="utf-8")
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _predict_fold(study: Study, number: int, patients: Sequence[str]) -> Iterator[Prediction]:
+    """Predict the whole real cases of a fold's patients with the network that never saw them."""
+    network = load_network(study.folder / f"fold_{number}", study.recipe)
+    cases = (c for c in study.sources.real(study.recipe.segment) if c.provenance.patient in patients)
+    yield from _predict(cases, study.recipe, network)
+
+
+def _predict(cases: Iterator[Case], recipe: SegmentRecipe, network: nn.Module) -> Iterator[Prediction]:
+    device = next(network.parameters()).device
+
+    def infer(slices: NDArray[np.float32]) -> NDArray[np.float32]:
+        return predict(network, slices, device)
+
+    yield from predict_cases(cases, recipe, infer)
+
+
+def _joined(
+    parts: Sequence[list[list[Candidates]]] | Iterator[list[list[Candidates]]],
+) -> list[list[Candidates]]:
+    return [case for part in parts for case in part]
