@@ -201,24 +201,34 @@ def _head_box(tissue: NDArray[np.uint8]) -> tuple[slice, slice, slice]:
     return parts[0], parts[1], parts[2]
 
 
-def _field_ppm(tissue: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the field that air around and inside the head causes, shimmed over the brain, at ``COARSE_MM``.
+def air_field_ppm(air: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the field that air in tissue causes, along the first axis.
 
+    Args:
+        air: share of air in each voxel; its border goes on outside.
+
+    Returns: deviation in ppm of the main field, same shape.
     Source: convolution with a dipole as a product in k-space, Salomir et al., Concepts Magn Reson B 2003.
     """
-    shape = tuple(-(-size // COARSE_MM) for size in tissue.shape)
-    air = ndimage.zoom((tissue == Tissue.AIR).astype(np.float32), np.divide(shape, tissue.shape), order=1)
-    # a field that follows the voxels of a coarse border would tear holes into the brain beside it
-    air = ndimage.gaussian_filter(air, 1.0)
-    padded = np.pad(air, [(size // 2, size // 2) for size in shape], mode="edge")
+    padded = np.pad(air, [(size // 2, size // 2) for size in air.shape], mode="edge")
     k = np.meshgrid(*(np.fft.fftfreq(size) for size in padded.shape), indexing="ij", sparse=True)
     square = k[0] ** 2 + k[1] ** 2 + k[2] ** 2
     square[0, 0, 0] = 1.0
-    kernel = 1 / 3 - k[0] ** 2 / square  # the main field runs along the first axis, foot to head
-    inner = tuple(slice(size // 2, size // 2 + size) for size in shape)
-    field = np.fft.ifftn(np.fft.fftn(padded) * kernel).real[inner] * AIR_TISSUE_PPM
+    kernel = 1 / 3 - k[0] ** 2 / square
+    inner = tuple(slice(size // 2, size // 2 + size) for size in air.shape)
+    field: NDArray[np.float64] = np.fft.ifftn(np.fft.fftn(padded) * kernel).real[inner] * AIR_TISSUE_PPM
+    return field
+
+
+def _field_ppm(tissue: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the field of the air around and inside the head, shimmed over the brain, at ``COARSE_MM``."""
+    shape = tuple(-(-size // COARSE_MM) for size in tissue.shape)
+    zoom = np.divide(shape, tissue.shape)
+    air = ndimage.zoom((tissue == Tissue.AIR).astype(np.float32), zoom, order=1)
+    # a field that follows the voxels of a coarse border would tear holes into the brain beside it
+    field = air_field_ppm(ndimage.gaussian_filter(air, 1.0))
     brain = np.isin(tissue, (Tissue.WHITE_MATTER, Tissue.CORTEX, Tissue.CEREBELLAR_CORTEX))
-    inside = ndimage.zoom(brain.astype(np.float32), np.divide(shape, tissue.shape), order=1) > 0.5
+    inside = ndimage.zoom(brain.astype(np.float32), zoom, order=1) > 0.5
     z, y, x = np.meshgrid(*(np.linspace(-1, 1, size) for size in shape), indexing="ij")
     basis = np.stack([np.ones_like(x), x, y, z, x * x, y * y, z * z, x * y, x * z, y * z], axis=-1)
     shim, *_ = np.linalg.lstsq(basis[inside], field[inside], rcond=None)

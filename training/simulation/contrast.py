@@ -108,7 +108,7 @@ def draw_contrast(series: SeriesType, tissues: Relaxation, rng: np.random.Genera
 
     The ranges are chosen to cover routine protocols at 1.5 and 3 T: FLAIR TR 6 to 11 s, TE 80 to 130 ms, TI
     at the null of CSF within 4%; T1 spin echo TR 400 to 700 ms, gradient echo 15 to 40 degrees, or inverted
-    with TI near the null of CSF; DWI b 800 to 1200 s/mm2 (what counts as b1000), TE 60 to 110 ms; T2* TE 14
+    with TI near the null of CSF; DWI b 800 to 1200 s/mm2 (what counts as b1000), TE 60 to 100 ms; T2* TE 14
     to 30 ms.
     """
     if series is SeriesType.T2_FLAIR:
@@ -118,7 +118,7 @@ def draw_contrast(series: SeriesType, tissues: Relaxation, rng: np.random.Genera
     if series is SeriesType.DWI_B1000:
         b_value = float(rng.choice([1000.0, rng.uniform(800, 1200)]))
         return DiffusionWeighted(
-            rng.uniform(3000, 9000), rng.uniform(60, 110), b_value, rng.uniform(0.01, 0.15)
+            rng.uniform(3000, 9000), rng.uniform(60, 100), b_value, rng.uniform(0.01, 0.15)
         )
     return _draw_t2_star(rng)
 

@@ -59,7 +59,7 @@ AT_1_5_TESLA = np.array(
     [
         [0.00, 1000, 50, 10, 1.0],
         [0.70, 620, 80, 66, 0.75],
-        [0.79, 1060, 98, 84, 0.85],
+        [0.81, 1060, 98, 84, 0.85],
         [1.00, 4300, 2000, 900, 3.0],
         [1.00, 4300, 2000, 1000, 3.0],
         [0.78, 850, 86, 66, 0.78],
@@ -97,7 +97,7 @@ AT_3_TESLA = np.array(
     [
         [0.00, 1000, 50, 10, 1.0],
         [0.70, 880, 72, 53, 0.75],
-        [0.79, 1400, 95, 66, 0.85],
+        [0.81, 1400, 95, 66, 0.85],
         [1.00, 4300, 1900, 700, 3.0],
         [1.00, 4300, 1900, 800, 3.0],
         [0.78, 1120, 80, 50, 0.78],
@@ -130,6 +130,7 @@ sources of the tables give for one field strength."""
 
 
 FOLLOWERS = {
+    Tissue.CORTEX: Tissue.WHITE_MATTER,
     Tissue.BRAINSTEM: Tissue.WHITE_MATTER,
     Tissue.CEREBELLAR_WHITE: Tissue.WHITE_MATTER,
     Tissue.NERVE: Tissue.WHITE_MATTER,
@@ -151,7 +152,7 @@ def draw_tissues(rng: np.random.Generator) -> Relaxation:
     for follower, leader in FOLLOWERS.items():
         both = (AT_1_5_TESLA[follower] / AT_1_5_TESLA[leader]) * (1 - strength)
         both += (AT_3_TESLA[follower] / AT_3_TESLA[leader]) * strength
-        table[follower] = table[leader] * both * np.exp(rng.normal(size=5) * SPREAD * 0.4)
+        table[follower] = table[leader] * both * np.exp(rng.normal(size=5) * SPREAD * 0.5)
     table[Tissue.SULCAL_CSF] = table[Tissue.VENTRICLE]
     return Relaxation(*table.T)
 

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import yaml
+
+from engines.segments import Segment, SeriesType
+from engines.volume import Grid, Volume
+from tests.support.shared_data import SHARED, needs_shared
+from training.cases import Case, CaseKind, Dataset, Provenance, read_manifest, read_nifti
+from training.errors import CaseError, ManifestError
+
+MANIFESTS = Path(__file__).parents[3] / "training" / "manifests"
+
+MANIFEST = {
+    "name": "set",
+    "licence": "MIT",
+    "source": "nowhere",
+    "series": {"T2_FLAIR": "{case}/flair.nii.gz"},
+    "labels": {"WMH": {"file": "{case}/label.nii.gz", "values": [1, 3], "known": [1, 2, 3]}},
+    "cases": ["p*"],
+    "reserved": ["p9"],
+}
+
+
+def save(path: Path, array: np.ndarray, affine: np.ndarray | None = None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(array, np.eye(4) if affine is None else affine), path)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    manifest = tmp_path / "set.yaml"
+    manifest.write_text(yaml.safe_dump(MANIFEST))
+    label = np.zeros((4, 5, 6), np.uint8)
+    label[0, 0, 0], label[1, 0, 0], label[2, 0, 0] = 1, 2, 3
+    for name in ("p1", "p2", "p9"):
+        save(tmp_path / name / "flair.nii.gz", np.ones((4, 5, 6), np.int16))
+        save(tmp_path / name / "label.nii.gz", label)
+    return Dataset(read_manifest(manifest), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "orientation",
+    [
+        pytest.param(np.diag([-0.9, 0.9, 6.5, 1.0]), id="LAS"),
+        pytest.param(np.diag([0.9, 0.9, 6.5, 1.0]), id="RAS"),
+        pytest.param(np.array([[0, 0, 0.9, 5], [0.9, 0, 0, 3], [0, -6.5, 0, 2], [0, 0, 0, 1.0]]), id="AIR"),
+    ],
+)
+def test_nifti_voxel_keeps_its_place_with_x_and_y_negated(tmp_path: Path, orientation: np.ndarray) -> None:
+    array = np.zeros((4, 5, 6), np.int16)
+    array[3, 1, 2] = 7
+    save(tmp_path / "a.nii.gz", array, orientation)
+    x, y, z = (orientation @ [3, 1, 2, 1])[:3]
+    volume = read_nifti(tmp_path / "a.nii.gz")
+    found = volume.grid.to_lps(np.argwhere(volume.array == 7))
+    np.testing.assert_allclose(found, [[-x, -y, z]], atol=1e-4)
+
+
+def test_axes_run_up_back_and_left(tmp_path: Path) -> None:
+    save(tmp_path / "a.nii.gz", np.zeros((4, 5, 6), np.int16), np.diag([-0.9, 0.9, 6.5, 1.0]))
+    grid = read_nifti(tmp_path / "a.nii.gz").grid
+    assert grid.shape == (6, 5, 4)
+    np.testing.assert_allclose(grid.affine[:3, :3], [[0, 0, 0.9], [0, 0.9, 0], [6.5, 0, 0]], atol=1e-6)
+
+
+def test_mask_holds_the_values_that_mean_the_segment(dataset: Dataset) -> None:
+    assert int(dataset.read("p1").masks[Segment.WMH].array.sum()) == 2
+
+
+def test_reserved_case_is_left_out_but_can_be_read(dataset: Dataset) -> None:
+    assert [case.name for case in dataset.iterate()] == ["p1", "p2"]
+    assert dataset.read("p9").provenance == Provenance("p9", "set", "MIT", CaseKind.REAL)
+
+
+def test_label_of_another_grid_names_the_case(dataset: Dataset) -> None:
+    save(dataset.root / "p2/label.nii.gz", np.zeros((4, 5, 7), np.uint8))
+    with pytest.raises(CaseError, match=r"Case p2: .*WMH.*fits none"):
+        dataset.read("p2")
+
+
+def test_label_of_another_place_names_the_case(dataset: Dataset) -> None:
+    moved = np.eye(4)
+    moved[0, 3] = 5
+    save(dataset.root / "p2/label.nii.gz", np.zeros((4, 5, 6), np.uint8), moved)
+    with pytest.raises(CaseError, match="Case p2"):
+        dataset.read("p2")
+
+
+def test_label_value_that_nobody_explained_is_refused(dataset: Dataset) -> None:
+    save(dataset.root / "p2/label.nii.gz", np.full((4, 5, 6), 4, np.uint8))
+    with pytest.raises(CaseError, match=r"Case p2: .*\[4\]"):
+        dataset.read("p2")
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x1f\x8b\x08broken"])
+def test_unreadable_image_names_the_case(dataset: Dataset, content: bytes) -> None:
+    (dataset.root / "p1/flair.nii.gz").write_bytes(content)
+    with pytest.raises(CaseError, match=r"Case p1: flair\.nii\.gz"):
+        dataset.read("p1")
+
+
+def test_image_with_four_axes_is_refused(dataset: Dataset) -> None:
+    save(dataset.root / "p1/flair.nii.gz", np.zeros((4, 5, 6, 2), np.int16))
+    with pytest.raises(CaseError, match="4 axes"):
+        dataset.read("p1")
+
+
+def test_what_is_missing_is_said_file_by_file(dataset: Dataset) -> None:
+    assert dataset.missing() == ()
+    (dataset.root / "p1/label.nii.gz").unlink()
+    assert dataset.missing() == ("set: p1/label.nii.gz is missing",)
+
+
+def test_empty_folder_is_told_what_it_should_hold(dataset: Dataset, tmp_path: Path) -> None:
+    (sentence,) = Dataset(dataset.manifest, tmp_path / "empty").missing()
+    assert "p*" in sentence
+    assert "nowhere" in sentence
+
+
+def test_a_case_needs_a_volume() -> None:
+    with pytest.raises(CaseError, match="no volume"):
+        Case("x", {}, {}, Provenance("p", "d", "l", CaseKind.REAL))
+
+
+def test_brain_mask_must_fit() -> None:
+    volume, other = (Volume(np.zeros(shape), Grid(shape, np.eye(4))) for shape in ((2, 3, 4), (2, 3, 5)))
+    with pytest.raises(CaseError, match="brain mask"):
+        Case("x", {SeriesType.T1: volume}, {}, Provenance("p", "d", "l", CaseKind.REAL), other)
+
+
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        pytest.param(yaml.safe_dump(MANIFEST | {"colour": 1}), "colour", id="unknown-key"),
+        pytest.param(yaml.safe_dump(MANIFEST | {"cases": []}), "cases", id="no-cases"),
+        pytest.param("name: [", "file", id="no-yaml"),
+        pytest.param("", "file", id="empty"),
+    ],
+)
+def test_wrong_manifest_names_the_key(tmp_path: Path, content: str, key: str) -> None:
+    path = tmp_path / "set.yaml"
+    path.write_text(content)
+    with pytest.raises(ManifestError, match=key) as raised:
+        read_manifest(path)
+    assert raised.value.key == key
+
+
+def test_missing_manifest_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"gone\.yaml"):
+        read_manifest(tmp_path / "gone.yaml")
+
+
+@pytest.mark.parametrize("path", sorted(MANIFESTS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_manifest_loads_and_says_what_a_user_lacks(path: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(path)
+    assert manifest.name == path.stem
+    assert len(Dataset(manifest, tmp_path).missing()) == 1
+
+
+def test_isles_layout_is_found(tmp_path: Path) -> None:
+    name = "sub-strokecase0001"
+    root = tmp_path / "ISLES-2022"
+    save(root / name / "ses-0001/dwi" / f"{name}_ses-0001_dwi.nii.gz", np.ones((3, 3, 3), np.int16))
+    save(
+        root / "derivatives" / name / "ses-0001" / f"{name}_ses-0001_msk.nii.gz", np.ones((3, 3, 3), np.uint8)
+    )
+    data = Dataset(read_manifest(MANIFESTS / "isles2022.yaml"), tmp_path)
+    assert data.missing() == ()
+    (case,) = data.iterate()
+    assert case.provenance.patient == "isles2022_sub-strokecase0001"
+    assert bool(case.masks[Segment.INFARCT].array.all())
+
+
+@needs_shared
+def test_patient_of_the_demonstration_is_in_no_training() -> None:
+    data = Dataset(read_manifest(MANIFESTS / "ms3seg.yaml"), SHARED / "mri")
+    assert data.missing() == ()
+    assert len(data.case_folders()) == 6
+    assert "ms3seg_112776" not in data.case_folders()
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    ("name", "case", "voxels"), [("simvent", "simvent_104252", 2775), ("openms", "openms_07", 1300)]
+)
+def test_labels_of_the_real_sets_are_read(name: str, case: str, voxels: int) -> None:
+    data = Dataset(read_manifest(MANIFESTS / f"{name}.yaml"), SHARED / "mri")
+    label = nibabel.load(SHARED / "mri" / case / "label.nii.gz").get_fdata()
+    expected = int(np.isin(label, [1, 3] if name == "simvent" else [1]).sum())
+    assert expected == voxels
+    assert int(data.read(case).masks[Segment.WMH].array.sum()) == expected
