@@ -93,8 +93,8 @@ def arrange(stack: Stack, settings: VolumeSettings) -> StackGeometry:
     _check_matrices(stack, planes)
     normal = _normal(stack, planes[0])
     along = np.array([plane.position_mm for plane in planes]) @ normal
+    _check_orientations(stack, planes, along, settings)
     order = np.argsort(along, kind="stable")
-    _check_orientations(stack, planes, along, order, settings)
     ordered = [planes[index] for index in order]
     _check_positions(stack, along[order], settings)
     step = _step(stack, ordered, normal, along[order], settings)
@@ -159,12 +159,11 @@ def _check_orientations(
     stack: Stack,
     planes: Sequence[Plane],
     along: NDArray[np.float64],
-    order: NDArray[np.intp],
     settings: VolumeSettings,
 ) -> None:
-    """Compare the cosines of all slices with those of the one that lies in the middle."""
+    """Compare the cosines of all slices with their median, so that the odd ones are named."""
     cosines = np.array([plane.orientation for plane in planes])
-    middle = cosines[order[len(order) // 2]]
+    middle = np.median(cosines, axis=0)
     # The chord between unit vectors is the angle for small ones, and exact where a dot product is not.
     chords = np.maximum(
         np.linalg.norm(cosines[:, :3] - middle[:3], axis=1),
