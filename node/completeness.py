@@ -113,11 +113,6 @@ def is_complete(arrival: StudyArrival, now: datetime, settings: CompletenessSett
         now: the current time, with a time zone.
         settings: the waits.
     """
-    if not arrival.instance_count:
-        return Verdict(
-            ArrivalState.ABANDONED,
-            "None of its Instances was taken: their UIDs belong to Instances stored before.",
-        )
     open_senders = {carried.calling_ae for carried in arrival.carriages if _is_open(carried)}
     open_senders.update(arrival.undeclared)
     if open_senders:
@@ -128,6 +123,11 @@ def is_complete(arrival: StudyArrival, now: datetime, settings: CompletenessSett
     last_heard = max((_last_heard(carried) for carried in arrival.carriages), default=now)
     if broken:
         return _held(arrival, broken[-1], now, last_heard, timedelta(seconds=settings.abandoned_after_s))
+    if not arrival.instance_count:
+        return Verdict(
+            ArrivalState.ABANDONED,
+            "None of its Instances was taken: their UIDs belong to Instances stored before.",
+        )
     quiet_until = last_heard + timedelta(seconds=settings.series_quiet_s)
     if now < quiet_until:
         return Verdict(ArrivalState.RECEIVING, f"Waits for more Instances until {_clock(quiet_until)}.")
@@ -149,11 +149,15 @@ def _held(
         return Verdict(
             ArrivalState.HELD, f"{what}; waits until {deadline} for {sender} to send the Study again."
         )
+    advice = (
+        f"it may be incomplete; `csvd-node retry {arrival.study_uid}` processes the "
+        f"{arrival.instance_count} Instances that are here"
+        if arrival.instance_count
+        else "nothing of it is here"
+    )
     return Verdict(
         ArrivalState.ABANDONED,
-        f"{what} and did not send the Study again within {patience.total_seconds():g} s, so it may be "
-        f"incomplete; `csvd-node retry {arrival.study_uid}` processes the {arrival.instance_count} Instances "
-        "that are here.",
+        f"{what} and did not send the Study again within {patience.total_seconds():g} s: {advice}.",
     )
 
 

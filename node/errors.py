@@ -115,3 +115,31 @@ class NoContextAcceptedError(AssociationFailedError):
 
     def __init__(self, destination: str) -> None:
         super().__init__(destination, "accepts none of the SOP Classes that it is sent")
+
+
+class NothingToAssessError(NodeError):
+    """No Series of a Study can be segmented."""
+
+    def __init__(self, study_uid: str, reasons: tuple[str, ...]) -> None:
+        self.study_uid, self.reasons = study_uid, reasons
+        said = "; ".join(reason.rstrip(".") for reason in reasons)
+        super().__init__(
+            f"Study {study_uid}: nothing can be assessed: {said}; "
+            "`csvd-node identify` shows what each Series was taken for"
+        )
+
+
+class WrongBundleError(NodeError):
+    """A model bundle is configured for a segment that it does not find."""
+
+    def __init__(self, configured: str, found: str, folder: str) -> None:
+        self.configured, self.found, self.folder = configured, found, folder
+        super().__init__(f"segmentors.{configured}: the bundle at {folder} finds {found}")
+
+
+class DemonstrationError(NodeError):
+    """The demonstration did not end with all results in the PACS."""
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(f"The demonstration failed: {problem}")

@@ -200,7 +200,7 @@ _CRITERIA = (
     ),
     _Criterion("b-value", _b_key, lambda one: f"{one.stack.first.diffusion.b_value or 0:g} s/mm2"),
     _Criterion(
-        f"echo time, the longest up to {LONGEST_USEFUL_ECHO_MS:g} ms,",
+        f"echo time (the longest up to {LONGEST_USEFUL_ECHO_MS:g} ms)",
         _echo_key,
         lambda one: f"{one.stack.first.acquisition.echo_time_ms or 0:g} ms",
     ),

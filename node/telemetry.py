@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
+from collections.abc import MutableMapping
 from enum import StrEnum
+from types import TracebackType
+from typing import Any
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field
+
+from engines.errors import EngineError
+from node.errors import NodeError
 
 
 class LogFormat(StrEnum):
@@ -28,8 +35,23 @@ class LogSettings(BaseModel):
     format: LogFormat = Field(default=LogFormat.CONSOLE, description="json or console")
 
 
-LIBRARY_LEVELS = {"dbos": logging.WARNING, "pynetdicom": logging.ERROR, "pydicom": logging.ERROR}
-"""Libraries are quiet: below ERROR pydicom and pynetdicom may print element values, which can name a patient."""
+QUIET_LIBRARIES = ("dbos", "highdicom", "pydicom", "pynetdicom")
+"""Heard from ERROR on only: below, those that read DICOM may print element values, which name a patient."""
+
+
+def describe_error(error: BaseException) -> str:
+    """Say what went wrong and where, without the text of foreign errors, which may quote a patient's data.
+
+    Returns: the chain of errors, the first cause first; each with its frames as ``file:line function``.
+    """
+    parts = []
+    link: BaseException | None = error
+    while link is not None:
+        said = f": {link}" if isinstance(link, NodeError | EngineError) else ""
+        frames = [f"  {f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(link.__traceback__)]
+        parts.append("\n".join([f"{type(link).__name__}{said}", *frames]))
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return "\nwhich led to\n".join(reversed(parts))
 
 
 def configure_logging(settings: LogSettings) -> None:
@@ -45,15 +67,32 @@ def configure_logging(settings: LogSettings) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.StackInfoRenderer(),
-            structlog.processors.format_exc_info,
+            _add_exception,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
-    logging.basicConfig(
-        stream=sys.stderr, level=level, format="%(asctime)s %(name)s %(levelname)s %(message)s"
-    )
-    for library, quiet in LIBRARY_LEVELS.items():
-        logging.getLogger(library).setLevel(quiet)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    for library in QUIET_LIBRARIES:
+        logging.getLogger(library).setLevel(logging.ERROR)
+
+
+def _add_exception(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Replace ``exc_info`` by a description without foreign texts."""
+    if event.pop("exc_info", None) and (error := sys.exc_info()[1]) is not None:
+        event["exception"] = describe_error(error)
+    return event
+
+
+class _Formatter(logging.Formatter):
+    """Writes the exceptions of libraries without their texts."""
+
+    def formatException(  # noqa: N802 - the name is the standard library's
+        self,
+        ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None],
+    ) -> str:
+        """Describe an error by its classes and frames."""
+        return describe_error(ei[1]) if ei[1] is not None else ""

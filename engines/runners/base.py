@@ -27,17 +27,14 @@ class RunnerKind(StrEnum):
 
 
 class RunnerSettings(BaseModel):
-    """How much of the machine a runner takes.
-
-    Attributes:
-        threads: of one model run; 0 leaves the number to the runtime.
-        batch: slices that are run together. More take more memory and are hardly faster on a CPU.
-    """
+    """How much of the machine a runner takes; larger batches are hardly faster on a CPU."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    threads: int = Field(default=0, ge=0, le=1024)
-    batch: int = Field(default=4, ge=1, le=1024)
+    threads: int = Field(
+        default=0, ge=0, le=1024, description="threads of one model run; 0 leaves it to the runtime"
+    )
+    batch: int = Field(default=4, ge=1, le=1024, description="slices run together; more take more memory")
 
 
 class Runner(Protocol):

@@ -1,0 +1,129 @@
+"""From the files of one Study to its result objects: identify, read, segment, report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from engines.findings import NotAssessed, StudyFindings
+from engines.pipeline import Segmentor, segment_study
+from engines.segments import Segment, SeriesType
+from node.errors import NothingToAssessError
+from node.identification_rules import DEFAULT_RULES
+from node.identity import digest_of
+from node.inventory import Inventory, StudyInventory, identify_paths
+from node.model import SourceVolume
+from node.results.build import ResultObject, build_results
+from node.results.context import EvaluationContext
+from node.selection import Outcome, Selection, select
+from node.settings import NodeSettings
+from node.volume_errors import VolumeError
+from node.volume_reader import read_volume
+
+Progress = Callable[[str], None]
+"""Told what is done now, in a few words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """All that is known of a Study.
+
+    Attributes:
+        selection: which Series were taken for what, and why.
+        sources: the volumes that were segmented.
+        findings: what was found on them.
+        objects: the results as DICOM objects, in the order in which they refer to each other.
+    """
+
+    selection: Selection
+    sources: Mapping[SeriesType, SourceVolume]
+    findings: StudyFindings
+    objects: tuple[ResultObject, ...]
+
+
+class Assessor:
+    """Assesses Studies with the open segmentors; the same files make the same results.
+
+    Args:
+        settings: the table of identification, tolerances and the pipeline.
+        segmentors: by segment; a segment without one is not assessed.
+    """
+
+    def __init__(self, settings: NodeSettings, segmentors: Mapping[Segment, Segmentor]) -> None:
+        self._settings, self._segmentors = settings, segmentors
+        self._rules = (*settings.identification.rules, *DEFAULT_RULES)
+
+    def identify(self, paths: Iterable[Path]) -> Inventory:
+        """Say what files and folders hold, by the configured table of identification."""
+        return identify_paths(paths, self._rules, self._settings.volumes)
+
+    def identity(self, inputs: str) -> str:
+        """Digest everything that the results rest on, given the digest of the Instances."""
+        return digest_of(inputs, self._segmentors, self._settings)
+
+    def assess(self, study: StudyInventory, context: EvaluationContext, progress: Progress) -> Assessment:
+        """Assess one Study.
+
+        Args:
+            study: its Series and files.
+            context: what the results say of their making; the choice of Series is added here.
+            progress: told what is done now.
+
+        Raises:
+            NothingToAssessError: if no Series can be used; it says why of each wanted type.
+            ResultError: if the Study's attributes do not allow results.
+        """
+        study_uid = study.study_uid
+        progress("reading volumes")
+        selection, sources = self._read(study.selection, study.paths)
+        if not sources:
+            raise NothingToAssessError(study_uid, tuple(selection.unavailable.values()))
+        findings = self._segment(selection, sources, progress)
+        progress("writing results")
+        told = replace(context, selection=tuple(_sentences(selection)))
+        return Assessment(selection, sources, findings, build_results(findings, sources, told))
+
+    def _read(
+        self, selection: Selection, paths: Mapping[str, Path]
+    ) -> tuple[Selection, dict[SeriesType, SourceVolume]]:
+        """Read the chosen stacks; one that can not be decoded gives way to the next best."""
+        sources: dict[SeriesType, SourceVolume] = {}
+        while waiting := [kind for kind in selection.chosen if kind not in sources]:
+            stack = selection.chosen[waiting[0]]
+            try:
+                sources[waiting[0]] = read_volume(stack, paths, self._settings.volumes)
+            except VolumeError as error:
+                identified = [candidate.identified for candidate in selection.candidates]
+                selection = select(
+                    [replace(one, problem=str(error)) if one.stack is stack else one for one in identified]
+                )
+        return selection, sources
+
+    def _segment(
+        self, selection: Selection, sources: Mapping[SeriesType, SourceVolume], progress: Progress
+    ) -> StudyFindings:
+        volumes = {series_type: source.volume for series_type, source in sources.items()}
+        findings = segment_study(volumes, self._segmentors, self._settings.pipeline, progress)
+        return replace(
+            findings,
+            not_assessed=tuple(self._with_reason(absent, selection) for absent in findings.not_assessed),
+        )
+
+    def _with_reason(self, absent: NotAssessed, selection: Selection) -> NotAssessed:
+        """Say of a segment without its Series why that Series is missing."""
+        segmentor = self._segmentors.get(absent.segment)
+        wanted = segmentor.bundle.manifest.inputs[0] if segmentor else None
+        reason = selection.unavailable.get(wanted) if wanted else None
+        return replace(absent, reason=reason) if reason else absent
+
+
+def _sentences(selection: Selection) -> Iterator[str]:
+    """Say of each chosen Series what it was taken for, and on what evidence."""
+    for candidate in selection.candidates:
+        if candidate.outcome is Outcome.CHOSEN:
+            identification = candidate.identified.identification
+            yield (
+                f"Series {candidate.stack.series_uid} was taken for {identification.series_type} "
+                f"({identification.kind}): {'; '.join(identification.evidence)}. {candidate.reason}"
+            )

@@ -1,0 +1,213 @@
+"""The command line: prints and exit codes only."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from engines.errors import EngineError
+from node.assessment import Assessor
+from node.configuration import ConfigurationError, load_settings
+from node.database import Database
+from node.deliveries import Deliveries
+from node.demonstration import demonstrate
+from node.errors import NodeError
+from node.evaluations import Evaluations
+from node.findings_report import render_findings
+from node.folder import process_folder
+from node.identification_rules import DEFAULT_RULES
+from node.identify_report import render_inventory
+from node.inventory import identify_paths
+from node.listing import study_rows
+from node.rebuilding import rebuild
+from node.segmentors import open_segmentors
+from node.service import Service, now
+from node.settings import NodeSettings
+from node.settings_reference import render_settings
+from node.store import Store
+from node.studies_report import render_studies, to_record
+from node.telemetry import LogSettings, configure_logging
+
+EXIT_FAILED = 1
+"""The work could not be done."""
+
+EXIT_MISUSED = 2
+"""The command or the configuration is wrong."""
+
+app = typer.Typer(
+    name="csvd-node",
+    help="Finds white matter hyperintensities, lacunes, recent infarcts and microbleeds in brain MR Studies.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+Config = Annotated[
+    Path | None, typer.Option("--config", "-c", help="YAML file; without it, the one named by CSVD_CONFIG")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
+
+out = Console()
+err = Console(stderr=True)
+
+
+@contextmanager
+def _configured(config: Path | None) -> Iterator[NodeSettings]:
+    """Load the settings, and report errors like ``_reported``."""
+    with _reported():
+        settings = load_settings(config)
+        configure_logging(settings.log)
+        yield settings
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Turn errors of ours into one message and an exit code."""
+    try:
+        yield
+    except ConfigurationError as error:
+        for fault in error.faults:
+            err.print(fault, style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(EXIT_MISUSED) from error
+    except (NodeError, EngineError) as error:
+        err.print(str(error), style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(EXIT_FAILED) from error
+
+
+@app.command()
+def serve(config: Config = None) -> None:
+    """Receive Studies, evaluate them and send the results, until told to stop."""
+    stop = threading.Event()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, lambda *_: stop.set())
+    with _configured(config) as settings, Service(settings):
+        stop.wait()
+
+
+@app.command()
+def identify(
+    paths: Annotated[list[Path], typer.Argument(help="DICOM files and folders", exists=True)],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say of each Series what it is taken for, on what evidence, and why others lost."""
+    with _configured(config) as settings:
+        inventory = identify_paths(paths, (*settings.identification.rules, *DEFAULT_RULES), settings.volumes)
+        if as_json:
+            out.print_json(json.dumps(inventory.to_record()))
+        else:
+            out.print(render_inventory(inventory))
+
+
+@app.command()
+def process(
+    folder: Annotated[Path, typer.Argument(help="folder of DICOM files", exists=True, file_okay=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="folder for the results")] = Path("results"),
+    config: Config = None,
+) -> None:
+    """Evaluate the Studies in a folder without network: results and pictures go to another folder."""
+    failed = False
+    with _configured(config) as settings, open_segmentors(settings) as segmentors, _progress() as progress:
+        task = progress.add_task("reading files", total=None)
+        assessor = Assessor(settings, segmentors)
+        for processed in process_folder(
+            folder, output, settings, assessor, now(), lambda what: progress.update(task, description=what)
+        ):
+            if processed.assessment is None:
+                failed = True
+                err.print(processed.reason, style="red", markup=False, soft_wrap=True)
+                continue
+            out.print(render_findings(processed.assessment.findings))
+            for path in processed.paths:
+                out.print(str(path), markup=False, soft_wrap=True)
+    if failed:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def studies(config: Config = None, as_json: AsJson = False) -> None:
+    """List the Studies with their state, times and what went wrong."""
+    with _configured(config) as settings, closing(Database(settings.index_url)) as database:
+        rows = study_rows(database, now(), settings.completeness)
+        if as_json:
+            out.print_json(json.dumps([to_record(row) for row in rows]))
+        else:
+            out.print(render_studies(rows))
+
+
+@app.command()
+def retry(
+    study_uid: Annotated[str, typer.Argument(help="Study Instance UID, as `csvd-node studies` shows it")],
+    config: Config = None,
+) -> None:
+    """Evaluate a Study again with what is here, or send again what was given up; the running node does it."""
+    with _configured(config) as settings, closing(Database(settings.index_url)) as database:
+        evaluations, deliveries = Evaluations(database), Deliveries(database)
+        done = evaluations.of_study(study_uid)
+        queued = deliveries.queue_given_up(done[-1].evaluation_id, now()) if done else 0
+        if queued:
+            out.print(f"{queued} Instances are sent again.")
+            return
+        evaluation = evaluations.retry(study_uid, now())
+        out.print(f"Evaluation {evaluation.evaluation_id} waits for the node (run {evaluation.run}).")
+
+
+@app.command("check-config")
+def check_config(config: Config = None) -> None:
+    """Check the configuration and the models without starting the node."""
+    with _configured(config) as settings, open_segmentors(settings) as segmentors:
+        Store(settings.root)
+        for segment, segmentor in segmentors.items():
+            manifest = segmentor.bundle.manifest
+            out.print(f"{segment.value}: {manifest.name} {manifest.version} on {segmentor.runner.name}")
+        if not settings.receiver.calling_aes and not settings.receiver.accept_any_calling_ae:
+            out.print("No AE may send: name some in receiver.calling_aes.", style="yellow")
+        if not settings.destinations:
+            out.print("No destination is configured: results stay in the store.", style="yellow")
+        out.print("The configuration is valid.")
+
+
+@app.command("settings")
+def list_all_settings() -> None:
+    """List every setting with its default, meaning and environment variable, as Markdown."""
+    out.print(render_settings(), markup=False, soft_wrap=True, highlight=False)
+
+
+@app.command("rebuild-index")
+def rebuild_index(config: Config = None) -> None:
+    """Enter all stored files into the index again; for an index that was lost."""
+    with _configured(config) as settings, closing(Database(settings.index_url)) as database:
+        report = rebuild(database, Store(settings.root))
+        out.print(f"{report.added} added, {report.removed} removed, {report.conflicts} conflicts.")
+
+
+@app.command()
+def demo(
+    study: Annotated[Path, typer.Argument(help="folder of the Study to push", exists=True, file_okay=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="folder for everything that is made")] = Path(
+        "demo-out"
+    ),
+) -> None:
+    """Push a Study through a whole node on this machine and show what comes back."""
+    configure_logging(LogSettings(level="ERROR"))
+    with _reported():
+        with _progress() as progress:
+            task = progress.add_task("starting", total=None)
+            shown = demonstrate(study, output, lambda what: progress.update(task, description=what))
+        out.print(shown.findings, markup=False, highlight=False, soft_wrap=True)
+        for path in (*shown.received, *shown.pictures):
+            out.print(str(path), markup=False, soft_wrap=True)
+
+
+def _progress() -> Progress:
+    return Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=err, transient=True
+    )

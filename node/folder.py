@@ -1,0 +1,96 @@
+"""The same job on files, without network, index or queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import structlog
+
+from engines.errors import EngineError
+from node.assessment import Assessment, Assessor, Progress
+from node.errors import NodeError
+from node.evaluations import fingerprint_of
+from node.identity import SOFTWARE_VERSION
+from node.inventory import StudyInventory
+from node.part10 import dataset_digest
+from node.result_files import companions
+from node.results.context import EvaluationContext
+from node.results.files import write_results
+from node.settings import NodeSettings
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessedStudy:
+    """What became of one Study.
+
+    Attributes:
+        study_uid: Study Instance UID.
+        assessment: what was found; None if the Study failed.
+        paths: the files that were written.
+        reason: why it failed, one sentence; else empty.
+    """
+
+    study_uid: str
+    assessment: Assessment | None
+    paths: tuple[Path, ...] = ()
+    reason: str = ""
+
+
+def process_folder(
+    folder: Path, output: Path, settings: NodeSettings, assessor: Assessor, now: datetime, progress: Progress
+) -> Iterator[ProcessedStudy]:
+    """Assess every Study in a folder; one that fails does not keep the next from its turn.
+
+    Args:
+        folder: is searched with all its folders; what is no MR image is left out.
+        output: gets one folder for each Study, named by its UID.
+        settings: under which name the node speaks.
+        assessor: does the work.
+        now: the time that the results bear.
+        progress: told what is done now.
+    """
+    progress("identifying Series")
+    for study in assessor.identify([folder]).studies:
+        try:
+            yield _process(study, output / study.study_uid, settings, assessor, now, progress)
+        except (NodeError, EngineError) as error:
+            log.warning("study.failed", study_uid=study.study_uid, reason=str(error))
+            yield ProcessedStudy(study.study_uid, None, reason=str(error))
+
+
+def _process(
+    study: StudyInventory,
+    output: Path,
+    settings: NodeSettings,
+    assessor: Assessor,
+    now: datetime,
+    progress: Progress,
+) -> ProcessedStudy:
+    inputs = fingerprint_of((uid, dataset_digest(path)) for uid, path in study.paths.items())
+    context = EvaluationContext(
+        study_uid=study.study_uid,
+        fingerprint=assessor.identity(inputs),
+        created_at=now,
+        software_version=SOFTWARE_VERSION,
+        ae_title=settings.sender.ae_title,
+        station_name=settings.node_id,
+    )
+    assessment = assessor.assess(study, context, progress)
+    paths = list(write_results(assessment.objects, output))
+    for companion in companions(assessment):
+        path = output / companion.name
+        _replace(path, companion.content)
+        paths.append(path)
+    return ProcessedStudy(study.study_uid, assessment, tuple(paths))
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Give a file its name only once it is whole."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(content)
+    part.replace(path)

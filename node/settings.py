@@ -1,0 +1,133 @@
+"""Everything that can be configured, in one place; every field has a safe default."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from engines.bundle import shipped_bundles
+from engines.pipeline import PipelineSettings
+from engines.runners.base import RunnerKind, RunnerSettings
+from engines.segments import Segment
+from node.completeness import CompletenessSettings
+from node.identification import IdentificationRule
+from node.outbound import DestinationSettings, SenderSettings
+from node.receiver import ReceiverSettings
+from node.telemetry import LogSettings
+from node.volume_reader import VolumeSettings
+
+
+class RouteSettings(BaseModel):
+    """Where the results of a Study go, by who sent it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    calling_ae: str = Field(min_length=1, description="AE title of the sender; * and ? stand for any text")
+    destinations: tuple[str, ...] = Field(description="names of destinations; none keeps the results here")
+
+
+class IdentificationSettings(BaseModel):
+    """What an administrator adds to the table by which Series are identified."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rules: tuple[IdentificationRule, ...] = Field(
+        default=(), description="tried in this order before the built-in rules"
+    )
+
+
+def _shipped() -> dict[Segment, Path]:
+    return {segment: shipped_bundles() / segment.value.lower() for segment in Segment}
+
+
+class NodeSettings(BaseModel):
+    """The node's configuration; ``node.configuration`` reads it from file and environment."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    root: Path = Field(
+        default=Path("csvd-data"), description="folder of Studies, results and, with SQLite, of the index"
+    )
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="SQLAlchemy URL of a PostgreSQL database (postgresql+psycopg://...); SQLite without",
+    )
+    receiver: ReceiverSettings = Field(default=ReceiverSettings(), description="who may send, and where to")
+    completeness: CompletenessSettings = Field(
+        default=CompletenessSettings(), description="when a Study is complete"
+    )
+    identification: IdentificationSettings = Field(
+        default=IdentificationSettings(), description="further rules on what a Series is"
+    )
+    volumes: VolumeSettings = Field(default=VolumeSettings(), description="what a volume must fulfil")
+    segmentors: dict[Segment, Path] = Field(
+        default_factory=_shipped, description="folder of the model bundle for each segment"
+    )
+    runner: RunnerKind = Field(default=RunnerKind.AUTO, description="what runs the models")
+    runner_limits: RunnerSettings = Field(
+        default=RunnerSettings(), description="how much of the machine a model takes"
+    )
+    pipeline: PipelineSettings = Field(
+        default=PipelineSettings(), description="registration, exclusion and measurement"
+    )
+    destinations: dict[str, DestinationSettings] = Field(
+        default_factory=dict, description="AEs that results go to, by a name of your choice"
+    )
+    routes: tuple[RouteSettings, ...] = Field(
+        default=(), description="first match decides; a sender without a match goes to all destinations"
+    )
+    sender: SenderSettings = Field(default=SenderSettings(), description="how results are sent and retried")
+    log: LogSettings = Field(default=LogSettings(), description="what is logged")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_shipped_segmentors(cls, values: Any) -> Any:
+        """Let a file replace one segmentor without naming the others again; null leaves one out."""
+        named = values.get("segmentors") if isinstance(values, dict) else None
+        if not isinstance(named, dict):
+            return values
+        merged = {**{str(segment): folder for segment, folder in _shipped().items()}, **named}
+        return {**values, "segmentors": {key: folder for key, folder in merged.items() if folder is not None}}
+
+    @model_validator(mode="after")
+    def _destinations_are_known(self) -> NodeSettings:
+        for position, route in enumerate(self.routes):
+            unknown = sorted(set(route.destinations) - set(self.destinations))
+            if unknown:
+                raise ValueError(f"routes.{position}: no destination is named {', '.join(unknown)}")
+        return self
+
+    @property
+    def index_url(self) -> str:
+        """SQLAlchemy URL of the index."""
+        return self._database_url("index.sqlite")
+
+    @property
+    def workflow_url(self) -> str:
+        """SQLAlchemy URL of the workflow tables."""
+        return self._database_url("workflows.sqlite")
+
+    @property
+    def node_id(self) -> str:
+        """What tells this process from others on the same database, the same after a restart."""
+        return self.receiver.receiver_id or self.receiver.ae_title
+
+    def destinations_for(self, calling_aes: Iterable[str]) -> tuple[str, ...]:
+        """Name the destinations of a Study that these AEs sent, each once, in the configured order."""
+        wanted = {name for calling_ae in calling_aes for name in self._route(calling_ae)}
+        return tuple(name for name in self.destinations if name in wanted)
+
+    def _route(self, calling_ae: str) -> tuple[str, ...]:
+        for route in self.routes:
+            if fnmatch.fnmatchcase(calling_ae, route.calling_ae):
+                return route.destinations
+        return tuple(self.destinations)
+
+    def _database_url(self, file_name: str) -> str:
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.root.absolute() / file_name}"

@@ -1,0 +1,168 @@
+"""Every fault of a configuration is named with its place."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from engines.segments import Segment
+from node.configuration import ConfigurationError, load_settings
+from node.settings_reference import list_settings
+
+WHOLE = """\
+root: {root}
+receiver:
+  ae_title: BRAIN
+  port: 10400
+  calling_aes: [MR1, MR2]
+destinations:
+  pacs: {{ae_title: PACS, host: 127.0.0.1, port: 104}}
+  research: {{ae_title: STORE, host: 127.0.0.1, port: 105}}
+routes:
+  - {{calling_ae: "MR*", destinations: [pacs]}}
+identification:
+  rules:
+    - kind: our own FLAIR
+      series_type: T2_FLAIR
+      sequence_name: "^tirm"
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "node.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _no_variables_of_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith("CSVD_"):
+            monkeypatch.delenv(name)
+
+
+def test_file_is_read(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, WHOLE.format(root=tmp_path / "data")))
+    assert settings.receiver.ae_title == "BRAIN"
+    assert settings.receiver.calling_aes == ("MR1", "MR2")
+    assert settings.destinations["research"].port == 105
+    assert settings.identification.rules[0].kind == "our own FLAIR"
+
+
+def test_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, WHOLE.format(root=tmp_path / "data"))
+    monkeypatch.setenv("CSVD_RECEIVER__PORT", "11113")
+    settings = load_settings(path)
+    assert (settings.receiver.port, settings.receiver.ae_title) == (11113, "BRAIN")
+
+
+def test_file_is_found_through_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CSVD_CONFIG", str(write(tmp_path, WHOLE.format(root=tmp_path / "data"))))
+    assert load_settings().receiver.port == 10400
+
+
+def test_defaults_are_safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings()
+    assert settings.receiver.host == "127.0.0.1"
+    assert not settings.receiver.accept_any_calling_ae
+    assert settings.receiver.calling_aes == ()
+    assert settings.index_url == f"sqlite:///{tmp_path}/csvd-data/index.sqlite"
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "fault"),
+    [
+        pytest.param(
+            "receiver:\n  prot: 1\n", "node.yaml:2: receiver.prot", "Extra inputs", id="unknown key"
+        ),
+        pytest.param("recv: {}\n", "node.yaml:1: recv", "Extra inputs", id="unknown section"),
+        pytest.param(
+            "receiver:\n  port: 70000\n", "node.yaml:2: receiver.port", "less than or equal", id="port"
+        ),
+        pytest.param(
+            "receiver:\n\n  ae_title: A TITLE THAT IS TOO LONG\n",
+            "node.yaml:3: receiver.ae_title",
+            "16",
+            id="AE title",
+        ),
+        pytest.param(
+            "destinations:\n  pacs: {ae_title: PACS, host: here}\n",
+            "node.yaml:2: destinations.pacs.port",
+            "required",
+            id="missing field",
+        ),
+        pytest.param(
+            "routes:\n  - {calling_ae: X, destinations: [nowhere]}\n",
+            "configuration",
+            "routes.0: no destination is named nowhere",
+            id="route to nowhere",
+        ),
+        pytest.param("- a\n", "node.yaml", "must hold keys and values", id="a list"),
+        pytest.param("a: [\n", "node.yaml", "is not YAML", id="broken YAML"),
+        pytest.param(
+            "segmentors:\n  WMH: /no/such/bundle\n", "segmentors.WMH", "no model bundle at", id="bundle path"
+        ),
+        pytest.param(
+            "segmentors:\n  TUMOUR: /x\n", "segmentors.TUMOUR", "Input should be", id="unknown segment"
+        ),
+        pytest.param("root: /dev/null/data\n", "root", "can not be made or written", id="unwritable root"),
+    ],
+)
+def test_fault_is_named_with_its_place(tmp_path: Path, text: str, place: str, fault: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        load_settings(write(tmp_path, text))
+    message = str(raised.value)
+    assert place in message
+    assert fault in message
+
+
+def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        load_settings(write(tmp_path, "receiver:\n  port: -1\nsender:\n  ae_title: ''\n"))
+    assert len(raised.value.faults) == 2
+
+
+def test_fault_of_the_environment_names_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CSVD_RECEIVER__PORT", "many")
+    with pytest.raises(ConfigurationError, match=r"environment CSVD_RECEIVER__PORT: receiver\.port"):
+        load_settings()
+
+
+def test_unknown_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CSVD_RECEIVR__PORT", "1")
+    with pytest.raises(ConfigurationError, match="environment CSVD_RECEIVR__PORT: no such setting"):
+        load_settings()
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"nothing\.yaml: can not be read"):
+        load_settings(tmp_path / "nothing.yaml")
+
+
+def test_one_segmentor_can_be_left_out(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, f"root: {tmp_path}\nsegmentors:\n  LACUNE: null\n"))
+    assert set(settings.segmentors) == {Segment.WMH, Segment.INFARCT, Segment.MICROBLEED}
+
+
+@pytest.mark.parametrize(
+    ("senders", "expected"),
+    [
+        pytest.param(["MR1"], ("pacs",), id="by pattern"),
+        pytest.param(["CT9"], ("pacs", "research"), id="no match goes everywhere"),
+        pytest.param(["MR1", "CT9"], ("pacs", "research"), id="each once"),
+    ],
+)
+def test_results_go_where_the_sender_is_routed(
+    tmp_path: Path, senders: list[str], expected: tuple[str, ...]
+) -> None:
+    settings = load_settings(write(tmp_path, WHOLE.format(root=tmp_path)))
+    assert settings.destinations_for(senders) == expected
+
+
+def test_every_setting_is_documented() -> None:
+    undocumented = [setting.place for setting in list_settings() if not setting.meaning]
+    assert undocumented == []
