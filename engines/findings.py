@@ -101,11 +101,13 @@ class RegistrationRecord:
     Attributes:
         fixed: the Series whose patient space is the target.
         moving: the Series that moved.
-        fixed_to_moving: (4, 4) rigid transform of LPS mm points of the fixed into the moving Series.
-        rotation_deg: angle of the rotation, degrees.
-        translation_mm: shift of the fixed volume's centre, mm.
-        applied: False if it was refused; then the scanner geometry was used.
+        fixed_to_moving: (4, 4) rigid transform of LPS mm points of the fixed into the moving Series, as
+            used; the identity if it was not applied.
+        rotation_deg: angle of the rotation that was found, degrees.
+        translation_mm: shift of the fixed volume's centre that was found, mm.
+        applied: False if it was refused or not needed; then the scanner geometry was used.
         reason: why it was refused or not needed, or how good it is.
+        refused: True if it failed or is implausible, so that the scanner geometry is in doubt.
     """
 
     fixed: SeriesType
@@ -115,6 +117,7 @@ class RegistrationRecord:
     translation_mm: float
     applied: bool
     reason: str
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813 - the name that its own documentation uses
+from scipy.spatial.transform import Rotation
+
+from engines.registration import RegistrationSpec, register, to_image
+from engines.segments import SeriesType
+from engines.volume import Grid, Volume
+from tests.support.head import axial_grid, head
+from tests.support.shared_data import SHARED, needs_shared
+
+FLAIR, T1, DWI, T2_STAR = SeriesType.T2_FLAIR, SeriesType.T1, SeriesType.DWI_B1000, SeriesType.T2_STAR
+
+TOLERANCE_DEG, TOLERANCE_MM = 1.0, 1.5
+"""A known movement is found within these, at the centre; slices are 5 to 6.5 mm thick."""
+
+
+def rigid(angles_deg: tuple[float, ...], shift_mm: tuple[float, ...], centre: np.ndarray) -> np.ndarray:
+    matrix = np.eye(4)
+    matrix[:3, :3] = Rotation.from_euler("xyz", angles_deg, degrees=True).as_matrix()
+    matrix[:3, 3] = centre - matrix[:3, :3] @ centre + np.array(shift_mm)
+    return matrix
+
+
+def moved(volume: Volume, movement: np.ndarray) -> Volume:
+    """Let the patient move: the same voxels at other places, so the truth is exact."""
+    return Volume(volume.array, Grid(volume.grid.shape, movement @ volume.grid.affine))
+
+
+def centre_of(grid: Grid) -> np.ndarray:
+    return grid.to_lps((np.array([grid.shape]) - 1) / 2)[0]
+
+
+def assert_close(found: np.ndarray, truth: np.ndarray, centre: np.ndarray) -> None:
+    difference = found[:3, :3] @ truth[:3, :3].T
+    assert np.degrees(Rotation.from_matrix(difference).magnitude()) < TOLERANCE_DEG
+    point = np.append(centre, 1)
+    assert np.linalg.norm((found @ point - truth @ point)[:3]) < TOLERANCE_MM
+
+
+@pytest.mark.parametrize("contrast", [T1, DWI, T2_STAR])
+@pytest.mark.parametrize(
+    ("angles_deg", "shift_mm"),
+    [
+        pytest.param((2, -1, 3), (1.5, -3, 4), id="small"),
+        pytest.param((-6, 5, 8), (-7, 9, -6), id="large"),
+    ],
+)
+def test_a_known_movement_is_found_across_contrasts_and_grids(
+    contrast: SeriesType, angles_deg: tuple[float, ...], shift_mm: tuple[float, ...]
+) -> None:
+    fixed = head(axial_grid((22, 128, 128), (6.5, 1.8, 1.8)), FLAIR)
+    still = head(axial_grid((26, 96, 112), (5.0, 2.2, 2.0), centre_mm=(3.0, -2.0, 4.0)), contrast, seed=1)
+    truth = rigid(angles_deg, shift_mm, centre_of(fixed.grid))
+    record = register(fixed, moved(still, truth), (FLAIR, contrast))
+    assert record.applied, record.reason
+    assert not record.refused
+    assert (record.fixed, record.moving) == (FLAIR, contrast)
+    assert_close(record.fixed_to_moving, truth, centre_of(fixed.grid))
+    assert record.rotation_deg == pytest.approx(
+        np.degrees(Rotation.from_matrix(truth[:3, :3]).magnitude()), abs=TOLERANCE_DEG
+    )
+    assert record.translation_mm == pytest.approx(np.linalg.norm(shift_mm), abs=TOLERANCE_MM)
+
+
+def test_a_patient_who_lay_still_keeps_the_scanner_geometry() -> None:
+    fixed = head(axial_grid((22, 128, 128), (6.5, 1.8, 1.8)), FLAIR)
+    moving = head(
+        axial_grid((26, 96, 112), (5.0, 2.2, 2.0), Rotation.from_euler("x", 8, degrees=True)), T1, seed=1
+    )
+    record = register(fixed, moving, (FLAIR, T1))
+    assert not record.applied
+    assert not record.refused
+    assert "fits as well" in record.reason
+    np.testing.assert_array_equal(record.fixed_to_moving, np.eye(4))
+
+
+def test_the_same_volumes_give_the_same_transform() -> None:
+    fixed = head(axial_grid((20, 96, 96), (6.5, 2.4, 2.4)), FLAIR)
+    movement = rigid((3, -2, 4), (3, -4, 5), centre_of(fixed.grid))
+    moving = moved(head(axial_grid((20, 96, 96), (6.5, 2.4, 2.4)), T1, seed=1), movement)
+    first, second = (register(fixed, moving, (FLAIR, T1)) for _ in range(2))
+    np.testing.assert_array_equal(first.fixed_to_moving, second.fixed_to_moving)
+
+
+@pytest.mark.parametrize(
+    ("limits", "complaint"),
+    [
+        pytest.param({"max_rotation_deg": 3.0}, "beyond 3 degrees and 20 mm", id="rotation"),
+        pytest.param({"max_translation_mm": 4.0}, "beyond 15 degrees and 4 mm", id="translation"),
+    ],
+)
+def test_an_implausible_movement_is_refused(limits: dict[str, float], complaint: str) -> None:
+    fixed = head(axial_grid((20, 96, 96), (6.5, 2.4, 2.4)), FLAIR)
+    movement = rigid((6, 0, 0), (0, 8, 0), centre_of(fixed.grid))
+    moving = moved(head(axial_grid((20, 96, 96), (6.5, 2.4, 2.4)), T1, seed=1), movement)
+    record = register(fixed, moving, (FLAIR, T1), RegistrationSpec(**limits))
+    assert record.refused
+    assert not record.applied
+    assert complaint in record.reason
+    assert record.rotation_deg == pytest.approx(6, abs=TOLERANCE_DEG)
+    np.testing.assert_array_equal(record.fixed_to_moving, np.eye(4))
+
+
+def test_blank_slices_at_the_ends_do_not_mislead() -> None:
+    fixed = head(axial_grid((20, 96, 96), (6.5, 2.4, 2.4)), FLAIR)
+    still = head(axial_grid((20, 96, 96), (6.5, 2.4, 2.4)), T1, seed=1)
+    still.array[:3] = 0
+    still.array[-2:] = 0
+    truth = rigid((3, -2, 4), (3, -4, 5), centre_of(fixed.grid))
+    record = register(fixed, moved(still, truth), (FLAIR, T1))
+    assert record.applied, record.reason
+    assert_close(record.fixed_to_moving, truth, centre_of(fixed.grid))
+
+
+@pytest.mark.parametrize(
+    ("moving", "complaint"),
+    [
+        pytest.param(head(axial_grid((3, 64, 64), (6.5, 3.6, 3.6))), "fewer than 4", id="few-slices"),
+        pytest.param(
+            head(axial_grid((20, 64, 64), (6.5, 3.6, 3.6))), "could not be compared", id="elsewhere"
+        ),
+    ],
+)
+def test_series_that_can_not_be_compared_are_refused(moving: Volume, complaint: str) -> None:
+    fixed = head(axial_grid((20, 64, 64), (6.5, 3.6, 3.6)), FLAIR)
+    far = rigid((0, 0, 0), (900, 0, 0), np.zeros(3))
+    record = register(fixed, moved(moving, far), (FLAIR, T1))
+    assert record.refused
+    assert complaint in record.reason
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_an_image_has_its_voxels_where_the_volume_has_them(mirrored: bool) -> None:
+    grid = axial_grid((4, 5, 6), (5.0, 1.5, 0.8), Rotation.from_euler("xyz", [20, -50, 130], degrees=True))
+    affine = grid.affine.copy()
+    if mirrored:
+        affine[:3, 2] *= -1
+    volume = Volume(np.arange(120.0).reshape(4, 5, 6), Grid((4, 5, 6), affine))
+    image = to_image(volume)
+    assert np.linalg.det(np.reshape(image.GetDirection(), (3, 3))) * np.linalg.det(affine[:3, :3]) < 0
+    for index in ((0, 0, 0), (3, 1, 4), (2, 4, 5)):
+        point = image.TransformIndexToPhysicalPoint(index[::-1])
+        np.testing.assert_allclose(point, volume.grid.to_lps(np.array([index]))[0], atol=1e-9)
+        assert image[index[::-1]] == volume.array[index]
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_mirrored_grids_register_like_others(mirrored: bool) -> None:
+    fixed = head(axial_grid((20, 96, 96), (6.5, 2.4, 2.4)), FLAIR)
+    grid = axial_grid((20, 96, 96), (6.5, 2.4, 2.4))
+    affine = grid.affine.copy()
+    if mirrored:
+        affine[:3, 3] += affine[:3, 0] * 19
+        affine[:3, 0] *= -1
+    truth = rigid((3, -2, 4), (3, -4, 5), centre_of(fixed.grid))
+    record = register(fixed, moved(head(Grid(grid.shape, affine), T1, seed=1), truth), (FLAIR, T1))
+    assert_close(record.fixed_to_moving, truth, centre_of(fixed.grid))
+
+
+@needs_shared
+@pytest.mark.parametrize("case", ["ms3seg_101228", "simvent_104252", "openms_19"])
+def test_a_known_movement_is_found_on_real_series(case: str) -> None:
+    fixed, still = (_read_nifti(case, name) for name in ("flair", "t1"))
+    truth = rigid((-6, 4, 7), (-6, 8, -5), centre_of(fixed.grid))
+    record = register(fixed, moved(still, truth), (FLAIR, T1))
+    assert record.applied, record.reason
+    assert_close(record.fixed_to_moving, truth, centre_of(fixed.grid))
+    assert not register(fixed, still, (FLAIR, T1)).applied
+
+
+def _read_nifti(case: str, name: str) -> Volume:
+    """Read NIfTI with ITK, which reads into LPS on its own, so nothing of this package is used."""
+    image = sitk.ReadImage(str(SHARED / "mri" / case / f"{name}.nii.gz"), sitk.sitkFloat32)
+    direction = np.reshape(image.GetDirection(), (3, 3)) * np.array(image.GetSpacing())
+    affine = np.eye(4)
+    affine[:3, :3] = direction[:, ::-1]
+    affine[:3, 3] = image.GetOrigin()
+    array = sitk.GetArrayFromImage(image)
+    return Volume(array, Grid(array.shape, affine))
