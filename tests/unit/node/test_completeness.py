@@ -161,6 +161,13 @@ def test_study_of_which_nothing_could_be_taken_is_given_up() -> None:
     assert "UIDs belong to Instances stored before" in verdict.reason
 
 
+@pytest.mark.parametrize(("second", "expected"), [(60, HELD), (3611, ABANDONED)])
+def test_study_of_which_all_was_refused_is_waited_for(second: float, expected: ArrivalState) -> None:
+    verdict = is_complete(arrival(carried("a", 0, 10, 11, refused=2), instances=0), at(second), SETTINGS)
+    assert verdict.state is expected
+    assert ("nothing of it is here" in verdict.reason) is (expected is ABANDONED)
+
+
 def test_reason_names_the_sender_that_is_waited_for() -> None:
     verdict = is_complete(arrival(BROKEN), at(60), SETTINGS)
     assert verdict.reason == (
