@@ -30,16 +30,18 @@ class Lesion:
         voxel_count: voxels in the component.
         volume_ml: voxel count times voxel volume, ml.
         max_diameter_mm: largest distance between two points of its surface in patient space, mm.
-        max_area_mm2: area of its largest slice, mm2.
+        max_axial_diameter_mm: largest distance between two points of its outline on one axial slice, mm.
+        max_area_mm2: area of its largest axial slice, mm2.
         centroid_lps_mm: centre of mass, LPS mm.
         size_class: by ``max_area_mm2``.
-        within_limits: whether the diameter lies in the bounds of the method for this segment.
+        within_limits: whether the axial diameter lies in the bounds of the method for this segment.
     """
 
     number: int
     voxel_count: int
     volume_ml: float
     max_diameter_mm: float
+    max_axial_diameter_mm: float
     max_area_mm2: float
     centroid_lps_mm: tuple[float, float, float]
     size_class: SizeClass
@@ -68,7 +70,8 @@ class SegmentFinding:
         labels: (slices, rows, columns) int32; 0 outside, n inside lesion number n.
         lesions: by number.
         model: who found them.
-        size_limits_mm: smallest and largest diameter that the method allows, mm.
+        size_limits_mm: smallest and largest axial diameter that the method allows, both included, mm; 0 and
+            infinity stand for no bound.
     """
 
     segment: Segment

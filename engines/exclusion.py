@@ -1,0 +1,73 @@
+"""Which lesion a voxel belongs to when two segmentors claim it.
+
+The published order: white matter hyperintensities minus infarcts, white matter hyperintensities minus
+lacunes, lacunes minus infarcts. The steps follow one another, so each works on what the steps before have
+left, and the subtrahend of the second step is the lacunes as predicted, which only the third step reduces.
+Microbleeds take no part.
+
+A voxel is removed when its centre lies in a voxel of the other mask. The masks stay on their own grids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.findings import ExclusionRecord
+from engines.postprocessing import MM3_PER_ML
+from engines.resampling import resample
+from engines.segments import Segment
+from engines.volume import Volume
+
+EXCLUSION_ORDER = (
+    (Segment.WMH, Segment.INFARCT),
+    (Segment.WMH, Segment.LACUNE),
+    (Segment.LACUNE, Segment.INFARCT),
+)
+"""Minuend and subtrahend of each step."""
+
+
+def exclude(
+    masks: Mapping[Segment, Volume], reference_to: Mapping[Segment, NDArray[np.float64]]
+) -> tuple[dict[Segment, Volume], tuple[ExclusionRecord, ...]]:
+    """Apply the three steps.
+
+    Args:
+        masks: bool, each on the grid of its own Series; a segment that was not assessed is absent.
+        reference_to: for each mask the (4, 4) transform of LPS mm points of a common patient space into
+            that of its Series.
+
+    Returns: the masks, reduced, and a record of each step.
+    """
+    left = dict(masks)
+    records = []
+    for minuend, subtrahend in EXCLUSION_ORDER:
+        absent = [segment for segment in (minuend, subtrahend) if segment not in left]
+        if absent:
+            reason = " and ".join(absent) + (" were" if len(absent) > 1 else " was") + " not assessed"
+            records.append(ExclusionRecord(minuend, subtrahend, False, 0, 0.0, reason))
+            continue
+        to_subtrahend = reference_to[subtrahend] @ np.linalg.inv(reference_to[minuend])
+        left[minuend], removed = subtract(left[minuend], left[subtrahend], to_subtrahend)
+        removed_ml = removed * left[minuend].grid.voxel_mm3 / MM3_PER_ML
+        records.append(ExclusionRecord(minuend, subtrahend, True, removed, removed_ml))
+    return left, tuple(records)
+
+
+def subtract(
+    minuend: Volume, subtrahend: Volume, minuend_to_subtrahend: NDArray[np.float64]
+) -> tuple[Volume, int]:
+    """Remove the voxels of a mask whose centres lie in another one.
+
+    Args:
+        minuend: bool.
+        subtrahend: bool, on any grid.
+        minuend_to_subtrahend: (4, 4) transform of LPS mm points between their patient spaces.
+
+    Returns: what is left on the minuend's grid, and the number of voxels removed.
+    """
+    claimed = resample(subtrahend, minuend.grid, minuend_to_subtrahend).array
+    overlap = minuend.array & claimed
+    return minuend.with_array(minuend.array & ~claimed), int(overlap.sum())
