@@ -229,13 +229,10 @@ class Receiver:
     def _on_established(self, event: evt.Event) -> None:
         calling_ae, called_ae = _titles(event.assoc)
         self._intake.open(event.assoc, calling_ae, called_ae)
-        for context in event.assoc.rejected_contexts:
-            log.warning(
-                "receiver.context_refused",
-                calling_ae=calling_ae,
-                sop_class=cast(UID, context.abstract_syntax).name,
-                transfer_syntaxes=[syntax.name for syntax in context.transfer_syntax],
-            )
+        refused = {cast(UID, context.abstract_syntax).name for context in event.assoc.rejected_contexts}
+        if refused:
+            # Archives propose all they know, hundreds of SOP Classes, for every association.
+            log.info("receiver.contexts_refused", calling_ae=calling_ae, sop_classes=sorted(refused))
 
     def _on_store(self, event: evt.Event) -> int | Dataset:
         request = cast(C_STORE, event.request)
