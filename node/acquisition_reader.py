@@ -62,16 +62,8 @@ def read_acquisition(layers: HeaderLayers) -> Acquisition:
 def _image_type(layers: HeaderLayers) -> tuple[str, ...]:
     """Return Frame Type or Image Type and, after it, what only the vendor's own copies add."""
     words = list(layers.words("FrameType", "ImageType"))
-    copies = [
-        tuple(str(text).upper() for text in dataset.ImageType)
-        for dataset in layers.datasets
-        if dataset.get("ImageType") and not isinstance(dataset.ImageType, str)
-    ]
-    copies += [
-        blocks.texts(0x0021, 0x75, "SIEMENS MR SDI 02")
-        for blocks in layers.private
-        if len(layers.private) > 1
-    ]
+    copies = [layer.words("ImageType") for layer in layers.standard]
+    copies += [layer.private.texts(0x0021, 0x75, "SIEMENS MR SDI 02") for layer in layers.private]
     # The first two values (ORIGINAL or DERIVED, PRIMARY or SECONDARY) are the frame's own matter.
     added = [word.upper() for copy in copies for word in copy[2:]]
     return tuple(dict.fromkeys([*words, *added]))
@@ -81,8 +73,8 @@ def _sequence_name(layers: HeaderLayers) -> str:
     stated = layers.text("PulseSequenceName", "SequenceName")
     if stated:
         return stated
-    for blocks in layers.private:
-        private = blocks.texts(0x2001, 0x20, "Philips Imaging DD 001") or blocks.texts(
+    for layer in layers.private:
+        private = layer.private.texts(0x2001, 0x20, "Philips Imaging DD 001") or layer.private.texts(
             0x0019, 0x9C, "GEMS_ACQU_01"
         )
         if private:
@@ -110,8 +102,8 @@ def _scanning_sequence(layers: HeaderLayers, name: str, scan_options: tuple[str,
     out of classic headers, and only the name of the pulse sequence tells.
     """
     words = [*layers.words("ScanningSequence")]
-    for blocks in layers.private:
-        words += blocks.texts(0x0021, 0x5A, "SIEMENS MR SDS 01")
+    for layer in layers.private:
+        words += layer.private.texts(0x0021, 0x5A, "SIEMENS MR SDS 01")
     echo = layers.text("EchoPulseSequence").upper()
     told = {
         "SE": echo in ("SPIN", "BOTH") or bool(_SPIN_ECHO_EPI_NAME.search(name)),
@@ -126,8 +118,8 @@ def _scanning_sequence(layers: HeaderLayers, name: str, scan_options: tuple[str,
 
 def _sequence_variant(layers: HeaderLayers) -> tuple[str, ...]:
     words = [*layers.words("SequenceVariant")]
-    for blocks in layers.private:
-        words += blocks.texts(0x0021, 0x5B, "SIEMENS MR SDS 01")
+    for layer in layers.private:
+        words += layer.private.texts(0x0021, 0x5B, "SIEMENS MR SDS 01")
     if layers.text("Spoiling").upper() in ("RF", "GRADIENT", "RF_AND_GRADIENT"):
         words.append("SP")
     return tuple(dict.fromkeys(words))
@@ -140,15 +132,15 @@ def _component(layers: HeaderLayers, image_type: tuple[str, ...]) -> Component:
     for component, words in _COMPONENT_WORDS.items():
         if words.intersection(image_type[2:]):
             return component
-    for blocks in layers.private:
-        code = blocks.numbers(0x0043, 0x2F, "GEMS_PARM_01", "SS")
+    for layer in layers.private:
+        code = layer.private.numbers(0x0043, 0x2F, "GEMS_PARM_01", "SS")
         if code and 0 <= code[0] < len(_GE_COMPONENTS):
             return _GE_COMPONENTS[int(code[0])]
     return Component.MAGNITUDE
 
 
 def _derivation_codes(layers: HeaderLayers) -> tuple[str, ...]:
-    items = [item for dataset in layers.datasets for item in dataset.get("DerivationCodeSequence") or ()]
+    items = [item for layer in layers.standard for item in layer.items("DerivationCodeSequence")]
     return tuple(dict.fromkeys(str(item.get("CodeValue", "")) for item in items))
 
 
@@ -164,6 +156,6 @@ def _contrast_agent(layers: HeaderLayers) -> str:
         if layers.text(keyword).upper() not in _NO_AGENT:
             return keyword
     for keyword in ("ContrastBolusAgentSequence", "ContrastBolusUsageSequence"):
-        if any(dataset.get(keyword) for dataset in layers.datasets):
+        if any(layer.items(keyword) for layer in layers.standard):
             return keyword
     return ""

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from pydicom import Dataset
-
+from node.header_layers import HeaderLayers, Layer
 from node.headers import Diffusion, Directionality, Vector3
 from node.private_elements import PrivateBlocks
 
@@ -54,9 +53,7 @@ class _Stated(NamedTuple):
     gradient: Vector3 | None = None
 
 
-def read_diffusion(
-    layers: Sequence[Dataset], private: Sequence[PrivateBlocks], sequence_name: str
-) -> Diffusion:
+def read_diffusion(layers: HeaderLayers, sequence_name: str) -> Diffusion:
     """Read b-value and directionality of a frame.
 
     The first source that states a b-value above 0 wins, then the first that states one at all: the Standard's
@@ -64,11 +61,10 @@ def read_diffusion(
     an isotropic image, not a direction and not an ADC map.
 
     Args:
-        layers: data sets that describe the frame, the most specific one first.
-        private: the private blocks of the same data sets.
+        layers: data sets that describe the frame.
         sequence_name: Sequence Name, which Siemens writes the b-value into.
     """
-    stated = [*_from_standard(layers), *_from_private(private), *_from_sequence_name(sequence_name)]
+    stated = [*_from_standard(layers), *_from_private(layers), *_from_sequence_name(sequence_name)]
     valued = [one for one in stated if one.b_value is not None]
     best = next((one for one in valued if one.b_value), valued[0] if valued else None)
     gradient = next((one.gradient for one in stated if one.gradient is not None), None)
@@ -97,23 +93,24 @@ def _direction(gradient: Vector3 | None) -> Vector3 | None:
     return gradient if gradient is not None and math.hypot(*gradient) > MIN_GRADIENT_LENGTH else None
 
 
-def _from_standard(layers: Sequence[Dataset]) -> Iterator[_Stated]:
+def _from_standard(layers: HeaderLayers) -> Iterator[_Stated]:
     """Yield what the most specific layer says that says anything."""
-    for layer in layers:
-        b_value = _b_value(_numbers(layer, "DiffusionBValue"))
-        directionality = _STANDARD.get(str(layer.get("DiffusionDirectionality") or ""))
-        directions = layer.get("DiffusionGradientDirectionSequence")
-        gradient = _vector(_numbers(directions[0] if directions else layer, "DiffusionGradientOrientation"))
+    for layer in layers.standard:
+        b_value = _b_value(layer.numbers("DiffusionBValue"))
+        directionality = _STANDARD.get(str(layer.value("DiffusionDirectionality")))
+        gradient = _vector(layer.numbers("DiffusionGradientOrientation"))
+        for direction in layer.items("DiffusionGradientDirectionSequence")[:1]:
+            gradient = _vector(Layer.of(direction).numbers("DiffusionGradientOrientation"))
         if b_value is not None or directionality or gradient:
             yield _Stated("DiffusionBValue (0018,9087)", b_value, directionality, gradient)
             return
 
 
-def _from_private(private: Sequence[PrivateBlocks]) -> list[_Stated]:
+def _from_private(layers: HeaderLayers) -> list[_Stated]:
     """Return what the most specific layer says that says anything."""
-    for blocks in private:
+    for layer in layers.private:
         readers = (_from_siemens, _from_ge, _from_philips, _from_uih)
-        stated = [one for read in readers for one in read(blocks)]
+        stated = [one for read in readers for one in read(layer.private)]
         if stated:
             return stated
     return []
@@ -166,16 +163,6 @@ def _from_sequence_name(sequence_name: str) -> Iterator[_Stated]:
         directionality = Directionality.ISOTROPIC if suffix == "t" else None
         directionality = Directionality.DIRECTIONAL if suffix.startswith("#") else directionality
         yield _Stated("SequenceName", float(found.group(1)), directionality)
-
-
-def _numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
-    try:
-        value = dataset.get(keyword)
-        if value is None or value == "":
-            return ()
-        return tuple(map(float, value)) if hasattr(value, "__iter__") else (float(value),)
-    except (TypeError, ValueError):
-        return ()
 
 
 def _b_value(numbers: tuple[float, ...]) -> float | None:

@@ -4,10 +4,58 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from pydicom import Dataset
+from pydicom.datadict import tag_for_keyword
+from pydicom.tag import BaseTag
 
 from node.private_elements import PrivateBlocks
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A data set with what makes looking things up in it fast: enhanced objects ask thousands of times.
+
+    Attributes:
+        dataset: the data set.
+        tags: the tags of its elements.
+        private: its private blocks.
+    """
+
+    dataset: Dataset
+    tags: frozenset[int]
+    private: PrivateBlocks
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Layer:
+        """Index a data set."""
+        return cls(dataset, frozenset(int(tag) for tag in dataset.keys()), PrivateBlocks(dataset))  # noqa: SIM118
+
+    def value(self, keyword: str) -> object:
+        """Return a value, None if the element is absent, empty, or no value of its VR."""
+        tag = _tag(keyword)
+        if int(tag) not in self.tags:
+            return None
+        try:
+            found = self.dataset[tag].value
+        # pydicom converts on access; what is no value of the element's VR counts as not stated.
+        except (TypeError, ValueError, NotImplementedError, OverflowError):
+            return None
+        return None if found is None or found == "" or found == [] else found
+
+    def items(self, keyword: str) -> Sequence[Dataset]:
+        """Return the items of a sequence."""
+        found = self.value(keyword)
+        return found if isinstance(found, Sequence) and not isinstance(found, str) else ()
+
+    def numbers(self, keyword: str) -> tuple[float, ...]:
+        """Return the values as numbers, none if one of them is no number."""
+        return _as_numbers(self.value(keyword))
+
+    def words(self, keyword: str) -> tuple[str, ...]:
+        """Return the values as code strings: upper case, without the empty ones."""
+        return tuple(text.upper() for text in _as_texts(self.value(keyword)) if text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,18 +63,24 @@ class HeaderLayers:
     """The data sets that describe a frame; an element counts where it is first found with a value.
 
     Attributes:
-        datasets: the Standard's functional groups, the data set itself, then vendors' copies.
-        private: their private blocks, the most specific ones first.
+        standard: the Standard's functional groups, the data set itself, then vendors' copies.
+        private: the same data sets in the order in which their private elements count.
     """
 
-    datasets: Sequence[Dataset]
-    private: Sequence[PrivateBlocks]
+    standard: Sequence[Layer]
+    private: Sequence[Layer]
+
+    @classmethod
+    def of(cls, *datasets: Dataset) -> HeaderLayers:
+        """Layer data sets, the most specific one first."""
+        layers = tuple(Layer.of(dataset) for dataset in datasets)
+        return cls(layers, layers)
 
     def value(self, *keywords: str) -> object:
         """Return the first non-empty value of the first keyword that has one, else None."""
         for keyword in keywords:
-            for dataset in self.datasets:
-                found = _value(dataset, keyword)
+            for layer in self.standard:
+                found = layer.value(keyword)
                 if found is not None:
                     return found
         return None
@@ -44,11 +98,8 @@ class HeaderLayers:
         return tuple(text.upper() for text in self.texts(*keywords) if text)
 
     def numbers(self, *keywords: str) -> tuple[float, ...]:
-        """Return the values as finite numbers, none if one of them is no number."""
-        try:
-            return tuple(float(text) for text in self.texts(*keywords))
-        except ValueError:
-            return ()
+        """Return the values as numbers, none if one of them is no number."""
+        return _as_numbers(self.value(*keywords))
 
     def number(self, *keywords: str) -> float | None:
         """Return the first value as a number."""
@@ -65,21 +116,19 @@ class HeaderLayers:
         return None if found is None else int(found)
 
 
-def first_item(dataset: Dataset, keyword: str) -> Dataset | None:
-    """Return the first item of a sequence, None without the sequence or an item in it."""
-    sequence = dataset.get(keyword)
-    return sequence[0] if sequence else None
+@cache
+def _tag(keyword: str) -> BaseTag:
+    tag = tag_for_keyword(keyword)
+    if tag is None:
+        raise KeyError(keyword)
+    return BaseTag(tag)
 
 
-def _value(dataset: Dataset, keyword: str) -> object:
-    if keyword not in dataset:
-        return None
+def _as_numbers(value: object) -> tuple[float, ...]:
     try:
-        found = dataset[keyword].value
-    # pydicom converts on access; what is no value of the element's VR counts as not stated.
-    except (TypeError, ValueError, NotImplementedError, OverflowError):
-        return None
-    return None if found is None or found == "" or found == [] else found
+        return tuple(float(text) for text in _as_texts(value))
+    except ValueError:
+        return ()
 
 
 def _as_texts(value: object) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from pydicom.uid import EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageSt
 from node.acquisition_reader import read_acquisition
 from node.b_values import read_diffusion
 from node.errors import NodeError
-from node.header_layers import HeaderLayers, first_item
+from node.header_layers import HeaderLayers, Layer
 from node.headers import FrameHeader, ImageHeader, Plane
 from node.mosaic import read_mosaic, tile_planes
 from node.private_elements import PrivateBlocks
@@ -80,10 +80,10 @@ def _read_file(path: Path) -> Dataset:
 
 
 def _classic(dataset: Dataset) -> ImageHeader:
-    layers = HeaderLayers((dataset,), (PrivateBlocks(dataset),))
+    layers = HeaderLayers.of(dataset)
     frame = _frame(layers, None)
     header = _instance(dataset, layers, (frame,))
-    mosaic = read_mosaic(dataset, layers.private[0], frame.acquisition.image_type)
+    mosaic = read_mosaic(layers.standard[0], frame.acquisition.image_type)
     if mosaic is None:
         return header
     planes = (
@@ -101,28 +101,28 @@ def _classic(dataset: Dataset) -> ImageHeader:
 
 
 def _enhanced(dataset: Dataset) -> ImageHeader:
-    frames = tuple(_frame(layers, number) for number, layers in enumerate(_enhanced_layers(dataset), start=1))
-    return _instance(dataset, HeaderLayers((dataset,), ()), frames)
+    top = Layer.of(dataset)
+    layered = _enhanced_layers(top)
+    frames = tuple(_frame(layers, number) for number, layers in enumerate(layered, start=1))
+    return _instance(dataset, HeaderLayers((top,), ()), frames)
 
 
-def _enhanced_layers(dataset: Dataset) -> Iterator[HeaderLayers]:
+def _enhanced_layers(top: Layer) -> Iterator[HeaderLayers]:
     """Yield for each frame the data sets that describe it.
 
     The Standard's own functional groups come first, the vendors' copies of classic headers last: Philips
     states another Image Position (Patient) there, which holds only if there is no other.
     """
-    top = PrivateBlocks(dataset)
-    shared, shared_copies = _groups(first_item(dataset, "SharedFunctionalGroupsSequence"))
-    for item in dataset.get("PerFrameFunctionalGroupsSequence") or ():
+    shared: list[Layer] = []
+    shared_copies: list[Layer] = []
+    for item in top.items("SharedFunctionalGroupsSequence")[:1]:
+        shared, shared_copies = _groups(item)
+    for item in top.items("PerFrameFunctionalGroupsSequence"):
         groups, copies = _groups(item)
-        layers = (*groups, *shared, dataset, *copies, *shared_copies)
-        private = (
-            *map(PrivateBlocks, copies),
-            *map(PrivateBlocks, groups),
-            *map(PrivateBlocks, shared_copies),
-            top,
+        yield HeaderLayers(
+            standard=(*groups, *shared, top, *copies, *shared_copies),
+            private=(*copies, *groups, *shared_copies, top),
         )
-        yield HeaderLayers(layers, private)
 
 
 _PRIVATE_COPIES = (
@@ -134,10 +134,8 @@ _PRIVATE_COPIES = (
 """Private sequences in functional groups whose item repeats a classic header."""
 
 
-def _groups(groups: Dataset | None) -> tuple[list[Dataset], list[Dataset]]:
+def _groups(groups: Dataset) -> tuple[list[Layer], list[Layer]]:
     """Return the first items of the functional groups, and those of the vendor's copies."""
-    if groups is None:
-        return [], []
     items = [
         element.value[0]
         for element in groups
@@ -145,7 +143,7 @@ def _groups(groups: Dataset | None) -> tuple[list[Dataset], list[Dataset]]:
     ]
     private = PrivateBlocks(groups)
     found = (private.item(group, offset, creator) for group, offset, creator in _PRIVATE_COPIES)
-    return items, [item for item in found if item is not None]
+    return list(map(Layer.of, items)), [Layer.of(item) for item in found if item is not None]
 
 
 def _frame(layers: HeaderLayers, number: int | None) -> FrameHeader:
@@ -155,7 +153,7 @@ def _frame(layers: HeaderLayers, number: int | None) -> FrameHeader:
         tile=None,
         plane=_plane(layers),
         acquisition=acquisition,
-        diffusion=read_diffusion(layers.datasets, layers.private, acquisition.sequence_name),
+        diffusion=read_diffusion(layers, acquisition.sequence_name),
         rescale_slope=layers.number("RescaleSlope") or 1.0,
         rescale_intercept=layers.number("RescaleIntercept") or 0.0,
         temporal_position=layers.integer("TemporalPositionIndex", "TemporalPositionIdentifier"),

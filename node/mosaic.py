@@ -11,10 +11,9 @@ import struct
 from dataclasses import dataclass, replace
 
 import numpy as np
-from pydicom import Dataset
 
+from node.header_layers import Layer
 from node.headers import Plane, Vector3
-from node.private_elements import PrivateBlocks
 
 _CSA = "SIEMENS CSA HEADER"
 _CSA_NAME_BYTES, _CSA_TAG_BYTES, _CSA_ITEM_BYTES = 64, 84, 16
@@ -38,7 +37,7 @@ class Mosaic:
     spacing_mm: float | None
 
 
-def read_mosaic(dataset: Dataset, private: PrivateBlocks, image_type: tuple[str, ...]) -> Mosaic | None:
+def read_mosaic(layer: Layer, image_type: tuple[str, ...]) -> Mosaic | None:
     """Tell how a mosaic is laid out, or None if the Instance is none.
 
     The number of tiles comes from (0019,xx0A) or the CSA image header (0029,xx10), the direction from the
@@ -46,20 +45,20 @@ def read_mosaic(dataset: Dataset, private: PrivateBlocks, image_type: tuple[str,
     """
     if "MOSAIC" not in image_type:
         return None
-    element = private.element(0x0029, 0x10, _CSA)
+    element = layer.private.element(0x0029, 0x10, _CSA)
     csa = read_csa(element.value) if element is not None and isinstance(element.value, bytes) else {}
-    stated = private.numbers(0x0019, 0x0A, "SIEMENS MR HEADER", "US") or _floats(
+    stated = layer.private.numbers(0x0019, 0x0A, "SIEMENS MR HEADER", "US") or _floats(
         csa.get("NumberOfImagesInMosaic", ())
     )
     if not stated or not 1 < stated[0] <= _MAX_TILES:
         return None
     normal = _floats(csa.get("SliceNormalVector", ()))
-    spacing = dataset.get("SpacingBetweenSlices") or dataset.get("SliceThickness")
+    spacing = layer.numbers("SpacingBetweenSlices") or layer.numbers("SliceThickness")
     return Mosaic(
         int(stated[0]),
         math.ceil(math.sqrt(stated[0])),
         (normal[0], normal[1], normal[2]) if len(normal) == 3 else None,
-        float(spacing) if spacing else None,
+        spacing[0] if spacing and spacing[0] > 0 else None,
     )
 
 

@@ -6,13 +6,13 @@ import pytest
 from pydicom import Dataset
 
 from node.b_values import read_diffusion
+from node.header_layers import HeaderLayers
 from node.headers import Diffusion, Directionality
-from node.private_elements import PrivateBlocks
 from tests.support.mr_headers import add_private, item, sequence
 
 
 def diffusion_of(*layers: Dataset, sequence_name: str = "") -> Diffusion:
-    return read_diffusion(layers, [PrivateBlocks(layer) for layer in layers], sequence_name)
+    return read_diffusion(HeaderLayers.of(*layers), sequence_name)
 
 
 def siemens(b_value: int, directionality: str = "") -> Dataset:

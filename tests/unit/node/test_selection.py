@@ -1,0 +1,195 @@
+"""Which stack is chosen among several, and the reasons of all."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from engines.segments import SeriesType
+from node.headers import ImageHeader
+from node.inventory import select_series
+from node.selection import Candidate, Outcome, Selection
+from tests.support.mr_headers import CORONAL, SAGITTAL, mr_series
+
+FLAIR = {
+    "ScanningSequence": ["SE", "IR"], "RepetitionTime": 9000, "EchoTime": 89, "InversionTime": 2500,
+    "FlipAngle": 150,
+}  # fmt: skip
+T1 = {"ScanningSequence": "SE", "RepetitionTime": 550, "EchoTime": 9, "FlipAngle": 90}
+T2_STAR = {"ScanningSequence": "GR", "RepetitionTime": 800, "EchoTime": 26, "FlipAngle": 20}
+SWI = {**T2_STAR, "ImageType": ["ORIGINAL", "PRIMARY", "M", "SWI"], "MRAcquisitionType": "3D"}
+DWI = {"ScanningSequence": ["EP", "SE"], "RepetitionTime": 6300, "EchoTime": 92, "DiffusionBValue": 1000.0}
+T2 = {"ScanningSequence": "SE", "RepetitionTime": 5000, "EchoTime": 92, "FlipAngle": 150}
+
+
+def series(number: int, slices: int = 28, **elements: Any) -> list[ImageHeader]:
+    return mr_series(slices, SeriesInstanceUID=f"1.2.3.{number}", SeriesNumber=number, **elements)
+
+
+def chosen_number(selection: Selection, series_type: SeriesType) -> int | None:
+    return selection.chosen[series_type].header.series_number
+
+
+def candidate(selection: Selection, number: int) -> Candidate:
+    (found,) = (one for one in selection.candidates if one.stack.header.series_number == number)
+    return found
+
+
+def test_each_type_gets_its_only_series() -> None:
+    selection = select_series(series(1, **FLAIR) + series(2, **T1) + series(3, **T2_STAR) + series(4, **DWI))
+    numbers = {series_type: chosen_number(selection, series_type) for series_type in selection.chosen}
+    assert numbers == {
+        SeriesType.T2_FLAIR: 1,
+        SeriesType.T1: 2,
+        SeriesType.T2_STAR: 3,
+        SeriesType.DWI_B1000: 4,
+    }
+    assert selection.unavailable == {}
+    assert selection.message == "Found T2_FLAIR, T1, DWI_B1000, T2_STAR among 4 image stacks."
+
+
+RANKING = [
+    pytest.param(
+        series(1, **FLAIR), series(2, **FLAIR, ImageType=["DERIVED", "PRIMARY", "M"]),
+        "for its kind: T2 FLAIR against computed T2 FLAIR", id="original over derived",
+    ),
+    pytest.param(
+        series(1, **FLAIR), series(2, **FLAIR, ContrastBolusAgent="Gadobutrol"),
+        "for its contrast: without contrast agent against after contrast agent", id="without contrast agent",
+    ),
+    pytest.param(
+        series(1, **FLAIR), series(2, orientation=SAGITTAL, **FLAIR),
+        "for its orientation: axial against sagittal", id="axial over sagittal",
+    ),
+    pytest.param(
+        series(1, **FLAIR), series(2, orientation=CORONAL, **FLAIR),
+        "for its orientation: axial against coronal", id="axial over coronal",
+    ),
+    pytest.param(
+        series(1, slices=24, **FLAIR), series(2, slices=12, **FLAIR),
+        "for its coverage: 115 mm against 55 mm", id="coverage",
+    ),
+    pytest.param(
+        series(1, PixelSpacing=[0.5, 0.5], **FLAIR), series(2, PixelSpacing=[1.0, 1.0], **FLAIR),
+        "for its resolution: 1.25 mm3 a voxel against 5.00 mm3 a voxel", id="resolution",
+    ),
+    pytest.param(
+        series(1, DiffusionDirectionality="ISOTROPIC", **DWI), series(2, **DWI),
+        "for its kind: trace DWI b1000 against DWI b1000 of unknown directionality", id="trace preferred",
+    ),
+    pytest.param(
+        series(1, **DWI), series(2, **{**DWI, "DiffusionBValue": 800.0}),
+        "for its b-value: 1000 s/mm2 against 800 s/mm2", id="nearest b1000",
+    ),
+    pytest.param(
+        series(1, **T2_STAR), series(2, PixelSpacing=[0.5, 0.5], **SWI),
+        "for its kind: T2* GRE against SWI", id="T2*-GRE over SWI, even a finer one",
+    ),
+    pytest.param(
+        series(2, **FLAIR), series(1, **FLAIR),
+        "for its later acquisition: Series 2 against Series 1", id="the repeated acquisition",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("better", "worse", "reason"), RANKING)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_better_series_is_chosen_and_both_know_why(
+    better: list[ImageHeader], worse: list[ImageHeader], reason: str, reverse: bool
+) -> None:
+    selection = select_series(worse + better if reverse else better + worse)
+    winner = candidate(selection, better[0].series_number or 0)
+    loser = candidate(selection, worse[0].series_number or 0)
+    assert (winner.outcome, loser.outcome) == (Outcome.CHOSEN, Outcome.LOST)
+    assert (
+        winner.reason == f"Preferred to Series {worse[0].series_number} (...{worse[0].series_uid}) {reason}."
+    )
+    assert (
+        loser.reason == f"Series {better[0].series_number} (...{better[0].series_uid}) is preferred {reason}."
+    )
+
+
+def test_whole_brain_is_enough_coverage() -> None:
+    # 27 x 5 = 135 mm and 35 x 5 = 175 mm both cover the brain: the finer pixels decide.
+    selection = select_series(
+        series(1, slices=28, PixelSpacing=[0.5, 0.5], **FLAIR) + series(2, slices=36, **FLAIR)
+    )
+    assert chosen_number(selection, SeriesType.T2_FLAIR) == 1
+
+
+def test_longest_useful_echo_of_a_multi_echo_series_is_taken() -> None:
+    headers = [
+        header
+        for place, echo in enumerate((14.0, 24.0, 34.0, 44.0, 54.0))
+        for header in series(1, first=1 + 28 * place, **{**T2_STAR, "EchoTime": echo})
+    ]
+    selection = select_series(headers)
+    assert selection.chosen[SeriesType.T2_STAR].first.acquisition.echo_time_ms == 34.0
+    (winner,) = (one for one in selection.candidates if one.outcome is Outcome.CHOSEN)
+    assert "for its echo time (the longest up to 35 ms): 34 ms against 24 ms" in winner.reason
+
+
+def test_magnitude_is_taken_and_phase_is_not() -> None:
+    phase = {**T2_STAR, "ImageType": ["ORIGINAL", "PRIMARY", "P"]}
+    selection = select_series(series(1, **T2_STAR) + series(1, first=29, **phase))
+    assert [one.outcome for one in selection.candidates] == [Outcome.CHOSEN, Outcome.NOT_WANTED]
+
+
+def test_broken_series_loses_against_a_sound_one_whatever_its_rank() -> None:
+    broken = [header for header in series(1, **FLAIR) if not header.sop_instance_uid.endswith(".10")]
+    selection = select_series(broken + series(2, orientation=SAGITTAL, **FLAIR))
+    assert chosen_number(selection, SeriesType.T2_FLAIR) == 2
+    assert candidate(selection, 1).outcome is Outcome.UNUSABLE
+    assert "1 slices are missing" in candidate(selection, 1).reason
+
+
+def test_only_series_of_a_type_that_is_broken_makes_the_type_unavailable_with_the_reason() -> None:
+    broken = [header for header in series(1, **FLAIR) if not header.sop_instance_uid.endswith(".10")]
+    selection = select_series(broken + series(2, **T1))
+    assert SeriesType.T2_FLAIR not in selection.chosen
+    assert (
+        "No T2_FLAIR can become a volume: Study 1.2.3, Series 1.2.3.1"
+        in selection.unavailable[SeriesType.T2_FLAIR]
+    )
+
+
+def test_unwanted_series_says_what_it_is() -> None:
+    selection = select_series(series(1, **T2))
+    assert candidate(selection, 1).reason == "Taken for T2 TSE, which is none of the wanted types."
+
+
+def test_nothing_recognised_is_a_message_and_no_error() -> None:
+    selection = select_series(series(1, **T2))
+    assert selection.chosen == {}
+    assert selection.message == (
+        "None of 1 image stacks is a usable T2-FLAIR, T1, DWI b1000 or T2*: there is nothing to segment."
+    )
+    assert selection.unavailable[SeriesType.T1] == "No Series of the Study was recognised as T1."
+
+
+def test_study_without_images_is_no_error() -> None:
+    assert select_series([]).chosen == {}
+
+
+def test_order_of_arrival_does_not_matter() -> None:
+    headers = series(1, **FLAIR) + series(2, **FLAIR) + series(3, **T1)
+    forward, backward = select_series(headers), select_series(headers[::-1])
+    assert forward.to_record() == backward.to_record()
+
+
+def test_series_equal_in_everything_are_decided_by_uid() -> None:
+    first = mr_series(28, SeriesInstanceUID="1.2.3.7", SeriesNumber=4, **FLAIR)
+    second = mr_series(28, SeriesInstanceUID="1.2.3.8", SeriesNumber=4, **FLAIR)
+    selection = select_series(second + first)
+    assert selection.chosen[SeriesType.T2_FLAIR].series_uid == "1.2.3.7"
+
+
+def test_record_survives_json() -> None:
+    selection = select_series(series(1, **FLAIR) + series(2, **FLAIR) + series(3, **T2))
+    record = json.loads(json.dumps(selection.to_record()))
+    assert record == selection.to_record()
+    assert [stack["outcome"] for stack in record["stacks"]] == ["lost", "chosen", "not wanted"]
+    assert record["stacks"][1]["series_type"] == "T2_FLAIR"
+    assert record["unavailable"]["T1"] == "No Series of the Study was recognised as T1."
