@@ -23,9 +23,6 @@ from node.private_elements import PrivateBlocks
 MR_IMAGE_CLASSES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
 """The SOP Classes whose Instances can be volumes."""
 
-DEFER_ABOVE_BYTES = 64 * 1024
-"""Elements larger than this are left on disk: protocols and icons are not needed, CSA headers are small."""
-
 
 class NotDicomError(NodeError):
     """A file is no DICOM file, or its header can not be read."""
@@ -71,7 +68,7 @@ def read_image_header(source: Path | Dataset) -> ImageHeader:
 
 def _read_file(path: Path) -> Dataset:
     try:
-        return pydicom.dcmread(path, stop_before_pixels=True, defer_size=DEFER_ABOVE_BYTES)
+        return pydicom.dcmread(path, stop_before_pixels=True)
     except InvalidDicomError as error:
         raise NotDicomError(str(path), "not a DICOM file (Part 10)") from error
     # A damaged file makes the parser raise nearly anything; none of it concerns the other files.

@@ -425,14 +425,14 @@ def test_unrecognised_stack_still_shows_its_physics() -> None:
     assert found.evidence[-1] == "no rule holds"
 
 
-def test_ge_flair_with_private_b_zero_is_no_diffusion() -> None:
+@pytest.mark.parametrize("b_value", [0, 1000])
+def test_ge_flair_with_a_private_b_value_is_no_diffusion(b_value: int) -> None:
     """dcm2niix 393 and 449: GE writes (0043,1039) into FLAIR."""
-    headers = [
-        read_image_header(
-            add_private(mr_dataset(n, **TSE_FLAIR), 0x0043, "GEMS_PARM_01", b=(0x39, "IS", [0, 0, 0, 0]))
-        )
-        for n in range(1, 25)
-    ]
+    headers = []
+    for number in range(1, 9):
+        dataset = mr_dataset(number, **TSE_FLAIR)
+        add_private(dataset, 0x0043, "GEMS_PARM_01", b=(0x39, "IS", [b_value, 0, 0, 0]))
+        headers.append(read_image_header(dataset))
     assert identify(one_stack(headers), DEFAULT_RULES).series_type is FLAIR
 
 

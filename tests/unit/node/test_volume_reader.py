@@ -170,6 +170,24 @@ def test_rescale_is_applied(tmp_path: Path) -> None:
     assert_same_volume(found.volume, scaled, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    "transfer_syntax", [DeflatedExplicitVRLittleEndian, RLELossless, JPEGLSLossless], ids=lambda uid: uid.name
+)
+def test_enhanced_object_is_read_in_other_transfer_syntaxes(tmp_path: Path, transfer_syntax: UID) -> None:
+    painted = ramp(phantom_grid(SHAPE))
+    path = write_enhanced(
+        painted,
+        SIEMENS_FLAIR_TSE,
+        tmp_path / "enhanced.dcm",
+        study_uid="1.2.3",
+        frame_of_reference_uid="1.2.9",
+        series_number=4,
+        order="descending",
+        transfer_syntax=transfer_syntax,
+    )
+    assert_same_volume(read_only_stack([path]).volume, painted)
+
+
 def test_enhanced_frames_have_each_their_own_slope(tmp_path: Path) -> None:
     whole = ramp(phantom_grid(SHAPE))
     painted = whole.with_array(whole.array // 4 * 4)
