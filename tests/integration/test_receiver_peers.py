@@ -232,6 +232,9 @@ def test_peer_that_falls_silent_is_given_up(tmp_path: Path, amid_a_pdu: bool) ->
         if amid_a_pdu:
             association.dul.socket.socket.sendall(struct.pack(">BBL", 4, 0, 1000) + b"half")
         wait_until(lambda: node.ends() == [ABORTED], what="the silent association is ended")
+        server = node.receiver._server
+        assert server is not None
+        wait_until(lambda: not server.active_associations, what="nothing waits for the peer any more")
 
 
 def test_connection_that_never_asks_for_an_association_is_closed(tmp_path: Path) -> None:
