@@ -62,12 +62,21 @@ def measure_scale(array: NDArray[np.float32], normalisation: Normalisation) -> S
 
     Raises: InputError: if no voxel is brighter than the others.
     """
-    air = background(array)
-    if float(array.min()) == float(array.max()) or float(array.max()) <= air:
-        raise InputError("All voxels have the same value: send the original Series again from the scanner")
+    air, _ = measure_range(array)
     if normalisation is Normalisation.Z_SCORE:
         return Scale(air, float(array.mean(dtype=np.float64)), float(array.std(dtype=np.float64)))
     return Scale(air, air, white_matter_peak(array) - air)
+
+
+def measure_range(array: NDArray[np.float32]) -> tuple[float, float]:
+    """Return the intensities of air and of the brightest voxel.
+
+    Raises: InputError: if no voxel is brighter than the others.
+    """
+    air, brightest = background(array), float(array.max())
+    if float(array.min()) == brightest or brightest <= air:
+        raise InputError("All voxels have the same value: send the original Series again from the scanner")
+    return air, brightest
 
 
 def background(array: NDArray[np.float32]) -> float:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from engines.errors import InputError
-from engines.intensity import Normalisation, measure_scale
+from engines.intensity import Normalisation, measure_range, measure_scale
 from engines.placement import Placement, place
 from engines.volume import Grid, Volume
 
@@ -115,6 +115,14 @@ def restore(maps: NDArray[np.float32], prepared: Prepared) -> Volume:
     return Volume(array, prepared.placement.grid)
 
 
+def check_image(volume: Volume) -> None:
+    """Tell whether there is an image in a volume.
+
+    Raises: InputError: if a voxel is not finite in float32, or all have the same value.
+    """
+    measure_range(_finite(volume.array))
+
+
 def same_grid(first: Grid, second: Grid) -> bool:
     """Tell whether two grids are one, within the digits that headers carry."""
     return first.shape == second.shape and np.allclose(
@@ -135,12 +143,17 @@ def _shared_grid(volumes: Sequence[Volume | None]) -> Grid:
     return grids[0]
 
 
+def _finite(array: NDArray[Any]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(array, dtype=np.float32)
+    if not np.isfinite(values).all():
+        raise InputError("Some voxels are not finite numbers: send the original Series again")
+    return values
+
+
 def _normalised(volume: Volume, placement: Placement, spec: PreprocessingSpec) -> NDArray[np.float32]:
     """Return (slices, rows, columns) scaled pixels; padding has the value of air."""
-    with np.errstate(over="ignore"):
-        array = np.ascontiguousarray(placement.orientation.apply(volume.array), dtype=np.float32)
-    if not np.isfinite(array).all():
-        raise InputError("Some voxels are not finite numbers: send the original Series again")
+    array = _finite(placement.orientation.apply(volume.array))
     scale = measure_scale(array, spec.normalisation)
     # Air is 0 while the slice is padded, so padding is air in every normalisation.
     above_air = array if scale.air == 0 else np.maximum(array - np.float32(scale.air), 0)

@@ -77,10 +77,16 @@ def threshold_manifest(path: Path, segment: Segment = Segment.WMH, **changes: ob
 
 
 def write_threshold_bundle(
-    folder: Path, segment: Segment = Segment.WMH, *, level: float = 1.5, gain: float = 20.0, **changes: object
+    folder: Path,
+    segment: Segment = Segment.WMH,
+    *,
+    channels: int = 1,
+    level: float = 1.5,
+    gain: float = 20.0,
+    **changes: object,
 ) -> Bundle:
     """Write and load a bundle that finds what is brighter than ``level`` times white matter."""
     folder.mkdir(parents=True)
-    write_threshold_model(folder / MODEL_NAME, level=level, gain=gain)
+    write_threshold_model(folder / MODEL_NAME, channels=channels, level=level, gain=gain)
     write_manifest(folder, threshold_manifest(folder / MODEL_NAME, segment, **changes))
     return load_bundle(folder)

@@ -1,0 +1,64 @@
+"""Which Series are brought together, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.findings import RegistrationRecord
+from engines.registration import RegistrationSpec, register
+from engines.segments import SeriesType
+from engines.volume import Volume
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """The patient spaces of a Study's Series, related to that of a reference Series.
+
+    Attributes:
+        reference: the fixed Series of all registrations.
+        records: one for each other Series.
+    """
+
+    reference: SeriesType
+    records: tuple[RegistrationRecord, ...]
+
+    def reference_to(self, series_type: SeriesType) -> NDArray[np.float64]:
+        """Return the (4, 4) transform of LPS mm points of the reference into a Series.
+
+        A Series that was not registered is taken to share the scanner's geometry.
+        """
+        matrices = (record.fixed_to_moving for record in self.records if record.moving is series_type)
+        return next(matrices, np.eye(4))
+
+    def between(self, source: SeriesType, target: SeriesType) -> NDArray[np.float64]:
+        """Return the (4, 4) transform of LPS mm points of one Series into another."""
+        transform: NDArray[np.float64] = self.reference_to(target) @ np.linalg.inv(self.reference_to(source))
+        return transform
+
+
+def align(
+    volumes: Mapping[SeriesType, Volume],
+    needed: Set[SeriesType],
+    spec: RegistrationSpec,
+    progress: Callable[[str], None],
+) -> Alignment:
+    """Register the needed Series to the T2-FLAIR or, without one, to the first of them.
+
+    Args:
+        volumes: the Study's usable volumes.
+        needed: Series whose masks or voxels meet those of others.
+        spec: limits of a registration.
+        progress: told what is done now.
+    """
+    flair = {SeriesType.T2_FLAIR} & volumes.keys()
+    candidates = [kind for kind in SeriesType if kind in needed | flair]
+    reference = next(iter(candidates), SeriesType.T2_FLAIR)
+    records = []
+    for moving in candidates[1:]:
+        progress(f"registering {moving} to {reference}")
+        records.append(register(volumes[reference], volumes[moving], (reference, moving), spec))
+    return Alignment(reference, tuple(records))

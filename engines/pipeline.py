@@ -1,0 +1,257 @@
+"""From the volumes of a Study to its findings: a pure function of its arguments.
+
+The steps: leave out what is no image, register, segment, exclude, measure, combine. What goes wrong with
+one Series costs only the segments that need it; each of them says why it was not assessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from engines.alignment import Alignment, align
+from engines.bundle import Bundle
+from engines.errors import InputError, RunnerError
+from engines.exclusion import EXCLUSION_ORDER, exclude
+from engines.findings import ModelIdentity, NotAssessed, SegmentFinding, StudyFindings
+from engines.lesions import METHOD_LIMITS_MM, Limits, measure
+from engines.manifest import Manifest
+from engines.postprocessing import lesion_mask, probabilities
+from engines.preprocessing import check_image, prepare
+from engines.registration import RegistrationSpec
+from engines.resampling import Interpolation, resample
+from engines.runners.base import Runner
+from engines.segments import Segment, SeriesType
+from engines.volume import Volume
+
+Progress = Callable[[str], None]
+"""Told what is done now, in a few words."""
+
+
+class PipelineSettings(BaseModel):
+    """What can be chosen about the pipeline.
+
+    Attributes:
+        registration: when a registration between two Series is believed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    registration: RegistrationSpec = RegistrationSpec()
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentor:
+    """A checked bundle and the open runner of its model."""
+
+    bundle: Bundle
+    runner: Runner
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the bundle says of itself."""
+        return self.bundle.manifest
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """The model as results cite it."""
+        manifest = self.manifest
+        return ModelIdentity(manifest.name, manifest.version, manifest.model.sha256, self.runner.name)
+
+    @property
+    def limits_mm(self) -> Limits | None:
+        """The bounds of a lesion's axial diameter, mm: the manifest's or else the method's."""
+        if self.manifest.size_limits_mm is None:
+            return METHOD_LIMITS_MM.get(self.manifest.segment)
+        smallest, largest = self.manifest.size_limits_mm
+        if smallest is None and largest is None:
+            return None
+        return (smallest or 0.0, np.inf if largest is None else largest)
+
+
+@dataclass(frozen=True, slots=True)
+class Segmented:
+    """What a network saw: its mask and probabilities, on the grid of its first input."""
+
+    mask: Volume
+    probability: Volume
+
+
+def segment_study(
+    volumes: Mapping[SeriesType, Volume],
+    segmentors: Mapping[Segment, Segmentor],
+    settings: PipelineSettings | None = None,
+    progress: Progress = lambda _: None,
+) -> StudyFindings:
+    """Find, exclude and measure the lesions of a Study.
+
+    Args:
+        volumes: the chosen volume of each Series that the Study has.
+        segmentors: by segment; a segment without one is not assessed.
+        settings: of the pipeline.
+        progress: told what is done now.
+
+    Returns: the findings. The same arguments give the same findings.
+    Raises: RunnerError: if a runtime fails, which has nothing to do with the Study.
+    """
+    settings = settings or PipelineSettings()
+    usable, problems = _usable(volumes)
+    planned, not_assessed = _plan(segmentors, usable, problems)
+    alignment = align(usable, _meeting(planned, usable), settings.registration, progress)
+    segmented: dict[Segment, Segmented] = {}
+    for segment, segmentor in planned.items():
+        progress(f"segmenting {segment} on {segmentor.manifest.inputs[0]}")
+        try:
+            segmented[segment] = _segment(segmentor, usable, alignment)
+        except InputError as exc:
+            not_assessed[segment] = f"{segmentor.manifest.inputs[0]} Series: {exc}"
+    progress("excluding and measuring")
+    series_of = {segment: planned[segment].manifest.inputs[0] for segment in segmented}
+    masks, exclusions = exclude(
+        {segment: found.mask for segment, found in segmented.items()},
+        {segment: alignment.reference_to(series) for segment, series in series_of.items()},
+    )
+    findings = tuple(
+        _finding(planned[segment], masks[segment], segmented[segment].probability) for segment in segmented
+    )
+    combined, unseen = _combine(findings, usable.get(SeriesType.T2_FLAIR), alignment)
+    return StudyFindings(
+        findings=findings,
+        not_assessed=tuple(NotAssessed(one, not_assessed[one]) for one in Segment if one in not_assessed),
+        registrations=alignment.records,
+        exclusions=exclusions,
+        combined=combined,
+        remarks=(*_remarks(findings, segmentors, usable, problems, alignment), *unseen),
+    )
+
+
+def _usable(
+    volumes: Mapping[SeriesType, Volume],
+) -> tuple[dict[SeriesType, Volume], dict[SeriesType, str]]:
+    """Part the volumes that hold an image from those that do not, with the reason."""
+    usable, problems = {}, {}
+    for series_type, volume in volumes.items():
+        try:
+            check_image(volume)
+            usable[series_type] = volume
+        except InputError as exc:
+            problems[series_type] = f"{series_type} Series: {exc}"
+    return usable, problems
+
+
+def _plan(
+    segmentors: Mapping[Segment, Segmentor],
+    usable: Mapping[SeriesType, Volume],
+    problems: Mapping[SeriesType, str],
+) -> tuple[dict[Segment, Segmentor], dict[Segment, str]]:
+    """Decide in the order of ``Segment`` what can be looked for, and why the rest can not."""
+    planned, reasons = {}, {}
+    for segment in Segment:
+        segmentor = segmentors.get(segment)
+        if segmentor is None:
+            reasons[segment] = f"no model for {segment} is configured"
+            continue
+        optional = segmentor.manifest.optional_inputs
+        missing = [one for one in segmentor.manifest.inputs if one not in usable and one not in optional]
+        if missing:
+            absent = [problems.get(series, f"no {series} Series in the Study") for series in missing]
+            reasons[segment] = "; ".join(absent)
+        else:
+            planned[segment] = segmentor
+    return planned, reasons
+
+
+def _meeting(planned: Mapping[Segment, Segmentor], usable: Mapping[SeriesType, Volume]) -> set[SeriesType]:
+    """Return the Series whose voxels or masks meet those of another Series.
+
+    On a T2-FLAIR all masks meet; otherwise only those of the exclusion, and the inputs of one network.
+    """
+    excluded = {segment for pair in EXCLUSION_ORDER for segment in pair}
+    on_flair = SeriesType.T2_FLAIR in usable
+    meeting: set[SeriesType] = set()
+    for segment, segmentor in planned.items():
+        inputs = [series for series in segmentor.manifest.inputs if series in usable]
+        if on_flair or len(inputs) > 1:
+            meeting.update(inputs)
+        elif segment in excluded:
+            meeting.add(inputs[0])
+    return meeting
+
+
+def _segment(segmentor: Segmentor, volumes: Mapping[SeriesType, Volume], alignment: Alignment) -> Segmented:
+    """Run one segmentor on its inputs, brought onto the grid of the first one."""
+    manifest = segmentor.manifest
+    first, *others = manifest.inputs
+    inputs: list[Volume | None] = [volumes[first]]
+    for other in others:
+        if other in volumes:
+            transform = alignment.between(first, other)
+            inputs.append(resample(volumes[other], volumes[first].grid, transform, Interpolation.LINEAR))
+        else:
+            inputs.append(None)
+    prepared = prepare(inputs, manifest.preprocessing)
+    try:
+        probability = probabilities(segmentor.runner.run(prepared.slices), prepared)
+    except RunnerError as exc:
+        raise RunnerError(f"{manifest.segment} with {manifest.name} {manifest.version}: {exc}") from exc
+    return Segmented(lesion_mask(probability, manifest.postprocessing), probability)
+
+
+def _finding(segmentor: Segmentor, mask: Volume, probability: Volume) -> SegmentFinding:
+    manifest = segmentor.manifest
+    measured = measure(mask, segmentor.limits_mm, drop=manifest.drop_outside_limits)
+    return SegmentFinding(
+        segment=manifest.segment,
+        series_type=manifest.inputs[0],
+        mask=measured.mask,
+        probability=probability,
+        labels=measured.labels,
+        lesions=measured.lesions,
+        model=segmentor.identity,
+        size_limits_mm=segmentor.limits_mm,
+    )
+
+
+def _combine(
+    findings: tuple[SegmentFinding, ...], flair: Volume | None, alignment: Alignment
+) -> tuple[dict[Segment, Volume], list[str]]:
+    """Bring all masks onto the grid of the T2-FLAIR, and tell which lesions lie between its slices."""
+    combined: dict[Segment, Volume] = {}
+    unseen: list[str] = []
+    if flair is None:
+        return combined, unseen
+    for found in findings:
+        labels = found.mask.with_array(found.labels)
+        there = resample(labels, flair.grid, alignment.reference_to(found.series_type))
+        combined[found.segment] = there.with_array(there.array > 0)
+        lost = len(found.lesions) - len(np.setdiff1d(there.array, [0]))
+        if lost:
+            unseen.append(
+                f"{lost} of {len(found.lesions)} {found.segment} lesions lie between the slices of the "
+                f"T2_FLAIR or outside it and are only in the segmentation of the {found.series_type}"
+            )
+    return combined, unseen
+
+
+def _remarks(
+    findings: tuple[SegmentFinding, ...],
+    segmentors: Mapping[Segment, Segmentor],
+    usable: Mapping[SeriesType, Volume],
+    problems: Mapping[SeriesType, str],
+    alignment: Alignment,
+) -> list[str]:
+    remarks = list(problems.values())
+    if findings and SeriesType.T2_FLAIR not in usable:
+        remarks.append("There is no usable T2_FLAIR, so the masks were not brought onto one grid")
+    for found in findings:
+        absent = [series for series in segmentors[found.segment].manifest.inputs if series not in usable]
+        remarks.extend(f"{found.segment} was looked for without {series}" for series in absent)
+    remarks.extend(
+        f"{record.moving} may lie askew to {record.fixed}: {record.reason}"
+        for record in alignment.records
+        if record.refused
+    )
+    return remarks
