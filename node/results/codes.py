@@ -62,6 +62,10 @@ VOXEL_SUMMATION = Code("YEKZ", "IBSI", "Volume from Voxel Summation")
 """CID 7472: voxel count times voxel volume, the method of every volume here."""
 MAXIMUM_3D_DIAMETER = Code("L0JK", "IBSI", "Maximum 3D Diameter of a Mesh")
 """CID 7470."""
+DIAMETER = Code("81827009", "SCT", "Diameter")
+"""CID 7470."""
+AREA = Code("42798000", "SCT", "Area")
+"""CID 7471."""
 TOTAL = Code("255619001", "SCT", "Total")
 """CID 7464."""
 MAXIMUM = Code("56851009", "SCT", "Maximum")
@@ -72,6 +76,7 @@ CENTER = Code("111010", "DCM", "Center")
 COUNTS = Code("{counts}", "UCUM", "counts")
 MILLILITER = Code("ml", "UCUM", "ml")
 MILLIMETER = Code("mm", "UCUM", "mm")
+SQUARE_MILLIMETER = Code("mm2", "UCUM", "mm2")
 PIXELS = Code("{pixels}", "UCUM", "pixels")
 
 MEASUREMENT_REPORT = Code("126000", "DCM", "Imaging Measurement Report")
@@ -122,8 +127,15 @@ COMMENT = Code("121106", "DCM", "Comment")
 PROCESSING_EQUIPMENT = Code("109102", "DCM", "Processing Equipment")
 """CID 7005."""
 
+SEGMENTATION = Code("113076", "DCM", "Segmentation")
+"""CID 7203."""
+SOURCE_IMAGE = Code("121322", "DCM", "Source image for image processing operation")
+"""CID 7202."""
+
+ON_ONE_AXIAL_SLICE = Code("AXIAL", PRIVATE_SCHEME, "Largest on one axial slice")
+"""Private: how a reader measures, as opposed to a diameter in 3D; no context group of methods has it."""
 DIAMETER_IN_LIMITS = Code("IN_LIMITS", PRIVATE_SCHEME, "Diameter within limits of method")
-"""Private: the limits are those of the method, not of a reference population."""
+"""Private: of the axial diameter; the limits are those of the method, not of a reference population."""
 REVIEW_STATUS = Code("REVIEW", PRIVATE_SCHEME, "Review status")
 """Private: said in words for readers who do not see Verification Flag."""
 SERIES_SELECTION = Code("SELECTION", PRIVATE_SCHEME, "Series selection")

@@ -10,10 +10,9 @@ from functools import lru_cache
 
 from pydicom import Dataset
 from pydicom.dataelem import DataElement
+from pydicom.sequence import Sequence as DicomSequence
 from pydicom.sr.coding import Code
 from pydicom.valuerep import format_number_as_ds
-
-from node.model import FrameReference
 
 CONTAINS = "CONTAINS"
 HAS_CONCEPT_MOD = "HAS CONCEPT MOD"
@@ -49,34 +48,34 @@ def container(
 ) -> Dataset:
     """Return a CONTAINER; the root has no relationship."""
     item = _item("CONTAINER", name, relationship)
-    item.add(DataElement(0x0040A050, "CS", "SEPARATE"))  # Continuity Of Content
+    item.add(_element(0x0040A050, "CS", "SEPARATE"))  # Continuity Of Content
     if template:
         identification = Dataset()
         identification.MappingResource, identification.TemplateIdentifier = "DCMR", template
         item.ContentTemplateSequence = [identification]
     if content:
-        item.add(DataElement(0x0040A730, "SQ", list(content)))  # Content Sequence
+        item.add(_sequence(0x0040A730, content))  # Content Sequence
     return item
 
 
 def code(name: Code, value: Code, relationship: str = CONTAINS) -> Dataset:
     """Return a CODE."""
     item = _item("CODE", name, relationship)
-    item.add(DataElement(0x0040A168, "SQ", [code_item(value)]))  # Concept Code Sequence
+    item.add(_sequence(0x0040A168, [code_item(value)]))  # Concept Code Sequence
     return item
 
 
 def text(name: Code, value: str, relationship: str = CONTAINS) -> Dataset:
     """Return a TEXT."""
     item = _item("TEXT", name, relationship)
-    item.add(DataElement(0x0040A160, "UT", value))  # Text Value
+    item.add(_element(0x0040A160, "UT", value))  # Text Value
     return item
 
 
 def uid_reference(name: Code, value: str, relationship: str = CONTAINS) -> Dataset:
     """Return a UIDREF."""
     item = _item("UIDREF", name, relationship)
-    item.add(DataElement(0x0040A124, "UI", value))  # UID
+    item.add(_element(0x0040A124, "UI", value))  # UID
     return item
 
 
@@ -90,18 +89,18 @@ def number(
     """Return a NUM with the content items that modify it."""
     item = _item("NUM", name, relationship)
     measured = Dataset()
-    rounded = value if isinstance(value, int) else round(value, _DECIMALS)
-    measured.add(DataElement(0x0040A30A, "DS", format_number_as_ds(rounded)))  # Numeric Value
-    measured.add(DataElement(0x004008EA, "SQ", [code_item(unit)]))  # Measurement Units Code Sequence
-    item.add(DataElement(0x0040A300, "SQ", [measured]))  # Measured Value Sequence
+    digits = str(value) if isinstance(value, int) else format_number_as_ds(round(value, _DECIMALS))
+    measured.add(DataElement(0x0040A30A, "DS", digits))  # Numeric Value
+    measured.add(_sequence(0x004008EA, [code_item(unit)]))  # Measurement Units Code Sequence
+    item.add(_sequence(0x0040A300, [measured]))  # Measured Value Sequence
     if modifiers:
-        item.add(DataElement(0x0040A730, "SQ", list(modifiers)))
+        item.add(_sequence(0x0040A730, modifiers))
     return item
 
 
 def image(name: Code, sop_class_uid: str, sop_instance_uid: str, frames: Sequence[int] = ()) -> Dataset:
     """Return an IMAGE; without frame numbers the whole Instance is meant."""
-    reference = _reference(sop_class_uid, sop_instance_uid)
+    reference = reference_item(sop_class_uid, sop_instance_uid)
     if frames:
         reference.add(DataElement(0x00081160, "IS", list(frames)))  # Referenced Frame Number
     return _image(name, reference)
@@ -109,7 +108,7 @@ def image(name: Code, sop_class_uid: str, sop_instance_uid: str, frames: Sequenc
 
 def segment(name: Code, sop_class_uid: str, sop_instance_uid: str, segment_number: int) -> Dataset:
     """Return an IMAGE that refers to one segment of a Segmentation."""
-    reference = _reference(sop_class_uid, sop_instance_uid)
+    reference = reference_item(sop_class_uid, sop_instance_uid)
     reference.add(DataElement(0x0062000B, "US", segment_number))  # Referenced Segment Number
     return _image(name, reference)
 
@@ -118,33 +117,38 @@ def point_3d(name: Code, lps_mm: Sequence[float], frame_of_reference_uid: str) -
     """Return a SCOORD3D of one point in patient space, mm."""
     item = _item("SCOORD3D", name, CONTAINS)
     item.add(DataElement(0x00700022, "FL", [round(float(value), 3) for value in lps_mm]))  # Graphic Data
-    item.add(DataElement(0x00700023, "CS", "POINT"))  # Graphic Type
-    item.add(DataElement(0x30060024, "UI", frame_of_reference_uid))  # Referenced Frame of Reference UID
+    item.add(_element(0x00700023, "CS", "POINT"))  # Graphic Type
+    item.add(_element(0x30060024, "UI", frame_of_reference_uid))  # Referenced Frame of Reference UID
     return item
 
 
-def instance_reference(frame: FrameReference) -> Dataset:
-    """Return an item that refers to the whole Instance a frame belongs to."""
-    return _reference(frame.sop_class_uid, frame.sop_instance_uid)
+def reference_item(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
+    """Return an item that refers to an Instance."""
+    reference = Dataset()
+    reference.add(_element(0x00081150, "UI", sop_class_uid))  # Referenced SOP Class UID
+    reference.add(_element(0x00081155, "UI", sop_instance_uid))  # Referenced SOP Instance UID
+    return reference
 
 
 def _item(value_type: str, name: Code, relationship: str | None) -> Dataset:
     item = Dataset()
     if relationship:
-        item.add(DataElement(0x0040A010, "CS", relationship))  # Relationship Type
-    item.add(DataElement(0x0040A040, "CS", value_type))  # Value Type
-    item.add(DataElement(0x0040A043, "SQ", [code_item(name)]))  # Concept Name Code Sequence
+        item.add(_element(0x0040A010, "CS", relationship))  # Relationship Type
+    item.add(_element(0x0040A040, "CS", value_type))  # Value Type
+    item.add(_sequence(0x0040A043, [code_item(name)]))  # Concept Name Code Sequence
     return item
 
 
 def _image(name: Code, reference: Dataset) -> Dataset:
     item = _item("IMAGE", name, CONTAINS)
-    item.add(DataElement(0x00081199, "SQ", [reference]))  # Referenced SOP Sequence
+    item.add(_sequence(0x00081199, [reference]))  # Referenced SOP Sequence
     return item
 
 
-def _reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
-    reference = Dataset()
-    reference.add(DataElement(0x00081150, "UI", sop_class_uid))  # Referenced SOP Class UID
-    reference.add(DataElement(0x00081155, "UI", sop_instance_uid))  # Referenced SOP Instance UID
-    return reference
+def _element(tag: int, vr: str, value: str) -> DataElement:
+    """Return an element whose value is right as it is: looking at it again would cost most of the time."""
+    return DataElement(tag, vr, value, already_converted=True)
+
+
+def _sequence(tag: int, items: Sequence[Dataset]) -> DataElement:
+    return DataElement(tag, "SQ", DicomSequence(items), already_converted=True)

@@ -47,7 +47,6 @@ def stamp(
     dataset.DeviceSerialNumber = ascii_text(context.station_name, LONG_STRING)
     dataset.DeviceUID = node_device_uid(context)
     dataset.ContributingEquipmentSequence = [_contribution(model, context, made) for model in models]
-    dataset.CodingSchemeIdentificationSequence = [_private_scheme(context)]
     dataset.file_meta = _file_meta(UID(dataset.SOPClassUID), UID(dataset.SOPInstanceUID))
     dataset.preamble = b"\0" * 128
 
@@ -75,7 +74,8 @@ def _contribution(model: ModelIdentity, context: EvaluationContext, made: dateti
     return item
 
 
-def _private_scheme(context: EvaluationContext) -> Dataset:
+def private_scheme(context: EvaluationContext) -> Dataset:
+    """Return the item of Coding Scheme Identification Sequence that says whose the private codes are."""
     item = Dataset()
     item.CodingSchemeDesignator = codes.PRIVATE_SCHEME
     item.CodingSchemeName = codes.PRIVATE_SCHEME_NAME

@@ -6,20 +6,27 @@ from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
+from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
+
 from node.durable_files import DurableWriter
 from node.results.build import ResultObject
 from node.results.errors import EncodingFailedError, WritingFailedError
+from node.results.explicit_vr import element
+from node.results.seg_frames import PER_FRAME_FUNCTIONAL_GROUPS
 
 
 def encode(result: ResultObject) -> bytes:
     """Return the Part 10 file of a result.
+
+    Functional groups that are encoded already are copied: pydicom would read and write them one by one.
 
     Raises:
         EncodingFailedError: if a value can not be encoded.
     """
     buffer = BytesIO()
     try:
-        result.dataset.save_as(buffer, enforce_file_format=True)
+        _write(result.dataset, buffer)
     except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
         # The error's text may quote the patient's data: its class has to do.
         raise EncodingFailedError(
@@ -53,3 +60,16 @@ def write_results(objects: Sequence[ResultObject], folder: Path) -> tuple[Path, 
             raise WritingFailedError(str(result.dataset.StudyInstanceUID), str(path), problem) from error
         paths.append(path)
     return tuple(paths)
+
+
+def _write(dataset: Dataset, buffer: BytesIO) -> None:
+    groups = dataset.get_item(PER_FRAME_FUNCTIONAL_GROUPS)
+    if not isinstance(groups, RawDataElement):
+        dataset.save_as(buffer, enforce_file_format=True)
+        return
+    head = dataset[:PER_FRAME_FUNCTIONAL_GROUPS]
+    head.file_meta, head.preamble = dataset.file_meta, dataset.preamble
+    head.save_as(buffer, enforce_file_format=True)
+    buffer.write(element(PER_FRAME_FUNCTIONAL_GROUPS, b"SQ", groups.value or b""))
+    for last in dataset[PER_FRAME_FUNCTIONAL_GROUPS + 1 :]:
+        buffer.write(element(last.tag, b"OB", last.value))

@@ -64,10 +64,11 @@ def lesion_group(
     source: SourceVolume,
     context: EvaluationContext,
 ) -> Dataset:
-    """Return the group of one lesion: volume, diameter, centroid, size class, whether within the limits."""
+    """Return the group of one lesion: volume, diameters, centroid, size class, flag."""
     concept = SEGMENT_CONCEPTS[finding.segment]
     name = f"{concept.label} {lesion.number}"
     maximum = code(codes.DERIVATION, codes.MAXIMUM, HAS_CONCEPT_MOD)
+    axial = [code(codes.MEASUREMENT_METHOD, codes.ON_ONE_AXIAL_SLICE, HAS_CONCEPT_MOD), maximum]
     within = codes.YES if lesion.within_limits else codes.NO
     return container(
         codes.MEASUREMENT_GROUP,
@@ -79,6 +80,8 @@ def lesion_group(
             point_3d(codes.CENTER, lesion.centroid_lps_mm, source.frame_of_reference_uid),
             number(codes.VOLUME, lesion.volume_ml, codes.MILLILITER, [_method()]),
             number(codes.MAXIMUM_3D_DIAMETER, lesion.max_diameter_mm, codes.MILLIMETER, [maximum]),
+            number(codes.DIAMETER, lesion.max_axial_diameter_mm, codes.MILLIMETER, axial),
+            number(codes.AREA, lesion.max_area_mm2, codes.SQUARE_MILLIMETER, axial),
             code(codes.SIZE_DESCRIPTOR, SIZE_CODES[lesion.size_class]),
             *([code(codes.DIAMETER_IN_LIMITS, within)] if finding.size_limits_mm else []),
             text(codes.COMMENT, lesion_line(finding, lesion)),

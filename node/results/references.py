@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydicom import Dataset
 
 from node.model import FrameReference, SourceVolume
-from node.results.content_items import instance_reference
+from node.results.content_items import reference_item
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,9 @@ def series_item(series_uid: str, instances: Iterable[FrameReference]) -> Dataset
     """Return an item of Referenced Series Sequence of the Common Instance Reference module."""
     item = Dataset()
     item.SeriesInstanceUID = series_uid
-    item.ReferencedInstanceSequence = [instance_reference(instance) for instance in instances]
+    item.ReferencedInstanceSequence = [
+        reference_item(instance.sop_class_uid, instance.sop_instance_uid) for instance in instances
+    ]
     return item
 
 
@@ -68,6 +70,8 @@ def study_item(study_uid: str, series: Mapping[str, Iterable[FrameReference]]) -
     for series_uid, instances in series.items():
         series_of_study = Dataset()
         series_of_study.SeriesInstanceUID = series_uid
-        series_of_study.ReferencedSOPSequence = [instance_reference(instance) for instance in instances]
+        series_of_study.ReferencedSOPSequence = [
+            reference_item(instance.sop_class_uid, instance.sop_instance_uid) for instance in instances
+        ]
         item.ReferencedSeriesSequence.append(series_of_study)
     return item

@@ -2,16 +2,19 @@
 
 Decisions:
 - BINARY, because every viewer shows it.
-- Frames without a voxel of their segment are left out; a segment without any voxel keeps one empty frame, so
-  that readers which look for frames of each segment find one and an empty result is still a valid object.
+- Frames without a voxel of their segment are left out; a segment without any voxel keeps one empty frame.
 - Slice Thickness is the distance of the slices: a mask's voxel stands for the space up to its neighbour, and
   whoever multiplies area by thickness gets the volume that the report states.
 - Planes are placed by the volume's grid alone. Order of files and of frames plays no part.
+- Segment Identification stands with each frame, because some readers look for it nowhere else.
+- highdicom writes and checks all that is not said frame by frame; it is given one plane without a patient, so
+  that no name can reach its log.
+
+Source: PS3.3 A.51 (Segmentation IOD), C.8.20.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import highdicom as hd
@@ -20,6 +23,7 @@ from highdicom.color import CIELabColor
 from highdicom.seg import SegmentAlgorithmTypeValues, SegmentationTypeValues, SegmentDescription
 from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.uid import MRImageStorage
 from pydicom.valuerep import format_number_as_ds
 
 from engines.findings import ModelIdentity
@@ -31,11 +35,18 @@ from node.results.context import PRODUCT_NAME, EvaluationContext
 from node.results.equipment import LONG_STRING, stamp
 from node.results.errors import EncodingFailedError, MaskMismatchError
 from node.results.references import instances_of, series_item
+from node.results.seg_frames import (
+    FramePlan,
+    functional_groups,
+    image_position,
+    overlap,
+    pack_frames,
+    plan_frames,
+)
 from node.results.segment_concepts import SEGMENT_CONCEPTS
-from node.results.source_header import SourceHeader
+from node.results.source_header import TYPE_2, SourceHeader
 from node.results.texts import NOT_REVIEWED, ascii_text
 from node.results.uids import (
-    derived_uid,
     dimension_organization_uid,
     result_instance_uid,
     result_series_uid,
@@ -106,39 +117,31 @@ def build_segmentation(
         context: of the evaluation.
 
     Raises:
-        EncodingFailedError: if highdicom refuses the masks.
-
-    Source: PS3.3 A.51 (Segmentation IOD), C.8.20.
+        EncodingFailedError: if highdicom refuses what it is given.
     """
-    filled = [mask.mask.any(axis=(1, 2)) for mask in plan.masks]
-    planes = np.flatnonzero(np.logical_or.reduce(filled))
-    is_empty = planes.size == 0
-    if is_empty:
-        planes = np.array([source.volume.grid.shape[0] // 2])
+    masks = [mask.mask for mask in plan.masks]
+    frames = plan_frames(masks)
     try:
-        dataset = _encode(plan, source, context, planes, is_empty=is_empty)
+        dataset = _skeleton(plan, _stand_in(source, frames.planes[0]), context)
     except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
-        # highdicom may quote attributes of the patient: the class and the first words of ours have to do.
-        problem = f"highdicom {hd.__version__} raised {type(error).__name__}"
+        problem = f"highdicom {hd.__version__}: {type(error).__name__}: {error}"
         raise EncodingFailedError(source.study_uid, source.series_uid, plan.role, problem) from error
-    if not is_empty:
-        _add_empty_frames(dataset, [number for number, any_in in enumerate(filled, 1) if not any_in.any()])
-    _set_references(dataset, source, planes)
-    _set_identity(dataset, plan, source, header, context)
+    dataset.SegmentsOverlap = "YES" if overlap(masks) else "NO"
+    dataset.NumberOfFrames = len(frames.frames)
+    groups = functional_groups(frames, source)
+    dataset[groups.tag] = groups
+    dataset.PixelData = pack_frames(masks, frames)
+    _set_geometry(dataset, frames, source, header)
+    _set_identity(dataset, plan, context)
+    stamp(dataset, header, context, dict.fromkeys(mask.model for mask in plan.masks))
     return dataset
 
 
-def _encode(
-    plan: SegmentationPlan,
-    source: SourceVolume,
-    context: EvaluationContext,
-    planes: NDArray[np.intp],
-    *,
-    is_empty: bool,
-) -> Dataset:
-    return hd.seg.Segmentation(
-        source_images=_stand_ins(source, planes),
-        pixel_array=_pixels([mask.mask[planes] for mask in plan.masks]),
+def _skeleton(plan: SegmentationPlan, stand_in: Dataset, context: EvaluationContext) -> Dataset:
+    """Return the Segmentation of one empty plane, as a plain data set: highdicom keeps an index of frames."""
+    made = hd.seg.Segmentation(
+        source_images=[stand_in],
+        pixel_array=np.zeros((1, stand_in.Rows, stand_in.Columns), dtype=np.uint8),
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=[
             _description(number, mask, context) for number, mask in enumerate(plan.masks, 1)
@@ -154,20 +157,12 @@ def _encode(
         content_label=plan.content_label,
         content_description=NOT_REVIEWED,
         series_description=plan.description,
-        omit_empty_frames=not is_empty,
+        omit_empty_frames=False,
     )
-
-
-def _pixels(masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.uint8]:
-    """Return (planes, rows, columns) segment numbers, or a fourth axis of segments where they overlap."""
-    if len(masks) > 1 and any(
-        (first & second).any() for place, first in enumerate(masks) for second in masks[:place]
-    ):
-        return np.stack(masks, axis=-1).astype(np.uint8)
-    numbers = np.zeros(masks[0].shape, dtype=np.uint8)
-    for number, mask in enumerate(masks, 1):
-        numbers[mask] = number
-    return numbers
+    plain = Dataset()
+    for element in made:
+        plain.add(element)
+    return plain
 
 
 def _description(number: int, mask: SegmentMask, context: EvaluationContext) -> SegmentDescription:
@@ -193,48 +188,24 @@ def _description(number: int, mask: SegmentMask, context: EvaluationContext) -> 
     return description
 
 
-def _stand_in_uid(index: int) -> str:
-    return derived_uid("slice", str(index))
-
-
-def _stand_ins(source: SourceVolume, planes: NDArray[np.intp]) -> list[Dataset]:
-    """Return a single-frame image for each plane, with geometry and without a patient.
-
-    The true images may be frames or tiles, and their patient's data should not reach another library's log;
-    so that highdicom is given these, and the references are set right afterwards.
-    """
+def _stand_in(source: SourceVolume, plane: int) -> Dataset:
+    """Return a single-frame image with the geometry of one slice and without a patient."""
     grid = source.volume.grid
     row_step, column_step = grid.affine[:3, 1], grid.affine[:3, 2]
     rows_mm, columns_mm = (float(np.linalg.norm(step)) for step in (row_step, column_step))
-    spacing = format_number_as_ds(_normal_spacing_mm(grid))
-    shared = Dataset()
-    shared.StudyInstanceUID, shared.SeriesInstanceUID = source.study_uid, source.series_uid
-    shared.SOPClassUID, shared.Modality = hd.UID("1.2.840.10008.5.1.4.1.1.4"), "MR"
-    shared.FrameOfReferenceUID, shared.PositionReferenceIndicator = source.frame_of_reference_uid, ""
-    for keyword in _ABSENT_FROM_STAND_INS:
-        setattr(shared, keyword, "")
-    shared.Rows, shared.Columns = grid.shape[1:]
-    shared.ImageOrientationPatient = [
-        format_number_as_ds(float(value)) for value in (*(column_step / columns_mm), *(row_step / rows_mm))
-    ]
-    shared.PixelSpacing = [format_number_as_ds(rows_mm), format_number_as_ds(columns_mm)]
-    shared.SliceThickness = shared.SpacingBetweenSlices = spacing
-    positions = grid.to_lps(np.stack([planes, 0 * planes, 0 * planes], axis=1))
-    return [_stand_in(shared, int(plane), place) for plane, place in zip(planes, positions, strict=True)]
-
-
-_ABSENT_FROM_STAND_INS = (
-    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
-    "StudyTime", "ReferringPhysicianName",
-)  # fmt: skip
-
-
-def _stand_in(shared: Dataset, plane: int, position: NDArray[np.float64]) -> Dataset:
+    cosines = (*(column_step / columns_mm), *(row_step / rows_mm))
     image = Dataset()
-    for element in shared:
-        image.add(element)
-    image.SOPInstanceUID = _stand_in_uid(plane)
-    image.ImagePositionPatient = [format_number_as_ds(float(value) + 0.0) for value in position]
+    for keyword in TYPE_2:
+        setattr(image, keyword, "")
+    image.StudyInstanceUID, image.SeriesInstanceUID = source.study_uid, source.series_uid
+    image.SOPClassUID, image.SOPInstanceUID = MRImageStorage, source.frames[plane].sop_instance_uid
+    image.Modality = "MR"
+    image.FrameOfReferenceUID, image.PositionReferenceIndicator = source.frame_of_reference_uid, ""
+    image.Rows, image.Columns = grid.shape[1:]
+    image.ImageOrientationPatient = [format_number_as_ds(float(value) + 0.0) for value in cosines]
+    image.ImagePositionPatient = image_position(plane, source)
+    image.PixelSpacing = [format_number_as_ds(rows_mm), format_number_as_ds(columns_mm)]
+    image.SliceThickness = image.SpacingBetweenSlices = format_number_as_ds(_normal_spacing_mm(grid))
     return image
 
 
@@ -244,58 +215,24 @@ def _normal_spacing_mm(grid: Grid) -> float:
     return float(abs(grid.affine[:3, 0] @ normal) / np.linalg.norm(normal))
 
 
-def _add_empty_frames(dataset: Dataset, numbers: Sequence[int]) -> None:
-    """Append a frame without voxels, at the first plane there is, for each of these segments."""
-    groups = dataset.PerFrameFunctionalGroupsSequence
-    first = groups[0]
-    bits = dataset.NumberOfFrames * dataset.Rows * dataset.Columns
-    for number in numbers:
-        group = Dataset()
-        for element in first:
-            group.add(element)
-        content, identification = Dataset(), Dataset()
-        plane = first.FrameContentSequence[0].DimensionIndexValues[1]
-        content.DimensionIndexValues = [number, plane]
-        identification.ReferencedSegmentNumber = number
-        group.FrameContentSequence = [content]
-        group.SegmentIdentificationSequence = [identification]
-        groups.append(group)
-    dataset.NumberOfFrames = len(groups)
-    length = -(-(bits + len(numbers) * dataset.Rows * dataset.Columns) // 8)
-    dataset.PixelData = dataset.PixelData[: -(-bits // 8)].ljust(length + length % 2, b"\0")
-
-
-def _set_references(dataset: Dataset, source: SourceVolume, planes: NDArray[np.intp]) -> None:
-    """Put the true Instances and frames where the stand-ins are referred to."""
-    frames = {_stand_in_uid(int(plane)): source.frames[plane] for plane in planes}
-    for group in dataset.PerFrameFunctionalGroupsSequence:
-        reference = group.DerivationImageSequence[0].SourceImageSequence[0]
-        frame = frames.get(reference.ReferencedSOPInstanceUID)
-        if frame is None:
-            continue  # an item that several frames of one plane share, and that is right already
-        reference.ReferencedSOPClassUID = frame.sop_class_uid
-        reference.ReferencedSOPInstanceUID = frame.sop_instance_uid
-        if frame.frame_number is not None:
-            reference.ReferencedFrameNumber = frame.frame_number
-        if source.is_mosaic:
-            reference.SpatialLocationsPreserved = "NO"
-    instances = instances_of(source)
-    dataset.ReferencedSeriesSequence = [series_item(source.series_uid, instances)]
-    dataset.SourceImageSequence = series_item(source.series_uid, instances).ReferencedInstanceSequence
-
-
-def _set_identity(
-    dataset: Dataset,
-    plan: SegmentationPlan,
-    source: SourceVolume,
-    header: SourceHeader,
-    context: EvaluationContext,
-) -> None:
-    organization = dimension_organization_uid(context, plan.role)
-    for item in (*dataset.DimensionOrganizationSequence, *dataset.DimensionIndexSequence):
-        item.DimensionOrganizationUID = organization
+def _set_geometry(dataset: Dataset, frames: FramePlan, source: SourceVolume, header: SourceHeader) -> None:
+    """Set what relates the whole Segmentation to its source."""
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    if "SegmentIdentificationSequence" in shared:
+        del shared.SegmentIdentificationSequence
+    if frames.is_contiguous_stack:
+        dataset.DimensionOrganizationType = "3D"
+    dataset.ReferencedSeriesSequence = [series_item(source.series_uid, instances_of(source))]
+    # The frames say which images they come from; a list of all of them would say it once more.
+    del dataset.SourceImageSequence
     dataset.PositionReferenceIndicator = header.position_reference_indicator
     for element in header.lossy:
         dataset[element.tag] = element
-    unique = {mask.model: None for mask in plan.masks}
-    stamp(dataset, header, context, unique)
+
+
+def _set_identity(dataset: Dataset, plan: SegmentationPlan, context: EvaluationContext) -> None:
+    """Set what highdicom draws by lot or leaves out."""
+    organization = dimension_organization_uid(context, plan.role)
+    for item in (*dataset.DimensionOrganizationSequence, *dataset.DimensionIndexSequence):
+        item.DimensionOrganizationUID = organization
+    dataset.ContentCreatorName = None

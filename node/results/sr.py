@@ -29,7 +29,7 @@ from node.results.content_items import (
     uid_reference,
 )
 from node.results.context import PRODUCT_NAME, EvaluationContext
-from node.results.equipment import stamp
+from node.results.equipment import private_scheme, stamp
 from node.results.measurement_groups import lesion_group, not_assessed_group, summary_group
 from node.results.references import SegmentReference, frame_numbers, instances_of, study_item
 from node.results.source_header import SourceHeader
@@ -76,6 +76,7 @@ def build_report(
     report.CurrentRequestedProcedureEvidenceSequence = [
         _evidence(sources, [*segments.values(), *others], context)
     ]
+    report.CodingSchemeIdentificationSequence = [private_scheme(context)]
     if context.superseded:
         report.PredecessorDocumentsSequence = [_predecessors(context)]
     stamp(report, header, context, dict.fromkeys(found.model for found in findings.findings))

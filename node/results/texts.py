@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Iterator
 
@@ -49,13 +50,18 @@ def lesion_line(finding: SegmentFinding, lesion: Lesion) -> str:
     """Say in one line what is known of a lesion."""
     line = (
         f"{SEGMENT_CONCEPTS[finding.segment].label} {lesion.number} of {len(finding.lesions)}: "
-        f"{lesion.volume_ml:.3f} ml, {lesion.max_diameter_mm:.1f} mm, "
-        f"largest slice {lesion.max_area_mm2:.1f} mm2"
+        f"{lesion.volume_ml:.3f} ml, diameter {lesion.max_axial_diameter_mm:.1f} mm on an axial slice and "
+        f"{lesion.max_diameter_mm:.1f} mm in 3D, largest area {lesion.max_area_mm2:.1f} mm2"
     )
     if not lesion.within_limits and finding.size_limits_mm:
-        low, high = finding.size_limits_mm
-        line += f"; outside the size limits of the method, {low:g} to {high:g} mm"
+        line += f"; outside the size limits of the method, {_limits(*finding.size_limits_mm)}"
     return line
+
+
+def _limits(low_mm: float, high_mm: float) -> str:
+    if math.isinf(high_mm):
+        return f"at least {low_mm:g} mm"
+    return f"{low_mm:g} to {high_mm:g} mm" if low_mm > 0 else f"at most {high_mm:g} mm"
 
 
 def not_assessed(segment: Segment, reason: str) -> str:
