@@ -84,8 +84,8 @@ def turned(seed: int) -> NDArray[np.float64]:
 
 @pytest.mark.parametrize(
     "axes",
-    ["axial", "sagittal", "coronal", turned(1), turned(2)],
-    ids=["axial", "sagittal", "coronal", "oblique 1", "oblique 2"],
+    ["axial", "sagittal", "coronal", turned(1)],
+    ids=["axial", "sagittal", "coronal", "oblique"],
 )
 @pytest.mark.parametrize("write", [write_classic, write_multi_frame, write_tiles])
 def test_phantom_lies_where_dcm2niix_puts_it(
