@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from enum import StrEnum
 from types import TracebackType
@@ -35,6 +37,13 @@ class RunnerSettings(BaseModel):
         default=0, ge=0, le=1024, description="threads of one model run; 0 leaves it to the runtime"
     )
     batch: int = Field(default=4, ge=1, le=1024, description="slices run together; more take more memory")
+
+
+def _usable_cpus() -> int:
+    """Count the CPUs that this process may use; the runtimes would count those of the whole machine."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class Runner(Protocol):

@@ -33,9 +33,11 @@ class OpenVinoRunner:
         if precision == "bf16" and not has_bf16():
             raise RunnerError("This CPU has no bfloat16: use the runner openvino or onnxruntime")
         # Without the hint OpenVINO itself takes bfloat16 wherever the CPU has it.
-        options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
-        if settings.threads:
-            options["INFERENCE_NUM_THREADS"] = settings.threads
+        options: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": precision,
+            "INFERENCE_NUM_THREADS": settings.thread_count,
+            "PERFORMANCE_HINT": "LATENCY",
+        }
         core = openvino.Core()
         try:
             self._compiled: Any = core.compile_model(core.read_model(path), "CPU", options)

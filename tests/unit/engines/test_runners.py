@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -98,6 +99,11 @@ def test_a_file_that_is_no_model_can_not_be_opened(
     (tmp_path / "model.onnx").write_bytes(b"not a model")
     with pytest.raises(RunnerError, match="can not open"):
         runner(tmp_path / "model.onnx", ModelFile(sha256="0" * 64), RunnerSettings())
+
+
+def test_the_thread_count_is_the_setting_or_what_the_process_may_use() -> None:
+    assert RunnerSettings(threads=3).thread_count == 3
+    assert 1 <= RunnerSettings().thread_count <= (os.cpu_count() or 1)
 
 
 def test_without_samples_auto_stays_with_the_reference(bundle: Bundle) -> None:
