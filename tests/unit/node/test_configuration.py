@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from engines.segments import Segment
 from node.configuration import ConfigurationError, load_settings
-from node.settings_reference import list_settings
+from node.settings_reference import list_settings, render_settings
+
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 WHOLE = """\
 root: {root}
@@ -166,3 +169,21 @@ def test_results_go_where_the_sender_is_routed(
 def test_every_setting_is_documented() -> None:
     undocumented = [setting.place for setting in list_settings() if not setting.meaning]
     assert undocumented == []
+
+
+def test_documentation_lists_every_setting_as_it_is() -> None:
+    """`csvd-node settings` prints the table; docs/configuration.md holds it."""
+    written = (DOCS / "configuration.md").read_text(encoding="utf-8")
+    assert render_settings() in written
+
+
+def test_readme_names_only_settings_that_exist() -> None:
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    table = readme.split("| setting | default | meaning |")[1].split("\n\n")[0]
+    named = re.findall(r"^\| `([^`]+)` \| ([^|]*) \|", table, re.MULTILINE)
+    known = {setting.place: setting.default for setting in list_settings()}
+    sections = {place.rsplit(".", 1)[0] for place in known}
+    assert named
+    for place, default in named:
+        bare = place.replace(".<SEGMENT>", "")
+        assert known.get(bare) == default or place in sections, place

@@ -1,0 +1,150 @@
+"""A node as its users run it: `csvd-node serve` in a process of its own, on a configuration file."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from engines.segments import Segment
+from node.completeness import CompletenessSettings
+from node.database import Database
+from node.listing import study_rows
+from node.studies_report import to_record
+from tests.support.onnx_models import write_threshold_bundle
+from tests.support.peers import LOOPBACK, free_port, listens, wait_until
+
+START_S = 120.0
+"""A node opens its models and databases within this time on a busy machine, s."""
+
+STUDY_S = 180.0
+"""A small Study goes all its way within this time on a busy machine, s."""
+
+COMMAND = str(Path(sys.executable).with_name("csvd-node"))
+
+
+class RunningNode:
+    """A configuration and the process that serves it.
+
+    Attributes:
+        folder: of configuration, store, log and models.
+        port: where it receives.
+        root: its store.
+    """
+
+    def __init__(self, folder: Path, destinations: Mapping[str, tuple[str, int]], **changes: object) -> None:
+        self.folder, self.root, self.port = folder, folder / "data", free_port()
+        folder.mkdir(parents=True, exist_ok=True)
+        self.configuration: dict[str, Any] = {
+            "root": str(self.root),
+            "receiver": {"port": self.port, "accept_any_calling_ae": True},
+            "completeness": {"series_quiet_s": 1.0},
+            "sender": {"retry": {"first_pause_s": 0.5, "longest_pause_s": 1.0}},
+            "segmentors": {
+                segment.value: str(write_threshold_bundle(folder / "bundles" / segment.value, segment).folder)
+                for segment in Segment
+            },
+            "destinations": {
+                name: {"ae_title": ae_title, "host": LOOPBACK, "port": port}
+                for name, (ae_title, port) in destinations.items()
+            },
+            "log": {"format": "json"},
+            **changes,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> RunningNode:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self.stop()
+
+    @property
+    def configuration_path(self) -> Path:
+        return self.folder / "node.yaml"
+
+    def start(self) -> None:
+        """Start the node and wait until it listens."""
+        self.configuration_path.write_text(yaml.safe_dump(self.configuration))
+        with (self.folder / "node.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [COMMAND, "serve", "--config", str(self.configuration_path)],
+                stdout=log,
+                stderr=log,
+                env=_environment(),
+            )
+        process = self._process
+        wait_until(lambda: listens(self.port) or process.poll() is not None, START_S, "the node listens")
+        assert process.poll() is None, self.log()
+
+    def kill(self) -> None:
+        """End the node as a power failure does."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Ask the node to stop, and wait until it did."""
+        self._end(signal.SIGTERM)
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run another command of the node on the same configuration."""
+        return run_command(*arguments, "--config", str(self.configuration_path))
+
+    def studies(self) -> list[dict[str, Any]]:
+        """List the Studies as `csvd-node studies --json` does."""
+        listed = self.command("studies", "--json")
+        assert listed.returncode == 0, listed.stderr
+        rows: list[dict[str, Any]] = json.loads(listed.stdout)
+        return rows
+
+    def study(self, study_uid: str) -> dict[str, Any] | None:
+        """Return the line of one Study, if it is there; read from the index, as `csvd-node studies` does."""
+        with closing(Database(f"sqlite:///{self.root / 'index.sqlite'}")) as database:
+            rows = study_rows(database, datetime.now(UTC), CompletenessSettings())
+        return next((to_record(row) for row in rows if row.study_uid == study_uid), None)
+
+    def wait_for(self, study_uid: str, *states: str) -> dict[str, Any]:
+        """Wait until a Study is in one of these states."""
+        seen: list[dict[str, Any] | None] = []
+
+        def there() -> bool:
+            seen.append(self.study(study_uid))
+            return seen[-1] is not None and seen[-1]["state"] in states
+
+        wait_until(there, STUDY_S, f"Study is {states}; it was {seen[-1:]}\n{self.log()[-3000:]}")
+        assert seen[-1] is not None
+        return seen[-1]
+
+    def log(self) -> str:
+        """Return what the node wrote so far."""
+        path = self.folder / "node.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def _end(self, signum: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(signum)
+        self._process.wait(60)
+        self._process = None
+
+
+def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `csvd-node` with these arguments."""
+    return subprocess.run(
+        [COMMAND, *arguments], capture_output=True, text=True, timeout=300, env=_environment(), check=False
+    )
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment without settings of the shell that runs the tests."""
+    kept: Sequence[tuple[str, str]] = [item for item in os.environ.items() if not item[0].startswith("CSVD_")]
+    return {**dict(kept), "COLUMNS": "200"}
