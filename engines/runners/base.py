@@ -34,9 +34,14 @@ class RunnerSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     threads: int = Field(
-        default=0, ge=0, le=1024, description="threads of one model run; 0 leaves it to the runtime"
+        default=0, ge=0, le=1024, description="threads of one model run; 0 takes all CPUs of the process"
     )
     batch: int = Field(default=4, ge=1, le=1024, description="slices run together; more take more memory")
+
+    @property
+    def thread_count(self) -> int:
+        """Threads to ask a runtime for."""
+        return self.threads or _usable_cpus()
 
 
 def _usable_cpus() -> int:
