@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from engines.segments import SeriesType
@@ -64,3 +66,10 @@ def test_each_wanted_type_has_a_rule_of_first_rank() -> None:
 def test_t2_star_gre_comes_before_swi_and_this_before_epi() -> None:
     ranks = {rule.kind: rule.rank for rule in DEFAULT_RULES if rule.series_type is SeriesType.T2_STAR}
     assert ranks["T2* GRE"] < ranks["magnitude image of SWI"] < ranks["SWI"] < ranks["T2* gradient-echo EPI"]
+
+
+def test_example_of_the_documentation_can_be_configured() -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs" / "identification.md").read_text(encoding="utf-8")
+    example = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
+    rules = [IdentificationRule.model_validate(rule) for rule in example["identification"]["rules"]]
+    assert [rule.kind for rule in rules] == ["haemorrhage EPI of scanner 7", "research FLAIR"]
