@@ -72,9 +72,17 @@ class RegistrationSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_rotation_deg: float = Field(default=15.0, gt=0, le=180)
-    max_translation_mm: float = Field(default=20.0, gt=0)
-    min_gain: float = Field(default=0.03, ge=0)
+    max_rotation_deg: float = Field(
+        default=15.0, gt=0, le=180, description="registrations that rotate further are refused, degrees"
+    )
+    max_translation_mm: float = Field(
+        default=20.0, gt=0, description="registrations that shift the centre further are refused, mm"
+    )
+    min_gain: float = Field(
+        default=0.03,
+        ge=0,
+        description="mutual information that a registration must gain, share of what it is",
+    )
 
 
 def register(
