@@ -2,11 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
-PEERS := dcmtk orthanc dicom3tools
+PEERS := dcmtk orthanc orthanc-dicomweb dicom3tools chromium $(shell command -v npm >/dev/null || echo nodejs npm)
+VIEWER := tests/viewer
+OHIF := 3.13.2
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --quiet --python-version 3.11 --no-header --no-annotate
 
-.PHONY: demo test lint types unit slow peers lock clean
+.PHONY: demo test lint types unit slow viewer viewer-tools peers lock clean
 
 demo: .venv/serve
 	$(BIN)/csvd-node demo tests/data/demo_study --output demo-out
@@ -23,12 +25,28 @@ types: .venv/dev
 unit: .venv/dev
 	$(BIN)/pytest -m "not slow and not gpu"
 
-slow: .venv/dev
+slow: .venv/dev viewer-tools
 	$(BIN)/pytest -m "slow and not gpu"
+
+# The demo Study with the node's results in the OHIF Viewer, until Ctrl-C.
+viewer: .venv/serve viewer-tools
+	$(BIN)/csvd-node process tests/data/demo_study/dicom --output build/viewer
+	$(BIN)/python -m tests.viewer.show tests/data/demo_study/dicom build/viewer
+
+viewer-tools: peers $(VIEWER)/node_modules/.installed
+
+# The OHIF Viewer's package is taken for its prebuilt pages alone; what it depends on is for building them.
+$(VIEWER)/node_modules/.installed: $(VIEWER)/package-lock.json $(VIEWER)/ohif.sha512
+	cd $(VIEWER) && npm ci --ignore-scripts --silent
+	cd $(VIEWER)/node_modules && npm pack --silent @ohif/app@$(OHIF) >/dev/null && \
+	  sha512sum --check --quiet ../ohif.sha512 && mkdir -p @ohif/app && \
+	  tar xzf ohif-app-$(OHIF).tgz -C @ohif/app --strip-components=1 && rm ohif-app-$(OHIF).tgz
+	@touch $@
 
 # The real peers that the tests talk to; nothing is installed where all are there.
 peers:
-	@command -v storescu dciodvfy Orthanc >/dev/null || { \
+	@{ command -v storescu && command -v dciodvfy && command -v Orthanc && command -v chromium && command -v npm && \
+	  test -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so; } >/dev/null || { \
 	  $(SUDO) apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $(PEERS); }
 
@@ -52,4 +70,4 @@ lock: | .venv/bin/pip
 	$(COMPILE) pyproject.toml requirements/build.in requirements/dev.in -c requirements/serve.lock -o requirements/dev.lock
 
 clean:
-	rm -rf .venv demo-out build dist
+	rm -rf .venv demo-out build dist $(VIEWER)/node_modules

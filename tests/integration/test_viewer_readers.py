@@ -1,0 +1,61 @@
+"""JavaScript libraries that viewers are built of read the node's Segmentation back, voxel by voxel."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from engines.segments import Segment
+from node.model import SourceVolume
+from tests.viewer.cases import RECIPES, make_case
+from tests.viewer.segmentations import slice_references, write_segmentation
+from tests.viewer.site import FOLDER, viewer_installed
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not viewer_installed(), reason="`make viewer-tools` installs the libraries"),
+]
+
+PLANE_TOLERANCE = 1e-3
+"""Share of the slice distance by which a frame may miss its slice."""
+
+
+def slice_at(source: SourceVolume, position: list[float]) -> int:
+    index = source.volume.grid.to_index(np.array([position]))[0]
+    assert abs(index[0] - round(index[0])) < PLANE_TOLERANCE
+    return round(float(index[0]))
+
+
+def volumes(frames: list[dict[str, Any]], source: SourceVolume) -> dict[int, NDArray[np.bool_]]:
+    """Return (slices, rows, columns) masks by segment number from frames with indices of voxels."""
+    places = {(image.instance, image.frame): i for i, image in enumerate(slice_references(source))}
+    found = {number: np.zeros(source.volume.grid.shape, dtype=bool) for number in range(1, len(Segment) + 1)}
+    for frame in frames:
+        if "position" in frame:
+            plane = slice_at(source, frame["position"])
+        else:
+            plane = places[frame["instance"], frame["frame"]]
+        found[frame["segment"]][plane].flat[frame["voxels"]] = True
+    return found
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_dcmjs_and_the_adapters_read_every_voxel_and_no_other(name: str, tmp_path: Path) -> None:
+    case = make_case(name, tmp_path / "source")
+    written = write_segmentation(case, tmp_path / "segmentation.dcm")
+    command = ["node", "read_segmentation.mjs", str(written.path), *map(str, case.files)]
+    answer = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=True, timeout=120)
+    read = json.loads(answer.stdout)
+    assert [number for number, _ in read["segments"]] == [1, 2, 3, 4]
+    for library in ("dcmjs", "adapters"):
+        masks = volumes(read[library], written.source)
+        for number, segment in enumerate(Segment, 1):
+            np.testing.assert_array_equal(
+                masks[number], case.masks[segment], err_msg=f"{library} {segment.value}"
+            )

@@ -1,0 +1,109 @@
+// One browser for many Studies: reads one JSON request a line, answers with one JSON line.
+import { createInterface } from 'node:readline';
+import { chromium } from 'playwright-core';
+import {
+  hideDecoration,
+  listSeries,
+  readSegmentation,
+  reformat,
+  settle,
+  showPoint,
+  showSlice,
+} from './page.mjs';
+
+const TIMEOUT_MS = 90_000;
+const WINDOW = { width: 1000, height: 720 };
+const OPTIONS = {
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  // rendering in software: the same pixels with and without a graphics card
+  args: [
+    '--no-sandbox',
+    '--disable-dev-shm-usage',
+    '--use-gl=angle',
+    '--use-angle=swiftshader',
+    '--enable-unsafe-swiftshader',
+  ],
+};
+
+/** Open the Study and wait until the source Series is displayed. */
+async function openStudy(page, url) {
+  await page.goto(url);
+  await page.waitForFunction(() => {
+    const viewports = window.cornerstone?.getRenderingEngines?.()?.[0]?.getViewports?.();
+    return viewports?.[0]?.getImageIds?.()?.length > 0;
+  });
+}
+
+/** Ask for a Segmentation as a reader does, by its thumbnail, and answer the viewer's question with Yes. */
+async function acceptSegmentation(page, seriesUid) {
+  const displaySet = await page.waitForFunction(
+    (uid) =>
+      window.services.displaySetService.getDisplaySetsBy((set) => set.SeriesInstanceUID === uid)[0]
+        ?.displaySetInstanceUID,
+    seriesUid
+  );
+  const thumbnail = page.locator(`[id="thumbnail-${await displaySet.jsonValue()}"]`);
+  await thumbnail.scrollIntoViewIfNeeded();
+  await thumbnail.dblclick();
+  await page.locator('[data-cy="yes-hydrate-btn"]').click();
+  await page.waitForFunction(
+    () => window.cornerstoneTools.segmentation.state.getSegmentations()[0]?.representationData.Labelmap
+  );
+}
+
+/** Take what a viewport shows twice, without and with the overlay. */
+async function photograph(page, viewport, range, file) {
+  const pictures = {};
+  let place;
+  for (const kind of ['plain', 'overlay']) {
+    place = await page.evaluate(settle, { viewport, range, overlay: kind === 'overlay' });
+    pictures[kind] = `${file}-${kind}.png`;
+    await page.screenshot({ path: pictures[kind], clip: place.canvas });
+  }
+  return { ...pictures, corners: place.corners };
+}
+
+async function inspect(context, { url, segmentation: seriesUid, slices, points, range, folder }) {
+  const page = await context.newPage();
+  page.setDefaultTimeout(TIMEOUT_MS);
+  const faults = [];
+  page.on('pageerror', (error) => faults.push(error.message));
+  page.on('response', (answer) => {
+    if (answer.status() >= 400) faults.push(`${answer.status()} ${answer.url()}`);
+  });
+  try {
+    await openStudy(page, url);
+    await acceptSegmentation(page, seriesUid);
+    await page.screenshot({ path: `${folder}/page.png` });
+    await page.addStyleTag({ content: hideDecoration });
+    const shots = [];
+    for (const [place, slice] of slices.entries()) {
+      const viewport = await page.evaluate(showSlice, slice);
+      shots.push({ ...slice, ...(await photograph(page, viewport, range, `${folder}/slice${place}`)) });
+    }
+    const segmentation = await page.evaluate(readSegmentation);
+    for (const viewport of points.length > 0 ? await page.evaluate(reformat) : []) {
+      for (const [place, point] of points.entries()) {
+        await page.evaluate(showPoint, { viewport, point });
+        shots.push(await photograph(page, viewport, range, `${folder}/${viewport}${place}`));
+      }
+    }
+    return { series: await page.evaluate(listSeries), segmentation, shots, faults };
+  } catch (error) {
+    await page.screenshot({ path: `${folder}/failure.png` });
+    throw new Error(`${error.message}\nfaults of the page: ${faults.join('; ') || 'none'}`);
+  } finally {
+    await page.close();
+  }
+}
+
+const browser = await chromium.launch(OPTIONS);
+const context = await browser.newContext({ viewport: WINDOW });
+for await (const line of createInterface({ input: process.stdin })) {
+  try {
+    process.stdout.write(`${JSON.stringify(await inspect(context, JSON.parse(line)))}\n`);
+  } catch (error) {
+    process.stdout.write(`${JSON.stringify({ error: error.message })}\n`);
+  }
+}
+await browser.close();
