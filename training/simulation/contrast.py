@@ -151,5 +151,5 @@ def _draw_t1(tissues: Relaxation, rng: np.random.Generator) -> Contrast:
 def _draw_t2_star(rng: np.random.Generator) -> Contrast:
     fat_left = float(rng.choice([0.9, rng.uniform(0.1, 0.6)]))
     if rng.random() < 0.3:  # susceptibility-weighted protocols: short TR, small flip angle
-        return SpoiledGradientEcho(rng.uniform(27, 55), rng.uniform(18, 28), rng.uniform(12, 18), fat_left)
-    return SpoiledGradientEcho(rng.uniform(450, 1000), rng.uniform(14, 28), rng.uniform(15, 28), fat_left)
+        return SpoiledGradientEcho(rng.uniform(27, 55), rng.uniform(18, 34), rng.uniform(12, 18), fat_left)
+    return SpoiledGradientEcho(rng.uniform(450, 1000), rng.uniform(14, 30), rng.uniform(15, 28), fat_left)

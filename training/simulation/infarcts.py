@@ -22,9 +22,12 @@ SITES = {
 }
 """Territories of perforating arteriolae (STRIVE); the shares are chosen."""
 
-LARGE_SHARE = 0.05
-"""Share of heads with one infarct beyond 20 mm: it counts as an infarct too, and the report flags its
-size."""
+LARGE_SHARE = 0.12
+"""Share of heads with infarcts that also have one beyond 20 mm in a cortical territory: it is an infarct too,
+and the report flags its size."""
+
+EMBOLI_SHARE = 0.12
+"""Share of heads with infarcts that also have small ones in the cortex, as emboli leave them."""
 
 
 def recent_infarct(tissues: Relaxation, rng: np.random.Generator) -> Relaxation:
@@ -72,7 +75,10 @@ def paint_infarcts(scene: Scene, count: int, slice_mm: float, rng: np.random.Gen
             place = place + rng.normal(size=3) * diameter / 4
         scene.diameters_mm.append(diameter)
     if count and rng.random() < LARGE_SHARE:
-        _paint_large(scene, rng)
+        _paint_cortical(scene, rng.uniform(11, 28), rng)
+    if count and rng.random() < EMBOLI_SHARE:
+        for _ in range(int(rng.integers(1, 7))):
+            _paint_cortical(scene, rng.uniform(2, 5), rng)
 
 
 def paint_diffusion_mimics(scene: Scene, rng: np.random.Generator) -> None:
@@ -95,12 +101,12 @@ def paint_diffusion_mimics(scene: Scene, rng: np.random.Generator) -> None:
             )
 
 
-def _paint_large(scene: Scene, rng: np.random.Generator) -> None:
+def _paint_cortical(scene: Scene, radius: float, rng: np.random.Generator) -> None:
     place = scene.site(Site.CORTEX, rng)
-    if place is not None:
-        shape = blob(place, rng.uniform(11, 20, size=3), rng, 0.35, 2.0)
-        within = (*BRAIN, Tissue.CORTEX)
-        volume = scene.paint(
-            shape, recent_infarct(scene.tissues, rng), wanted=True, within=within, strength=0.9
-        )
-        scene.diameters_mm.append(float(np.cbrt(6 / np.pi * volume)))
+    if place is None:
+        return
+    shape = blob(place, radius * rng.uniform(0.6, 1.1, size=3), rng, 0.35, 2.0)
+    within = (*BRAIN, Tissue.CORTEX, Tissue.CEREBELLAR_CORTEX)
+    material, strength = recent_infarct(scene.tissues, rng), rng.uniform(0.8, 1.0)
+    volume = scene.paint(shape, material, wanted=True, within=within, strength=strength)
+    scene.diameters_mm.append(float(np.cbrt(6 / np.pi * volume)))

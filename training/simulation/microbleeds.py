@@ -52,7 +52,7 @@ def paint_microbleeds(scene: Scene, count: int, slice_mm: float, rng: np.random.
         through = max(diameter, min(0.55 * slice_mm + 0.8, DIAMETER_MM[1]))
         radii = np.array([through, diameter * rng.uniform(0.85, 1), diameter]) / 2
         shape = blob(place, radii, rng, rng.uniform(0.02, 0.15), edge=rng.uniform(1.0, 1.8))
-        scene.paint(shape, haemosiderin(rng), wanted=True, within=SOLID, strength=rng.uniform(0.65, 1.0))
+        scene.paint(shape, haemosiderin(rng), wanted=True, within=SOLID, strength=rng.uniform(0.8, 1.0))
         scene.diameters_mm.append(diameter)
 
 

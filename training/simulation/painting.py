@@ -23,9 +23,14 @@ DEPTH_MM = {Segment.WMH: 14.0, Segment.LACUNE: 18.0, Segment.INFARCT: 16.0, Segm
 there, and microbleeds may be lobar. Chosen."""
 
 
+SHALLOW_MM = 6.0
+"""In one scan of five lesions come this near to the surface, as cortical and juxtacortical ones do."""
+
+
 def paint_scan(segment: Segment, name: str, scan: Scan, rng: np.random.Generator) -> Case:
     """Paint lesions of a segment, or none in a share of the cases, into a real scan and vary its look."""
-    canvas = prepare_canvas(scan, SERIES_OF[segment], DEPTH_MM[segment])
+    depth_mm = DEPTH_MM[segment] if rng.random() < 0.8 else SHALLOW_MM
+    canvas = prepare_canvas(scan, SERIES_OF[segment], depth_mm)
     some = rng.random() >= LESION_FREE_SHARE
     _PAINTERS[segment](canvas, some, rng)
     mask = scan.marked | visible(canvas.target)

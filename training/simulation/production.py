@@ -33,13 +33,13 @@ ANATOMIES: Mapping[Split, tuple[int, ...]] = {
 }
 """Numbers of the label maps of each split: no head is in two."""
 
-COUNTS: Mapping[Split, int] = {Split.TRAIN: 220, Split.VALIDATION: 36, Split.TEST: 42}
+COUNTS: Mapping[Split, int] = {Split.TRAIN: 320, Split.VALIDATION: 36, Split.TEST: 42}
 """Simulated cases of one segment: a few minutes on one core, about a gigabyte."""
 
 VARIANTS: Mapping[Segment, int] = {
     Segment.WMH: 5,
     Segment.LACUNE: 7,
-    Segment.INFARCT: 20,
+    Segment.INFARCT: 24,
     Segment.MICROBLEED: 16,
 }
 """Times that each real scan is painted anew; more where there are fewer scans."""

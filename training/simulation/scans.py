@@ -197,7 +197,7 @@ def _read_image(path: Path) -> Volume:
 
 def _read_series(folder: Path) -> Volume:
     try:
-        names = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder))  # type: ignore[no-untyped-call]
+        names = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder))
         return _volume(SimpleITK.ReadImage(names))
     except RuntimeError as exc:
         raise SimulationSourceError(folder, f"can not be read: {exc}") from exc
@@ -210,7 +210,7 @@ def _read_mosaic(path: Path) -> Volume:
     apart by (0018,0088); where the mosaic lies in the scanner is not needed, its centre becomes the origin.
     """
     try:
-        reader: Any = SimpleITK.ImageFileReader()  # type: ignore[no-untyped-call]
+        reader: Any = SimpleITK.ImageFileReader()
         reader.SetFileName(str(path))
         reader.LoadPrivateTagsOn()
         image = reader.Execute()
@@ -229,9 +229,9 @@ def _read_mosaic(path: Path) -> Volume:
 
 def _volume(image: SimpleITK.Image) -> Volume:
     array = SimpleITK.GetArrayFromImage(image).astype(np.float32)
-    spacing = image.GetSpacing()  # type: ignore[no-untyped-call]
-    direction = np.array(image.GetDirection()).reshape(3, 3) * spacing  # type: ignore[no-untyped-call]
+    spacing = image.GetSpacing()
+    direction = np.array(image.GetDirection()).reshape(3, 3) * spacing
     affine = np.eye(4)
     affine[:3, :3] = direction[:, ::-1]
-    affine[:3, 3] = image.GetOrigin()  # type: ignore[no-untyped-call]
+    affine[:3, 3] = image.GetOrigin()
     return Volume(array, Grid((array.shape[0], array.shape[1], array.shape[2]), affine))
