@@ -10,7 +10,7 @@ from engines.findings import NotAssessed, StudyFindings
 from engines.pipeline import Segmentor, segment_study
 from engines.segments import Segment, SeriesType
 from node.errors import NothingToAssessError
-from node.identification_rules import DEFAULT_RULES
+from node.identification_rules import rules_with
 from node.identity import digest_of
 from node.inventory import Inventory, StudyInventory, identify_paths
 from node.model import SourceVolume
@@ -52,7 +52,7 @@ class Assessor:
 
     def __init__(self, settings: NodeSettings, segmentors: Mapping[Segment, Segmentor]) -> None:
         self._settings, self._segmentors = settings, segmentors
-        self._rules = (*settings.identification.rules, *DEFAULT_RULES)
+        self._rules = rules_with(settings.identification.rules)
 
     def identify(self, paths: Iterable[Path]) -> Inventory:
         """Say what files and folders hold, by the configured table of identification."""

@@ -24,7 +24,7 @@ from node.errors import NodeError
 from node.evaluations import Evaluations
 from node.findings_report import render_findings
 from node.folder import process_folder
-from node.identification_rules import DEFAULT_RULES
+from node.identification_rules import rules_with
 from node.identify_report import render_inventory
 from node.inventory import identify_paths
 from node.listing import study_rows
@@ -100,7 +100,7 @@ def identify(
 ) -> None:
     """Say of each Series what it is taken for, on what evidence, and why others lost."""
     with _configured(config) as settings:
-        inventory = identify_paths(paths, (*settings.identification.rules, *DEFAULT_RULES), settings.volumes)
+        inventory = identify_paths(paths, rules_with(settings.identification.rules), settings.volumes)
         if as_json:
             out.print_json(json.dumps(inventory.to_record()))
         else:
