@@ -1,0 +1,113 @@
+"""Complete Studies and due results become work, once, however often one looks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from node.completeness import CompletenessSettings
+from node.database import Database
+from node.deliveries import Deliveries, DeliveryState
+from node.dispatcher import Dispatcher, attempt_key
+from node.evaluations import Evaluations, Result
+from node.listing import StudyState, study_rows
+from tests.support.arrivals import STUDY_UID, Arrivals, at
+from tests.support.instances import mr_dataset
+
+SETTINGS = CompletenessSettings(series_quiet_s=5, abandoned_after_s=60)
+
+
+class Queue:
+    """Keeps what it is given, as a queue does that takes the same work once."""
+
+    def __init__(self) -> None:
+        self.evaluations: dict[tuple[str, int], None] = {}
+        self.deliveries: dict[tuple[str, str, str], None] = {}
+
+    def evaluate(self, evaluation_id: str, run: int) -> None:
+        self.evaluations[evaluation_id, run] = None
+
+    def deliver(self, evaluation_id: str, destination: str, attempt: str) -> None:
+        self.deliveries[evaluation_id, destination, attempt] = None
+
+
+class Node:
+    """The parts around a dispatcher."""
+
+    def __init__(self, arrivals: Arrivals, database: Database) -> None:
+        self.arrivals, self.database, self.queue = arrivals, database, Queue()
+        self.evaluations, self.deliveries = Evaluations(database), Deliveries(database)
+        self.dispatcher = Dispatcher(
+            arrivals.index, self.evaluations, self.deliveries, SETTINGS, self.queue, arrivals.clock
+        )
+
+    def look(self, second: float) -> None:
+        self.arrivals.clock.second = second
+        self.dispatcher.dispatch()
+
+
+@pytest.fixture
+def node(tmp_path: Path, database: Database) -> Node:
+    return Node(Arrivals(tmp_path, database), database)
+
+
+def send_study(arrivals: Arrivals) -> None:
+    arrivals.open("a", 0)
+    arrivals.send("a", 1, mr_dataset())
+    arrivals.release("a", 2)
+
+
+def test_study_is_queued_once_when_it_is_quiet(node: Node) -> None:
+    send_study(node.arrivals)
+    node.look(6)
+    assert not node.queue.evaluations, "4 s after the release it may still go on"
+    node.look(7.5)
+    node.look(8)
+    ((evaluation_id, run),) = node.queue.evaluations
+    assert run == 1
+    assert node.evaluations.get(evaluation_id).study_uid == STUDY_UID
+
+
+def test_aborted_study_is_given_up_with_a_reason(node: Node) -> None:
+    node.arrivals.open("a", 0)
+    node.arrivals.send("a", 1, mr_dataset())
+    node.arrivals.abort("a", 2)
+    node.look(30)
+    assert study_rows(node.database, at(30), SETTINGS)[0].state is StudyState.HELD
+    node.look(63)
+    (row,) = study_rows(node.database, at(63), SETTINGS)
+    assert row.state is StudyState.FAILED
+    assert "csvd-node retry" in row.reason
+    assert not node.queue.evaluations
+
+
+def test_due_results_are_one_parcel_for_each_destination_and_a_retry_is_another(node: Node) -> None:
+    send_study(node.arrivals)
+    node.look(8)
+    ((evaluation_id, _),) = node.queue.evaluations
+    node.evaluations.start(evaluation_id, at(9))
+    node.evaluations.add_results(
+        evaluation_id, [Result(f"1.2.{n}", "sr", "1.2.840.10008.5.1.4.1.1.88.34", f"r{n}") for n in (1, 2)]
+    )
+    node.deliveries.queue(evaluation_id, ["pacs", "research"], at(10))
+    node.evaluations.finish(evaluation_id, at(10))
+    node.look(11)
+    node.look(11.5)
+    assert sorted((who, where) for who, where, _ in node.queue.deliveries) == [
+        (evaluation_id, "pacs"),
+        (evaluation_id, "research"),
+    ]
+    for delivery in node.deliveries.due(at(11)):
+        node.deliveries.record_attempt(delivery, DeliveryState.FAILED, 0xA700, "full", at(12), at(20))
+    node.look(15)
+    assert len(node.queue.deliveries) == 2, "nothing is due before its time"
+    node.look(21)
+    assert len(node.queue.deliveries) == 4
+
+
+def test_attempt_is_named_by_what_is_due_and_not_by_its_order(node: Node) -> None:
+    test_due_results_are_one_parcel_for_each_destination_and_a_retry_is_another(node)
+    due = node.deliveries.due(at(30))
+    assert attempt_key(due) == attempt_key(due[::-1])
+    assert attempt_key(due) != attempt_key(due[:1])

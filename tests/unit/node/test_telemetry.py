@@ -1,0 +1,70 @@
+"""Logs say what went wrong and where, and never quote a patient's data."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from node.errors import UnknownStudyError
+from node.telemetry import LogFormat, LogSettings, configure_logging, describe_error
+
+NAME = "Doe^Jane"
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """Undo what a test configures for the whole process."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def fail_with_name() -> None:
+    raise ValueError(f"Invalid value for VR PN: {NAME!r}")
+
+
+def caught() -> BaseException:
+    try:
+        try:
+            fail_with_name()
+        except ValueError as error:
+            raise UnknownStudyError("1.2.3") from error
+    except UnknownStudyError as error:
+        return error
+
+
+def test_description_has_frames_and_causes_but_no_foreign_text() -> None:
+    said = describe_error(caught())
+    assert "ValueError\n" in said
+    assert "fail_with_name" in said
+    assert "UnknownStudyError: Study 1.2.3" in said
+    assert said.index("ValueError") < said.index("UnknownStudyError"), "the first cause comes first"
+    assert NAME not in said
+
+
+def test_logged_exception_of_a_library_has_no_text(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LogSettings(format=LogFormat.JSON))
+    try:
+        fail_with_name()
+    except ValueError:
+        logging.getLogger("some.library").exception("it broke")
+        structlog.get_logger().exception("work.broke", study_uid="1.2.3")
+    written = capsys.readouterr().err
+    assert NAME not in written
+    assert "fail_with_name" in written
+    event = json.loads(written.strip().splitlines()[-1])
+    assert (event["event"], event["study_uid"], event["level"]) == ("work.broke", "1.2.3", "error")
+
+
+def test_libraries_that_print_values_are_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LogSettings(level="DEBUG"))
+    for library in ("pydicom", "pynetdicom.service", "highdicom.base", "dbos"):
+        logging.getLogger(library).warning("value %s", NAME)
+    assert capsys.readouterr().err == ""
