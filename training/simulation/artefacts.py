@@ -74,7 +74,7 @@ def enlarge(planes: Planes, matrix: tuple[int, int], rng: np.random.Generator) -
     if planes.shape[1:] == matrix:
         return planes
     if rng.random() < 0.5 and matrix[0] >= planes.shape[1] and matrix[1] >= planes.shape[2]:
-        return _zero_fill(planes, matrix)
+        return zero_fill(planes, matrix)
     return resize(planes, matrix, "bicubic")
 
 
@@ -86,7 +86,8 @@ def resize(planes: Planes, matrix: tuple[int, int], mode: str) -> Planes:
     return result
 
 
-def _zero_fill(planes: Planes, matrix: tuple[int, int]) -> Planes:
+def zero_fill(planes: Planes, matrix: tuple[int, int]) -> Planes:
+    """Enlarge slices by zeros around their spectrum, edges aligned."""
     spectrum = np.fft.fftshift(fft.fft2(planes.astype(np.float32)), axes=(1, 2))
     # soften the spectrum's end as scanners do, or every edge would ring
     windows = [np.clip((1 - np.abs(np.linspace(-1, 1, size))) / 0.3, 0, 1) for size in planes.shape[1:]]

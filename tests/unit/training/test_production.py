@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engines.segments import Segment
+from tests.support.label_head import write_label_head
+from tests.support.shared_data import SHARED, needs_shared
+from training.cases import CaseKind
+from training.errors import NoSamplesError, SimulationSourceError
+from training.pool import Split, iterate, read_pool_case
+from training.preview import write_contact_sheets
+from training.simulation.production import ANATOMIES, LABEL_MAPS, LESION_MASKS, fill_pool, make, orders
+from training.simulation.scans import LABELLED, scan_sources
+
+FEW = {Split.TRAIN: 2, Split.VALIDATION: 1, Split.TEST: 1}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with one head under the names of all that are needed, and a small lesion library."""
+    folder = tmp_path_factory.mktemp("data")
+    head = write_label_head(folder / LABEL_MAPS / "training_seg_01.nii.gz")
+    for number in (2, 15, 18):
+        shutil.copy(head, head.with_name(f"training_seg_{number:02d}.nii.gz"))
+    (folder / LESION_MASKS).parent.mkdir(parents=True)
+    np.savez(
+        folder / LESION_MASKS,
+        bits=np.packbits(np.ones((20, 3, 3, 3), bool).reshape(20, -1), axis=1).ravel(),
+        off=np.arange(21) * 4,
+        bbox=np.tile(np.array([[0, 0, 0, 3, 3, 3]], np.int16), (20, 1)),
+        nvox=np.full(20, 27, np.int32),
+        affine=np.eye(4),
+    )
+    return folder
+
+
+def test_no_head_is_in_two_splits() -> None:
+    numbers = [number for split in Split for number in ANATOMIES[split]]
+    assert sorted(numbers) == list(range(1, 21))
+
+
+@pytest.mark.parametrize("segment", list(Segment))
+def test_no_scanned_patient_is_in_two_splits(segment: Segment) -> None:
+    splits: dict[str, set[Split]] = {}
+    for source in scan_sources(segment):
+        patient = source.name.removesuffix("_b0").removesuffix("_direction")
+        splits.setdefault(patient, set()).add(source.split)
+    assert splits
+    assert all(len(found) == 1 for found in splits.values())
+
+
+def test_patient_of_the_demonstration_is_no_source() -> None:
+    assert "ms3seg_112776" not in {case for cases in LABELLED.values() for case in cases}
+    names = {source.name for segment in Segment for source in scan_sources(segment)}
+    assert "ms3seg_112776" not in names
+
+
+def test_every_case_of_a_pool_has_a_name_of_its_own(tmp_path: Path) -> None:
+    for segment in Segment:
+        listed = orders(segment, tmp_path, tmp_path)
+        assert len({order.path for order in listed}) == len(listed)
+
+
+def test_splits_grow_together(tmp_path: Path) -> None:
+    listed = orders(Segment.INFARCT, tmp_path, tmp_path)
+    first = listed[: len(listed) // 4]
+    assert {order.split for order in first} == set(Split)
+    assert {order.kind for order in first} == {CaseKind.SIMULATED, CaseKind.PAINTED}
+
+
+def test_pool_is_filled_and_goes_on_where_it_was_stopped(data: Path, tmp_path: Path) -> None:
+    listed = orders(Segment.WMH, data, tmp_path / "pool", FEW, variants=0)
+    first = make(listed[0])
+    written = first.stat().st_mtime_ns
+    made = list(fill_pool(listed))
+    assert sorted(made) == sorted(order.path for order in listed if order.path != first)
+    assert first.stat().st_mtime_ns == written
+    assert list(fill_pool(listed)) == []
+    names = {case.provenance.patient for case in iterate(tmp_path / "pool", Segment.WMH, Split.TRAIN)}
+    assert names == {"training_seg_01", "training_seg_02"}
+    sheets = write_contact_sheets(tmp_path / "pool", tmp_path / "sheets")
+    assert [sheet.name for sheet in sheets] == ["wmh_t2_flair.png"]
+    assert sheets[0].stat().st_size > 5000
+
+
+def test_same_order_makes_the_same_case_anywhere(data: Path, tmp_path: Path) -> None:
+    one, two = (make(orders(Segment.INFARCT, data, tmp_path / name, FEW, variants=0)[1]) for name in "ab")
+    first, second = read_pool_case(one), read_pool_case(two)
+    for kind, volume in first.volumes.items():
+        np.testing.assert_array_equal(volume.array, second.volumes[kind].array)
+
+
+def test_missing_label_maps_are_named_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(SimulationSourceError, match="synthseg_labelmaps"):
+        list(fill_pool(orders(Segment.WMH, tmp_path, tmp_path, FEW, variants=0)))
+
+
+def test_contact_sheets_of_an_empty_pool_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(NoSamplesError):
+        write_contact_sheets(tmp_path / "pool", tmp_path / "sheets")
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    ("name", "shape", "spacing"),
+    [
+        ("philips_achieva", (60, 128, 128), (2.5, 1.75, 1.75)),
+        ("siemens_prisma", (25, 128, 128), (5.2, 1.719, 1.719)),
+        ("siemens_xa30", (39, 72, 72), (3.0, 3.0, 3.0)),
+    ],
+)
+def test_real_diffusion_scans_are_read_with_their_brain(
+    name: str, shape: tuple[int, int, int], spacing: tuple[float, float, float]
+) -> None:
+    source = next(source for source in scan_sources(Segment.INFARCT) if source.name == name)
+    scan = source.read(SHARED)
+    assert scan.grid.shape == shape
+    np.testing.assert_allclose(scan.grid.spacing_mm, spacing, atol=0.01)
+    # an adult brain with its CSF has 1.1 to 1.9 litres
+    assert 1.1 < scan.brain.sum() * scan.grid.voxel_mm3 / 1e6 < 1.9
