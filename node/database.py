@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, func, select
+from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
@@ -41,6 +41,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._engine = _sqlite_engine(url) if url.startswith("sqlite") else _postgresql_engine(url)
+        self._inserts_if_new: dict[str, Insert] = {}
         self._is_sqlite = self._engine.dialect.name == "sqlite"
         # SQLite lets one writer in at a time and makes the others poll; a lock wakes the next one at once.
         self._one_writer = threading.Lock() if self._is_sqlite else contextlib.nullcontext()
@@ -81,6 +82,16 @@ class Database:
         The two dialects have the same methods and no common type, hence Any.
         """
         return sqlite.insert(table) if self._is_sqlite else postgresql.insert(table)
+
+    def insert_if_new(self, table: Table) -> Insert:
+        """Return an INSERT that does nothing where the key is taken, and else returns its first column.
+
+        Built once for each table: to build one for each Instance costs more than to run it.
+        """
+        if table.name not in self._inserts_if_new:
+            key = next(iter(table.primary_key))
+            self._inserts_if_new[table.name] = self.insert(table).on_conflict_do_nothing().returning(key)
+        return self._inserts_if_new[table.name]
 
     def close(self) -> None:
         """Close all connections."""

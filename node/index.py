@@ -7,7 +7,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Exists, Row, Select, delete, exists, func, select, update
+from sqlalchemy import (
+    Connection,
+    Exists,
+    Insert,
+    Row,
+    Select,
+    Table,
+    delete,
+    exists,
+    func,
+    select,
+    update,
+)
 
 from node.completeness import AssociationEnd, Carriage, StudyArrival
 from node.database import Database
@@ -72,6 +84,9 @@ class Index:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        # Built once: to build them for each Instance costs more than to run them.
+        self._add_to_carried = _sum_upsert(database, carried, ("stored", "repeated", "refused"))
+        self._put_up_study = _sum_upsert(database, studies, ("revision",))
 
     def open_association(self, association: AssociationReference) -> None:
         """Enter that an association was opened; it need not be entered before something comes on it.
@@ -199,17 +214,14 @@ class Index:
             return read_instances(connection, select(conflicts).where(conflicts.c.study_uid == study_uid))
 
     def _enter_association(self, connection: Connection, association: AssociationReference) -> None:
-        connection.execute(
-            self._database.insert(associations)
-            .values(
-                association_id=association.association_id,
-                receiver_id=association.receiver_id,
-                calling_ae=association.calling_ae,
-                opened_at=association.opened_at,
-                ended=AssociationEnd.OPEN,
-            )
-            .on_conflict_do_nothing()
-        )
+        row = {
+            "association_id": association.association_id,
+            "receiver_id": association.receiver_id,
+            "calling_ae": association.calling_ae,
+            "opened_at": association.opened_at,
+            "ended": AssociationEnd.OPEN,
+        }
+        connection.execute(self._database.insert_if_new(associations), row)
 
     def _count(
         self,
@@ -221,25 +233,26 @@ class Index:
         now: datetime,
     ) -> None:
         """Add to what an association carried of a Series, and put its Study up for a decision."""
-        key = {
-            "association_id": association.association_id,
-            "study_uid": study_uid,
-            "series_uid": series_uid,
-        }
-        sums = {name: carried.c[name] + count for name, count in counts.items()}
-        connection.execute(
-            self._database.insert(carried)
-            .values(**key, **counts, first_at=now, last_at=now)
-            .on_conflict_do_update(index_elements=list(key), set_={"last_at": now, **sums})
-        )
-        put_up = {"last_at": now, "is_open": True, "is_given_up": False, "reason": ""}
-        connection.execute(
-            self._database.insert(studies)
-            .values(study_uid=study_uid, first_at=now, revision=1, **put_up)
-            .on_conflict_do_update(
-                index_elements=["study_uid"], set_={"revision": studies.c.revision + 1, **put_up}
-            )
-        )
+        times = {"first_at": now, "last_at": now}
+        part = {"association_id": association.association_id, "series_uid": series_uid}
+        connection.execute(self._add_to_carried, {"study_uid": study_uid, **part, **counts, **times})
+        state = {"revision": 1, "is_open": True, "is_given_up": False, "reason": ""}
+        connection.execute(self._put_up_study, {"study_uid": study_uid, **state, **times})
+
+
+def _sum_upsert(database: Database, table: Table, summed: tuple[str, ...]) -> Insert:
+    """Build an INSERT that, where the row is there, adds to some columns and keeps only ``first_at``."""
+    statement = database.insert(table)
+    keys = [column.name for column in table.primary_key]
+    new = {
+        column.name: table.c[column.name] + statement.excluded[column.name]
+        if column.name in summed
+        else statement.excluded[column.name]
+        for column in table.c
+        if column.name not in (*keys, "first_at")
+    }
+    upsert: Insert = statement.on_conflict_do_update(index_elements=keys, set_=new)
+    return upsert
 
 
 def enter_instance(
@@ -248,13 +261,12 @@ def enter_instance(
     """Insert an Instance, or a conflict if its SOP Instance UID belongs to another file; say which."""
     row = {name: getattr(entry, name) for name in entry.__slots__}
     if placed is not PlacementKind.CONFLICT:
-        new_only = database.insert(instances).values(row).on_conflict_do_nothing()
-        if connection.scalar(new_only.returning(instances.c.path)) is not None:
+        if connection.scalar(database.insert_if_new(instances), row) is not None:
             return PlacementKind.NEW
         same_uid = instances.c.sop_instance_uid == entry.sop_instance_uid
         if connection.scalar(select(instances.c.path).where(same_uid)) == entry.path:
             return PlacementKind.SAME
-    connection.execute(database.insert(conflicts).values(row).on_conflict_do_nothing())
+    connection.execute(database.insert_if_new(conflicts), row)
     return PlacementKind.CONFLICT
 
 

@@ -295,7 +295,9 @@ def test_more_associations_than_allowed_are_rejected_for_now(tmp_path: Path) -> 
         assert third.is_rejected
         assert third.acceptor.primitive.result_str == "Rejected Transient"
         first.release()
-        wait_until(lambda: not first.is_alive())
+        server = node.receiver._server
+        assert server is not None
+        wait_until(lambda: len(server.active_associations) == 1)
         with scripted_scanner(node.port) as fourth:
             assert fourth.is_established
 
