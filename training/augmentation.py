@@ -17,7 +17,10 @@ from training.losses import IGNORE
 from training.recipe import AugmentationSettings
 
 BIAS_KNOTS = 4
-"""Random gains along each side of the image; cubic interpolation between them is as smooth as a coil's gain."""
+"""Random gains along each side of an image; cubic interpolation between them is as smooth as a coil."""
+
+AROUND_LESION = 0.7
+"""Chance that the window of a slice with a lesion is laid around it."""
 
 SOME = 0.5
 """Share of a batch that each disturbance of the signal (noise, blur) touches."""
@@ -37,6 +40,8 @@ def augment(
     """
     images = _vary_neighbours(images, settings, neighbours, generator)
     images, targets = _move(images, targets, settings, generator)
+    if 0 < settings.crop < min(images.shape[2:]):
+        images, targets = _crop(images, targets, settings.crop, generator)
     images = _rescale_intensity(images, settings, generator)
     images = _lower_resolution(images, settings, generator)
     return _add_noise(images, settings, generator), targets
@@ -91,9 +96,28 @@ def _move(
     grid = grid.to(images.device)
     moved = functional.grid_sample(images, grid, align_corners=False)
     layers = torch.cat([targets == 1, targets == IGNORE], dim=1).to(images.dtype)
-    lesion, ignored = functional.grid_sample(layers, grid, align_corners=False).split(1, dim=1)
+    moved_layers = functional.grid_sample(layers, grid, align_corners=False)
+    lesion, ignored = moved_layers[:, :1], moved_layers[:, 1:]
     result = (lesion >= 0.5).to(torch.uint8)
     return moved, result.masked_fill_((ignored >= 0.5) & (lesion < 0.5), IGNORE)
+
+
+def _crop(images: Tensor, targets: Tensor, side: int, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Cut a square window out of each image: around a lesion pixel with some chance, else anywhere."""
+    rows, columns = images.shape[2:]
+    parts_of_images, parts_of_targets = [], []
+    for image, target in zip(images, targets, strict=True):
+        lesion = (target[0] == 1).nonzero()
+        wanted, pick = torch.rand(2, generator=generator).tolist()
+        place = torch.rand(2, generator=generator) * torch.tensor([rows - side, columns - side])
+        if len(lesion) and wanted < AROUND_LESION:
+            centre = lesion[int(pick * len(lesion))].cpu()
+            place = centre - side * (0.2 + 0.6 * torch.rand(2, generator=generator))
+        top = int(place[0].clamp(0, rows - side))
+        left = int(place[1].clamp(0, columns - side))
+        parts_of_images.append(image[:, top : top + side, left : left + side])
+        parts_of_targets.append(target[:, top : top + side, left : left + side])
+    return torch.stack(parts_of_images), torch.stack(parts_of_targets)
 
 
 def _rescale_intensity(images: Tensor, settings: AugmentationSettings, generator: Generator) -> Tensor:

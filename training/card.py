@@ -35,6 +35,19 @@ class Target:
     false_per_case: float | None = None
 
 
+SCORES_EXPLAINED = (
+    "Means over cases with a lesion; lesion F1, precision and recall pooled over these, any overlap being a hit. "
+    "F1 40% counts a hit only if more than 40% of a lesion is covered. Sizes are areas of the largest slice (below "
+    "20, 20 to 150, above 150 mm2)."
+)
+"""How the table of a card is to be read."""
+
+TABLE_HEAD = (
+    "| cases | with / without lesions | Dice | precision | recall | lesion F1 | F1 40% | lesion recall small / "
+    "medium / large | volume difference | HD95 mm | false per case | false per lesion-free case |"
+)
+"""Columns of the table of scores."""
+
 TARGETS: Mapping[Segment, Target] = {
     Segment.WMH: Target("real, cross-validated", 0.70, 0.60),
     Segment.INFARCT: Target("painted, test", 0.73, 0.86),
@@ -47,34 +60,53 @@ FALSE_PER_FREE_CASE = 0.5
 """Most false lesions on a scan without lesions."""
 
 PUBLISHED: Mapping[Segment, str] = {
-    Segment.WMH: "method paper Dice 0.666, region F1 0.644; FLAIR study Dice 0.711, precision 0.789, recall 0.647;"
-    " WMH challenge best Dice 0.81, F1 0.79",
+    Segment.WMH: (
+        "method paper Dice 0.666, region F1 0.644; FLAIR study Dice 0.711, precision 0.789, recall 0.647; WMH "
+        "challenge best Dice 0.81, F1 0.79; on the simvent cases with all rims counted LST-LPA Dice 0.567, F1 "
+        "0.526, BIANCA 0.444, 0.372, WMH-SynthSeg 0.364, 0.400, LST-LGA 0.111, 0.233"
+    ),
     Segment.INFARCT: "method paper Dice 0.728, region F1 0.859; ISLES ensemble Dice 0.82, F1 0.86",
-    Segment.MICROBLEED: "method paper Dice 0.503, region F1 0.713; best published F1 0.89 at 0.83 false a patient",
+    Segment.MICROBLEED: "method paper Dice 0.503, region F1 0.713; best F1 0.89 at 0.83 false lesions a patient",
     Segment.LACUNE: "method paper Dice 0.496, region F1 0.683",
 }
 """Scores of others on their own data, for orientation: not comparable case by case."""
 
 NEVER_TESTED: Mapping[Segment, str] = {
-    Segment.WMH: "Patients with small vessel disease: all real labels are of multiple sclerosis, on thick slices and "
-    "mainly from one 1.5 T scanner. 3D FLAIR with fat suppression, post-contrast FLAIR, children.",
-    Segment.INFARCT: "Any real infarct: all lesions of training and test are painted or simulated. Haemorrhagic "
-    "infarcts, tumours, abscesses, b-values outside 800 to 1200.",
-    Segment.MICROBLEED: "Any real microbleed and any clinical T2*-weighted or susceptibility-weighted brain scan: all "
-    "lesions are simulated or painted. Superficial siderosis, cavernomas.",
-    Segment.LACUNE: "Any real lacune: all lesions are painted or simulated. Contrast-enhanced T1, 7 T, children.",
+    Segment.WMH: (
+        "Patients with small vessel disease: all real labels are of multiple sclerosis, on thick slices and "
+        "mainly from one 1.5 T scanner. Isotropic FLAIR with fat suppression, contrast medium, children."
+    ),
+    Segment.INFARCT: (
+        "Any real infarct: all lesions of training and test are painted or simulated. Haemorrhagic infarcts, "
+        "tumours, abscesses, b-values outside 800 to 1200 s/mm2."
+    ),
+    Segment.MICROBLEED: (
+        "Any real microbleed and any clinical T2*-weighted or susceptibility-weighted scan of the brain: all "
+        "lesions are simulated or painted. Superficial siderosis, cavernomas."
+    ),
+    Segment.LACUNE: (
+        "Any real lacune: all lesions are painted or simulated. Contrast medium, 7 T, children."
+    ),
 }
 """What no score of the card says anything about."""
 
 FAILURES: Mapping[Segment, str] = {
-    Segment.WMH: "Thin periventricular rims and caps are outlined by some raters and not by others; flow and "
-    "pulsation artefacts at the ventricles and the skull base; lesions of one or two pixels are missed.",
-    Segment.INFARCT: "Bright susceptibility edges at the skull base and the sinuses, T2 shine-through, and coil "
-    "inhomogeneity can raise false lesions; faint subacute infarcts are missed.",
-    Segment.MICROBLEED: "Vessels that cross thick slices, calcifications of the basal ganglia and air at the skull "
-    "base look alike; lesions of about one pixel are missed.",
-    Segment.LACUNE: "Enlarged perivascular spaces and sulci cut at an angle look alike on T1 alone; lesions "
-    "thinner than a slice are missed.",
+    Segment.WMH: (
+        "Thin periventricular rims and caps are outlined by some raters and not by others; flow and pulsation "
+        "artefacts at the ventricles and the skull base; lesions of one or two pixels are missed."
+    ),
+    Segment.INFARCT: (
+        "Bright susceptibility edges at the skull base and the sinuses, T2 shine-through, and coil "
+        "inhomogeneity can raise false lesions; faint subacute infarcts are missed."
+    ),
+    Segment.MICROBLEED: (
+        "Vessels that cross thick slices, calcifications of the basal ganglia and air at the skull base look "
+        "alike; lesions of about one pixel are missed."
+    ),
+    Segment.LACUNE: (
+        "Enlarged perivascular spaces and sulci cut at an angle look alike on T1 alone; lesions thinner than a "
+        "slice are missed."
+    ),
 }
 """Known ways to fail."""
 
@@ -110,12 +142,15 @@ def write_card(recipe: SegmentRecipe, evaluation: Evaluation, training_data: str
         protocol: how cases were kept apart, and how long it was trained.
     """
     spec, segment = evaluation.postprocessing, recipe.segment
+    point = (
+        f"Recipe `{recipe.name}` {recipe.version}; threshold {spec.threshold}, smallest lesion "
+        f"{spec.min_lesion_ml * 1000:g} mm3."
+    )
     return "\n".join(
         [
             f"# {segment} on {', '.join(recipe.inputs)}",
             "",
-            f"Recipe `{recipe.name}` {recipe.version}; threshold {spec.threshold}, smallest lesion "
-            f"{spec.min_lesion_ml * 1000:g} mm3. {protocol}",
+            f"{point} {protocol}",
             "",
             "## Intended use",
             "Research and quality control of a reader's own assessment. Not a medical device; no diagnosis.",
@@ -126,9 +161,7 @@ def write_card(recipe: SegmentRecipe, evaluation: Evaluation, training_data: str
             "## Scores",
             *score_table(evaluation.summaries),
             "",
-            "Means over cases with a lesion; lesion F1 pooled over these, any overlap being a hit. F1 40% counts a "
-            "hit only if more than 40% of a lesion is covered. Sizes are areas of the largest slice "
-            "(below 20, 20 to 150, above 150 mm2).",
+            SCORES_EXPLAINED,
             "",
             "## Against the targets",
             *_against_target(segment, evaluation.summaries),
@@ -149,11 +182,7 @@ def write_card(recipe: SegmentRecipe, evaluation: Evaluation, training_data: str
 
 def score_table(summaries: Mapping[str, Summary]) -> list[str]:
     """Return the scores as lines of a Markdown table."""
-    lines = [
-        "| cases | with / without lesions | Dice | precision | recall | lesion F1 | F1 40% | lesion recall "
-        "small / medium / large | volume difference | HD95 mm | false per case | false per lesion-free case |",
-        "| --- " * 12 + "|",
-    ]
+    lines = [TABLE_HEAD, "| --- " * TABLE_HEAD.count(" | ") + "| --- |"]
     for name, s in summaries.items():
         sizes = " / ".join(_number(value) for value in s.recall_by_size.values())
         values = [s.dice, s.precision, s.recall, s.lesion_f1, s.strict_f1]

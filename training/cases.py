@@ -67,6 +67,8 @@ class Case:
         masks: Volume of bool by segment, on the grid of one of the volumes.
         provenance: origin and licence.
         brain: Volume of bool, brain without skull, or None where the data set has none.
+        unsure: Volume of bool by segment: voxels that one reader would mark and another not, which neither
+            teach nor count.
 
     Raises:
         CaseError: if a mask or the brain lies on none of the volumes' grids, or there is no volume.
@@ -77,6 +79,7 @@ class Case:
     masks: Mapping[Segment, Volume]
     provenance: Provenance
     brain: Volume | None = None
+    unsure: Mapping[Segment, Volume] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.volumes:
@@ -93,13 +96,14 @@ class Case:
 
 
 class LabelRule(BaseModel):
-    """Which values of which file mean a segment."""
+    """Which values of which file mean a segment, and which ``unsure`` ones neither it nor its absence."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: str = Field(min_length=1)
     values: tuple[int, ...] = Field(min_length=1)
     known: tuple[int, ...] = Field(min_length=1)
+    unsure: tuple[int, ...] = ()
 
 
 class Manifest(BaseModel):
@@ -174,14 +178,16 @@ class Dataset:
                 that the manifest does not know.
         """
         volumes = {series: self._volume(case, file) for series, file in self.manifest.series.items()}
-        masks = {segment: self._mask(case, segment, rule) for segment, rule in self.manifest.labels.items()}
+        labels = self.manifest.labels
+        masks = {segment: self._mask(case, rule, rule.values) for segment, rule in labels.items()}
+        unsure = {s: self._mask(case, rule, rule.unsure) for s, rule in labels.items() if rule.unsure}
         brain = None
         if self.manifest.brain_mask is not None:
             mask = self._volume(case, self.manifest.brain_mask)
             brain = mask.with_array(mask.array > 0)
         patient = _fill(self.manifest.patient, case).replace("/", "_")
         origin = Provenance(patient, self.manifest.name, self.manifest.licence, CaseKind.REAL)
-        return Case(case.replace("/", "_"), volumes, masks, origin, brain)
+        return Case(case.replace("/", "_"), volumes, masks, origin, brain, unsure)
 
     def iterate(self) -> Iterator[Case]:
         """Read every case that is not reserved, in the order of its folders."""
@@ -212,15 +218,15 @@ class Dataset:
         except (OSError, ImageFileError, EOFError, ValueError, GeometryError) as exc:
             raise CaseError(case, f"{path.name} can not be read: {exc}; fetch the file again") from exc
 
-    def _mask(self, case: str, segment: Segment, rule: LabelRule) -> Volume:
+    def _mask(self, case: str, rule: LabelRule, values: tuple[int, ...]) -> Volume:
         label = self._volume(case, rule.file)
         unknown = set(np.unique(label.array).tolist()) - set(rule.known) - {0}
         if unknown:
             raise CaseError(
                 case,
-                f"{segment} label holds {sorted(unknown)}, known: {sorted(rule.known)}; correct the manifest",
+                f"{rule.file} holds {sorted(unknown)}, known: {sorted(rule.known)}; correct the manifest",
             )
-        return label.with_array(np.isin(label.array, rule.values))
+        return label.with_array(np.isin(label.array, values))
 
 
 def read_nifti(path: Path) -> Volume:

@@ -1,13 +1,14 @@
-"""Scores of a segmentor on whole cases, through the same preprocessing and postprocessing that serving uses."""
+"""Scores of a segmentor on whole cases, through the preprocessing and postprocessing that serving uses."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.components import keep, label
 from engines.findings import SizeClass
 from engines.postprocessing import PostprocessingSpec, lesion_mask, probabilities
 from engines.preprocessing import prepare
@@ -40,6 +41,7 @@ class Prediction:
         image: the first input.
         probability: on its grid.
         reference: bool mask on its grid.
+        unsure: bool mask of what does not count, or None.
     """
 
     case: str
@@ -48,6 +50,15 @@ class Prediction:
     image: Volume
     probability: Volume
     reference: Volume
+    unsure: Volume | None = None
+
+    def judged(self, found: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return a mask without what does not count.
+
+        A found component that touches the unsure voxels and no lesion drops as a whole, since its border
+        would else be taken for a false lesion.
+        """
+        return found if self.unsure is None else leave_out(found, self.unsure.array, self.reference.array)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +134,14 @@ def predict_cases(cases: Iterable[Case], recipe: SegmentRecipe, infer: Infer) ->
         mask = case.masks[recipe.segment]
         reference = mask.with_array(mask.array != 0)
         origin = case.provenance
-        yield Prediction(case.name, origin.patient, origin.kind, image, found, reference)
+        unsure = case.unsure.get(recipe.segment)
+        yield Prediction(case.name, origin.patient, origin.kind, image, found, reference, unsure)
 
 
 def score_case(prediction: Prediction, spec: PostprocessingSpec) -> CaseScores:
     """Score one case at an operating point."""
-    found, reference = lesion_mask(prediction.probability, spec).array, prediction.reference.array
+    found = prediction.judged(lesion_mask(prediction.probability, spec).array)
+    reference = prediction.reference.array
     grid = prediction.probability.grid
     voxels = voxel_scores(found, reference)
     return CaseScores(
@@ -145,6 +158,24 @@ def score_case(prediction: Prediction, spec: PostprocessingSpec) -> CaseScores:
         hausdorff95_mm=hausdorff95_mm(found, reference, grid.spacing_mm),
         volumes_ml=(found.sum() * grid.voxel_mm3 / 1000, reference.sum() * grid.voxel_mm3 / 1000),
     )
+
+
+def leave_out(
+    found: NDArray[np.bool_], unsure: NDArray[np.bool_], reference: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Return a found mask without unsure voxels, and without components that touch these and no lesion."""
+    labels, count = label(found)
+    touching = np.bincount(labels[unsure], minlength=count + 1)[1:] > 0
+    lesion = np.bincount(labels[reference], minlength=count + 1)[1:] > 0
+    return keep(labels, lesion | ~touching) & ~unsure
+
+
+def counting_unsure(prediction: Prediction) -> Prediction:
+    """Return the prediction with its unsure voxels taken for lesion."""
+    if prediction.unsure is None:
+        return prediction
+    wide = prediction.reference.with_array(prediction.reference.array | prediction.unsure.array)
+    return replace(prediction, reference=wide, unsure=None)
 
 
 def summarise(scores: Sequence[CaseScores]) -> Summary:

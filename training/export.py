@@ -23,7 +23,7 @@ MAX_MB = 16.0
 """Largest ONNX file of a bundle, MB."""
 
 PARITY = 1e-3
-"""Largest difference of a logit between torch and onnxruntime, both float32: rounding, magnified by 20 layers."""
+"""Largest difference of a logit between torch and onnxruntime, float32: rounding, magnified by 20 layers."""
 
 OPSET = 18
 """ONNX operator set; every runtime of the node reads it."""

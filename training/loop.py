@@ -33,7 +33,7 @@ from training.recipe import Decay, Keep, ScheduleSettings, SegmentRecipe
 from training.slices import PreparedCase, Sampler
 
 FREE_MB = 500.0
-"""Room that a run asks for before it starts, MB: two checkpoints, the weights and the curves, with reserve."""
+"""Room that a run asks for before it starts, MB: two checkpoints, weights and curves, with reserve."""
 
 Report = Callable[["Epoch", int, int], None]
 """Called after each step with the running epoch, the step and the last step."""
@@ -86,6 +86,7 @@ def train(
         stop_after: steps after which this call checkpoints and returns, as a kill would end it.
 
     Returns: the network with the weights to ship, in evaluation mode.
+
     Raises:
         NoSamplesError: without a training case.
         CheckpointError: if the folder holds a checkpoint of another recipe or architecture.
@@ -222,8 +223,9 @@ def _scores(
     dice, f1 = [], []
     for case in cases:
         step = max(1, math.ceil(len(case.images) / quota))
+        targets = np.asarray(case.targets[::step])
         found = predict(model, np.asarray(case.images[::step], dtype=np.float32), device) > 0
-        lesion = np.asarray(case.targets[::step]) == 1
+        found, lesion = found & (targets[:, None] != losses.IGNORE), targets == 1
         if lesion.any():
             dice.append(voxel_scores(found[:, 0], lesion).dice)
             f1.append(lesion_f1(found[:, 0], lesion).f1)
@@ -269,7 +271,15 @@ def _write_data(
 ) -> None:
     """Write which cases took part, by digest, and for how many steps."""
     cases = [
-        {"name": case.name, "patient": case.patient, "kind": case.kind, "sha256": case.digest, "use": use}
+        {
+            "name": case.name,
+            "patient": case.patient,
+            "kind": case.kind,
+            "dataset": case.dataset,
+            "licence": case.licence,
+            "sha256": case.digest,
+            "use": use,
+        }
         for use, part in (("training", training), ("validation", validation))
         for case in part
     ]

@@ -1,4 +1,4 @@
-"""Losses against the imbalance of tiny lesions: an overlap term plus a voxel term, with unlabelled pixels left out.
+"""Losses against the imbalance of tiny lesions: an overlap and a voxel term, unlabelled pixels left out.
 
 Convention: logits and targets are (batch, 1, rows, columns); targets are 0, 1 or ``IGNORE``.
 """
@@ -14,7 +14,7 @@ from torch.nn import functional
 from training.recipe import LossSettings
 
 IGNORE = 255
-"""Target value of a pixel that neither rewards nor punishes, as of a rim that one data set labels and another not."""
+"""Target value of a pixel that neither rewards nor punishes: one data set labels it, another does not."""
 
 SMOOTHING = 1.0
 """Added to both parts of an overlap ratio, pixels; keeps slices without a lesion defined."""

@@ -1,8 +1,8 @@
 """Scores of a mask against a reference, voxel by voxel and lesion by lesion.
 
-Convention: masks are bool (slices, rows, columns) on one grid; lesions are 26-connected components; spacing is
-(slices, rows, columns) in mm. A ratio without a denominator is 1 where nothing was to be found and nothing was
-found, else 0.
+Convention: masks are bool (slices, rows, columns) on one grid; lesions are 26-connected components; spacing
+is (slices, rows, columns) in mm. A ratio without a denominator is 1 where nothing was to be found and nothing
+was found, else 0.
 """
 
 from __future__ import annotations

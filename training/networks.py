@@ -15,7 +15,7 @@ from torch.nn import functional
 from training.recipe import NetworkSettings
 
 PRIOR_LOGIT = -4.0
-"""Start value of the output bias: a lesion voxel is rare (about 2%), so training does not begin with alarms."""
+"""Start value of the output bias: a lesion voxel is rare (about 2%), so training begins without alarms."""
 
 
 class ConvBlock(nn.Sequential):
@@ -50,12 +50,12 @@ class UNet(nn.Module):
     """U-Net with max pooling, bilinear upsampling and concatenation.
 
     With ``fold`` 2 a strided convolution takes the slice to half resolution before the first block and the
-    last layer predicts the 2x2 pixels of each cell at once (pixel shuffle): about a third of the arithmetic of
-    the same network at full resolution, and no pixel of the input is lost.
+    last layer predicts the 2x2 pixels of each cell at once (pixel shuffle): about a third of the arithmetic
+    of the same network at full resolution, and no pixel of the input is lost.
 
     Args:
         inputs: channels of the input (slice and its neighbours, times Series).
-        channels: channels of each level, finest first; the FLAIR study's 16, 32, 64, 128, 256 gives 19 layers.
+        channels: channels by level, finest first; the FLAIR study's 16, 32, 64, 128, 256 give 19 layers.
         fold: 1 or 2.
         residual: whether blocks add their input.
         deep_supervision: whether coarser levels predict too, in training.
@@ -82,7 +82,7 @@ class UNet(nn.Module):
         coarse_widths = widths[-2:0:-1] if deep_supervision else []
         self.auxiliary = nn.ModuleList(nn.Conv2d(width, 1, 1) for width in coarse_widths)
         for layer in (self.head, *self.auxiliary):
-            nn.init.constant_(layer.bias, PRIOR_LOGIT)  # type: ignore[arg-type]
+            nn.init.constant_(layer.bias, PRIOR_LOGIT)
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """Map (batch, inputs, rows, columns) to logits (batch, 1, rows, columns), finest first if several.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engines.components import label, sizes
 from engines.postprocessing import MM3_PER_ML, PostprocessingSpec
-from engines.volume import Volume
+from training.evaluation import Prediction
 from training.metrics import LesionScores
 
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -68,17 +68,19 @@ class Joint:
         return (self.dice + self.lesions.f1) / 2 - fine
 
 
-def find_candidates(probability: Volume, reference: NDArray[np.bool_]) -> list[Candidates]:
-    """Find the components of a case at each of ``THRESHOLDS``.
-
-    Args:
-        probability: float32 in 0..1.
-        reference: (slices, rows, columns) bool on the same grid.
-    """
+def find_candidates(prediction: Prediction) -> list[Candidates]:
+    """Find the components of a case at each of ``THRESHOLDS``."""
+    probability, reference = prediction.probability, prediction.reference.array
     lesions, count = label(np.ascontiguousarray(reference))
     total = int(sizes(lesions, count).sum())
     return [
-        _candidates(probability.array >= threshold, probability.grid.voxel_mm3, lesions, count, total)
+        _candidates(
+            prediction.judged(probability.array >= threshold),
+            probability.grid.voxel_mm3,
+            lesions,
+            count,
+            total,
+        )
         for threshold in THRESHOLDS
     ]
 
@@ -92,7 +94,12 @@ def _candidates(
     both = np.stack([components[touching], lesions[touching]], axis=1).astype(np.int64) - 1
     hits = np.bincount(both[:, 0], minlength=number)
     return Candidates(
-        voxels * voxel_mm3 / MM3_PER_ML, voxels, hits, np.unique(both, axis=0).reshape(-1, 2), total, count
+        np.asarray(voxels * voxel_mm3 / MM3_PER_ML, dtype=np.float64),
+        voxels,
+        hits,
+        np.unique(both, axis=0).reshape(-1, 2),
+        total,
+        count,
     )
 
 
@@ -133,7 +140,7 @@ def operating_points(
 
 
 def choose(groups: Sequence[Sequence[Sequence[Candidates]]]) -> PostprocessingSpec:
-    """Return the operating point with the best mean joint score over groups; a case is one list of candidates.
+    """Return the operating point with the best mean joint score over groups of cases (lists of candidates).
 
     Groups count alike, so that many simulated cases do not outvote few real ones.
     """

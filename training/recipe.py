@@ -58,6 +58,7 @@ class AugmentationSettings(_Block):
         noise: largest standard deviation of Gaussian noise, in units of white matter.
         blur: largest factor by which the resolution is reduced.
         neighbour_drop: probability that neighbours are replaced by the slice itself, as at the ends.
+        crop: side of the window that is learned from, pixels, mostly around a lesion; 0 for whole slices.
     """
 
     rotation_deg: float = Field(default=0.0, ge=0, le=180)
@@ -72,6 +73,7 @@ class AugmentationSettings(_Block):
     noise: float = Field(default=0.0, ge=0, le=1)
     blur: float = Field(default=1.0, ge=1, le=6)
     neighbour_drop: Share = 0.0
+    crop: int = Field(default=0, ge=0, multiple_of=32)
 
 
 class Decay(StrEnum):
@@ -82,7 +84,7 @@ class Decay(StrEnum):
 
 
 class Keep(StrEnum):
-    """Which weights a run ends with: the last ones, or those of the best validation by Dice or Dice and F1."""
+    """Which weights a run ends with: the last, or those of the best validation by Dice or by Dice and F1."""
 
     LAST = "last"
     DICE = "dice"

@@ -23,15 +23,12 @@ from training.study import FINAL, Evaluation, Study, load_network
 SAMPLE_SLICES = 6
 """Neighbouring slices kept for the proof of faster runners: about 1.5 MB in half precision."""
 
-LICENCES = {
-    CaseKind.REAL: "MS3SEG and SimVent FLAIR (MIT; CC BY 4.0), open_ms_data FLAIR (CC BY; Lesjak et al. 2017), all of "
-    "multiple sclerosis",
-    CaseKind.PAINTED: "lesions painted into real scans (philips_achieva and siemens_prisma DWI of dcm_qa, BSD-2; "
-    "Philips FFE EPI of datalad/example-dicom-functional, PDDL; T1 of MS3SEG and open_ms_data)",
-    CaseKind.SIMULATED: "volumes simulated from the 20 label maps of SynthSeg (Apache-2.0) with lesion shapes of "
-    "the Slicer lesion simulator (Apache-2.0)",
+KINDS = {
+    CaseKind.REAL: "real scans of patients with multiple sclerosis, labelled by people",
+    CaseKind.PAINTED: "real scans with painted lesions",
+    CaseKind.SIMULATED: "simulated scans",
 }
-"""What each kind of case was made of."""
+"""What each kind of case is."""
 
 
 def ship(study: Study, evaluation: Evaluation, predictions: list[Prediction], folder: Path) -> Manifest:
@@ -60,9 +57,13 @@ def ship(study: Study, evaluation: Evaluation, predictions: list[Prediction], fo
 def describe_data(study: Study) -> str:
     """Return what a network learned from, by kind of case, from its run folder."""
     held = json.loads((study.folder / FINAL / "data.json").read_text(encoding="utf-8"))
-    counts = held["training"]
-    sentences = [f"{counts[kind]} {LICENCES[kind]}" for kind in study.recipe.sources if counts.get(kind)]
-    return "Cases (variants of one scan counted apart): " + "; ".join(sentences) + "."
+    sentences = []
+    for kind, meaning in KINDS.items():
+        learned = [c for c in held["cases"] if c["kind"] == kind and c["use"] == "training"]
+        if learned:
+            origins = "; ".join(sorted({f"{c['dataset']}: {c['licence']}" for c in learned}))
+            sentences.append(f"{len(learned)} {meaning} ({origins})")
+    return f"Cases, variants of one scan counted apart: {', '.join(sentences)}."
 
 
 def describe_protocol(study: Study) -> str:
@@ -76,9 +77,9 @@ def describe_protocol(study: Study) -> str:
     if groups:
         names = "; ".join(", ".join(group) for group in groups)
         text += (
-            f" Real cases are scored by {len(groups)}-fold cross-validation over patients ({names}): each by a "
-            "network, and at an operating point, that no scan of the patient had a part in. The shipped network "
-            "learned from all of them."
+            f" Real cases are scored by {len(groups)}-fold cross-validation over patients ({names}): each by "
+            "a network, and at an operating point, that no scan of the patient had a part in. The shipped "
+            "network learned from all of them."
         )
     return text + (
         " Simulated and painted test cases come from anatomies and scans of which neither training nor "

@@ -1,4 +1,4 @@
-"""Prepared slices on disk: every case goes through the serving preprocessing once, training reads memory maps.
+"""Prepared slices on disk: each case is preprocessed as in serving once; training reads memory maps.
 
 Convention: a case becomes two arrays, images (slices, channels, rows, columns) float16 and targets
 (slices, rows, columns) uint8, in a folder that is named by a digest of the preprocessing.
@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.preprocessing import prepare, prepare_mask
-from engines.segments import SeriesType
 from engines.volume import Grid, Volume
 from training.cases import Case, CaseKind
 from training.errors import CaseError
+from training.losses import IGNORE
 from training.recipe import SegmentRecipe
 
 LESION_COVERAGE = 0.4
@@ -46,12 +46,16 @@ class PreparedCase:
         kind: real, painted or simulated.
         images: (slices, channels, rows, columns) float16, memory-mapped.
         targets: (slices, rows, columns) uint8, memory-mapped.
+        dataset: it belongs to.
+        licence: of what it was made of.
         digest: SHA-256 of the case's volumes and mask.
     """
 
     name: str
     patient: str
     kind: CaseKind
+    dataset: str
+    licence: str
     images: NDArray[np.float16]
     targets: NDArray[np.uint8]
     digest: str
@@ -68,12 +72,13 @@ def variants(case: Case) -> Iterator[Case]:
             kind: v.with_array(np.where(brain, v.array, 0)) if v.grid.shape == brain.shape else v
             for kind, v in case.volumes.items()
         }
-        yield Case(f"{case.name}_stripped", volumes, case.masks, case.provenance)
+        yield Case(f"{case.name}_stripped", volumes, case.masks, case.provenance, unsure=case.unsure)
     if next(iter(case.volumes.values())).grid.spacing_mm[0] < THIN_MM:
         for step in THICK_STEPS:
             volumes = {kind: _thicken(volume, step) for kind, volume in case.volumes.items()}
             masks = {segment: _thicken(mask, step) for segment, mask in case.masks.items()}
-            yield Case(f"{case.name}_thick{step}", volumes, masks, case.provenance)
+            unsure = {segment: _thicken(mask, step) for segment, mask in case.unsure.items()}
+            yield Case(f"{case.name}_thick{step}", volumes, masks, case.provenance, unsure=unsure)
 
 
 def _thicken(volume: Volume, step: int) -> Volume:
@@ -110,7 +115,8 @@ def case_digest(case: Case, recipe: SegmentRecipe) -> str:
     for kind in recipe.inputs:
         if kind in case.volumes:
             digest.update(np.ascontiguousarray(case.volumes[kind].array).tobytes())
-    digest.update(np.packbits(case.masks[recipe.segment].array != 0).tobytes())
+    for mask in (case.masks[recipe.segment], case.unsure.get(recipe.segment)):
+        digest.update(b"" if mask is None else np.packbits(mask.array != 0).tobytes())
     return digest.hexdigest()
 
 
@@ -140,6 +146,8 @@ def _store(case: Case, recipe: SegmentRecipe, place: Path) -> PreparedCase:
         name=case.name,
         patient=case.provenance.patient,
         kind=case.provenance.kind,
+        dataset=case.provenance.dataset,
+        licence=case.provenance.licence,
         images=np.load(images, mmap_mode="r"),
         targets=np.load(targets, mmap_mode="r"),
         digest=digest,
@@ -153,13 +161,16 @@ def _prepare(case: Case, recipe: SegmentRecipe) -> tuple[NDArray[np.float16], ND
         raise CaseError(case.name, f"no {recipe.segment} mask on the grid of its {recipe.inputs[0]}")
     pixels = prepare(volumes, recipe.preprocessing).slices
     labels = (prepare_mask(mask, recipe.preprocessing) >= LESION_COVERAGE).astype(np.uint8)
+    if recipe.segment in case.unsure:
+        unsure = prepare_mask(case.unsure[recipe.segment], recipe.preprocessing) > 0
+        labels[unsure & (labels == 0)] = IGNORE
     kept = _choose(labels, pixels)
     return pixels[kept].astype(np.float16), labels[kept]
 
 
 def _choose(labels: NDArray[np.uint8], pixels: NDArray[np.float32]) -> NDArray[np.intp]:
     """Choose up to ``MAX_SLICES`` slices that show something, those with a lesion first, spread evenly."""
-    lesion = np.flatnonzero(labels.any(axis=(1, 2)))
+    lesion = np.flatnonzero((labels == 1).any(axis=(1, 2)))
     shown = np.flatnonzero(pixels.std(axis=(1, 2, 3)) > 0)
     other = np.setdiff1d(shown, lesion)
     lesion = _thin_out(lesion, MAX_SLICES * 2 // 3 if len(other) else MAX_SLICES)
@@ -179,14 +190,14 @@ class Sampler:
         cases: what to draw from.
         weights: weight of each kind of case; kinds that no case has are left out.
         lesion_share: share of slices with a lesion; 0 draws evenly from all slices.
-        seed: a draw depends on this and on the step alone, so that a resumed run goes on with the same batches.
+        seed: a draw depends on this and on the step alone, so a resumed run goes on with the same batches.
     """
 
     def __init__(
         self, cases: Sequence[PreparedCase], weights: Mapping[CaseKind, float], lesion_share: float, seed: int
     ) -> None:
         self._cases, self._lesion_share, self._seed = list(cases), lesion_share, seed
-        self._lesion_slices = [np.flatnonzero(case.targets.any(axis=(1, 2))) for case in self._cases]
+        self._lesion_slices = [np.flatnonzero((case.targets == 1).any(axis=(1, 2))) for case in self._cases]
         self._by_kind = {
             kind: [number for number, case in enumerate(self._cases) if case.kind is kind] for kind in weights
         }

@@ -1,4 +1,4 @@
-"""Where the cases of a recipe come from: the data sets of the manifests, and the pool that the simulator filled."""
+"""Where the cases of a recipe come from: data sets with a manifest, and the pool of the simulator."""
 
 from __future__ import annotations
 

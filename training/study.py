@@ -1,7 +1,7 @@
 """One segmentor from cases to scores: its trainings (folds and final), predictions and operating point.
 
-Convention: ``<root>/<recipe>/<SEGMENT>/`` holds a run folder ``fold_<n>`` for each fold of the real patients and
-``final`` for the network that learned from all of them; ``evaluation.json`` and the pictures lie beside them.
+Convention: ``<root>/<recipe>/<SEGMENT>/`` holds a run folder ``fold_<n>`` for each fold of the real patients
+and ``final`` for the network that learned from all of them; ``evaluation.json`` lies beside them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,16 @@ from engines.postprocessing import PostprocessingSpec
 from training import networks
 from training.cases import Case, CaseKind
 from training.errors import CheckpointError, NoSamplesError
-from training.evaluation import CaseScores, Prediction, Summary, as_rows, predict_cases, score_case, summarise
+from training.evaluation import (
+    CaseScores,
+    Prediction,
+    Summary,
+    as_rows,
+    counting_unsure,
+    predict_cases,
+    score_case,
+    summarise,
+)
 from training.loop import Report, predict, train
 from training.operating_point import Candidates, choose, find_candidates
 from training.pool import Split
@@ -31,6 +40,12 @@ from training.sources import Sources, folds
 
 FINAL = "final"
 """Folder of the run whose network is shipped."""
+
+REAL = "real, cross-validated"
+"""Name of the scores of held-out real cases."""
+
+REAL_WITH_UNSURE = "real, cross-validated, those with unsure voxels, these counted as lesion"
+"""Name of the scores of the same networks under the widest reading of the labels."""
 
 VALIDATION_EVERY = 3
 """Each so many validation cases are looked at between epochs; all of them choose the operating point."""
@@ -128,24 +143,25 @@ def evaluate_study(study: Study, announce: Announce) -> tuple[Evaluation, list[P
     recipe, final = study.recipe, load_network(study.folder / FINAL, study.recipe)
     announce("validation cases")
     validation = [
-        find_candidates(p.probability, p.reference.array)
-        for p in _predict(study.sources.cases(recipe, Split.VALIDATION), recipe, final)
+        find_candidates(p) for p in _predict(study.sources.cases(recipe, Split.VALIDATION), recipe, final)
     ]
     announce("held-out real cases")
     by_fold = [list(_predict_fold(study, n, patients)) for n, patients in enumerate(study.held_out())]
-    real = [[find_candidates(p.probability, p.reference.array) for p in fold] for fold in by_fold]
+    real = [[find_candidates(p) for p in fold] for fold in by_fold]
     spec = choose([validation, _joined(real)])
     scores: dict[str, list[CaseScores]] = {}
     for number, fold in enumerate(by_fold):
         others = _joined(part for other, part in enumerate(real) if other != number)
         point = choose([validation, others])
-        scores.setdefault("real, cross-validated", []).extend(score_case(p, point) for p in fold)
+        scores.setdefault(REAL, []).extend(score_case(p, point) for p in fold)
+        with_rims = [counting_unsure(p) for p in fold if p.unsure is not None]
+        scores.setdefault(REAL_WITH_UNSURE, []).extend(score_case(p, point) for p in with_rims)
     announce("test cases")
     kept = [prediction for fold in by_fold for prediction in fold]
     for prediction in _predict(study.sources.cases(recipe, Split.TEST), recipe, final):
         scores.setdefault(f"{prediction.kind}, test", []).append(score_case(prediction, spec))
         kept.append(prediction)
-    summaries = {name: summarise(cases) for name, cases in scores.items()}
+    summaries = {name: summarise(cases) for name, cases in scores.items() if cases}
     return Evaluation(spec, summaries, scores), kept
 
 
