@@ -25,6 +25,10 @@ COLUMNS = 6
 """Good cases in the upper row, bad ones in the lower."""
 
 
+TRUTH, RESULT, BOTH = (0, 255, 0), (255, 0, 0), (255, 255, 0)
+"""Colours of the outlines on the contact sheet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """What a segmentor is asked to reach on which cases; None where nothing is asked."""
@@ -249,9 +253,9 @@ def _tile(prediction: Prediction, found: NDArray[np.bool_]) -> Image.Image:
     top = float(np.percentile(image[image > 0], 99.5)) if (image > 0).any() else 1.0
     grey = np.clip(image / top, 0, 1) * 255
     pixels = np.repeat(grey[..., None], 3, axis=2)
-    for mask, colour in ((reference[number], 1), (found[number], 0)):
-        edge = mask & ~_eroded(mask)
-        pixels[edge, colour], pixels[edge, 2] = 255, 0
+    truth, result = (mask[number] & ~_eroded(mask[number]) for mask in (reference, found))
+    for edge, colour in ((truth, TRUTH), (result, RESULT), (truth & result, BOTH)):
+        pixels[edge] = colour
     return Image.fromarray(pixels.astype(np.uint8)).resize((TILE, TILE))
 
 
