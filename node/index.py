@@ -166,13 +166,13 @@ class Index:
             .scalar_subquery()
         )
         closed_at = func.coalesce(last_instance, associations.c.opened_at)
+        left_open = (associations.c.receiver_id == receiver_id) & (
+            associations.c.ended == AssociationEnd.OPEN
+        )
         with self._database.writing() as connection:
-            done = connection.execute(
-                update(associations)
-                .where(associations.c.receiver_id == receiver_id)
-                .where(associations.c.ended == AssociationEnd.OPEN)
-                .values(ended=AssociationEnd.ABORTED, closed_at=closed_at)
-            )
+            connection.execute(delete(associations).where(left_open, ~_carried_something()))
+            aborted = update(associations).where(left_open)
+            done = connection.execute(aborted.values(ended=AssociationEnd.ABORTED, closed_at=closed_at))
         return done.rowcount
 
     def open_studies(self) -> list[StudyArrival]:

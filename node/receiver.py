@@ -47,6 +47,9 @@ REJECTED_PERMANENT, SERVICE_USER, CALLING_AE_NOT_RECOGNISED = 0x01, 0x01, 0x03
 BACKLOG = 128
 """Connections that may wait to be accepted when many senders start at once."""
 
+ABORT_WAIT_S = 1.0
+"""How long a peer has to close the connection of an association that is aborted because the node stops, s."""
+
 HOUSEKEEPING_S = 1.0
 """Pause between looks for associations whose thread died without a word, s."""
 
@@ -72,7 +75,7 @@ class ReceiverSettings(BaseModel):
     receiver_id: str = Field(
         default="",
         max_length=64,
-        description="tells receivers on one index apart; empty takes the AE title",
+        description="tells receivers on one index apart, the same after a restart; empty takes the AE title",
     )
     maximum_pdu_bytes: int = Field(
         default=DEFAULT_MAXIMUM_PDU_BYTES,
@@ -167,6 +170,8 @@ class Receiver:
         while self._server.active_associations and time.monotonic() < deadline:
             time.sleep(0.02)
         for association in self._server.active_associations:
+            # How long to wait for the peer to close its side, which one that hangs never does.
+            association.acse_timeout = ABORT_WAIT_S
             association.abort()
         self._stopping.set()
         self._housekeeper.join()

@@ -7,6 +7,7 @@ import signal
 import socket
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -319,6 +320,15 @@ def test_stop_aborts_what_does_not_finish_and_closes_the_port(tmp_path: Path) ->
         assert not listens(port)
         assert node.ends() == [AssociationEnd.ABORTED]
         node.receiver.stop()
+
+
+def test_stop_does_not_wait_for_a_peer_that_hangs(tmp_path: Path) -> None:
+    with receiving_node(tmp_path, stop_grace_s=0.2) as node, scripted_scanner(node.port) as association:
+        association.dul.kill_dul()
+        begin = time.monotonic()
+        node.receiver.stop()
+        assert time.monotonic() - begin < 10
+        association.is_established = False
 
 
 def test_logs_name_no_patient(node: ReceivingNode, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

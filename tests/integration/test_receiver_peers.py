@@ -227,8 +227,9 @@ def test_association_that_breaks_off_ends_as_aborted_once(
 
 @pytest.mark.parametrize("amid_a_pdu", [False, True], ids=["between-pdus", "amid-a-pdu"])
 def test_peer_that_falls_silent_is_given_up(tmp_path: Path, amid_a_pdu: bool) -> None:
-    with receiving_node(tmp_path, idle_timeout_s=0.7) as node, scripted_scanner(node.port) as association:
-        association.send_c_store(write_instance(tmp_path / "made", mr_dataset()))
+    path = write_instance(tmp_path / "made", mr_dataset())
+    with receiving_node(tmp_path, idle_timeout_s=1.5) as node, scripted_scanner(node.port) as association:
+        association.send_c_store(path)
         if amid_a_pdu:
             association.dul.socket.socket.sendall(struct.pack(">BBL", 4, 0, 1000) + b"half")
         wait_until(lambda: node.ends() == [ABORTED], what="the silent association is ended")

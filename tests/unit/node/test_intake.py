@@ -195,6 +195,7 @@ def test_associations_of_a_dead_receiver_are_aborted_at_its_start(tmp_path: Path
     for arrivals, key in ((dead, "a"), (other, "b")):
         arrivals.open(key, 0)
         arrivals.send_series(key, 5, series=key)
+    dead.open("c", 6)
     restarted = Arrivals(tmp_path, database)
     restarted.clock.second = 100
     restarted.intake.recover()
