@@ -1,0 +1,168 @@
+"""All findings of a Study on one sheet: a row a segment, with the slices that show most of it.
+
+The sheet holds no data of the patient, and says on top that no person has looked at the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from io import BytesIO
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from engines.findings import SegmentFinding, StudyFindings
+from engines.segments import Segment, SeriesType
+from node.model import SourceVolume
+from node.results.picture_slices import head_box, telling_slices, to_grey, view_of
+from node.results.picture_tiles import BLACK, GREY, WHITE, Tile, draw_tile, font
+from node.results.segment_concepts import SEGMENT_CONCEPTS, SERIES_NAMES
+from node.results.texts import NOT_REVIEWED, lesion_count
+
+TILES_IN_A_ROW = 4
+TILE_PX = (300, 340)
+"""(width, height) of a slice's picture."""
+
+PANEL_PX, HEADER_PX, GAP_PX, TEXT_ROW_PX = 230, 64, 8, 96
+"""Width of the legend beside a row; heights of the header and of a row without pictures; space between."""
+
+MARGIN_MM = 6.0
+"""Space kept around the head."""
+
+BACKGROUND, WARNING = (18, 20, 24), (255, 190, 90)
+
+
+def overlay_sheet(findings: StudyFindings, sources: Mapping[SeriesType, SourceVolume]) -> bytes:
+    """Draw the sheet and return it as PNG; equal findings give equal bytes.
+
+    Args:
+        findings: of one Study.
+        sources: the volumes the findings lie on.
+    """
+    scale = _px_per_mm([sources[found.series_type] for found in findings.findings])
+    rows = [_row(segment, findings, sources, scale) for segment in Segment]
+    width = PANEL_PX + TILES_IN_A_ROW * (TILE_PX[0] + GAP_PX) + 2 * GAP_PX
+    height = HEADER_PX + sum(row.height + GAP_PX for row in rows) + GAP_PX
+    sheet = Image.new("RGB", (width, height), BACKGROUND)
+    _draw_header(sheet)
+    top = HEADER_PX
+    for row in rows:
+        sheet.paste(row, (GAP_PX, top))
+        top += row.height + GAP_PX
+    buffer = BytesIO()
+    sheet.save(buffer, "PNG", compress_level=6)
+    return buffer.getvalue()
+
+
+def _px_per_mm(sources: list[SourceVolume]) -> float:
+    """Return the largest scale at which every head fits its tile."""
+    extents = [_shown_extent_mm(source) for source in sources] or [(200.0, 200.0)]
+    right, down = (max(extent[axis] for extent in extents) for axis in (0, 1))
+    return min(TILE_PX[0] / right, TILE_PX[1] / down)
+
+
+def _shown_extent_mm(source: SourceVolume) -> tuple[float, float]:
+    """Return (right, down) of what is shown of a slice, mm."""
+    view, box = view_of(source.volume.grid), _box(source)
+    shape = view.shown(np.empty((box[0].stop - box[0].start, box[1].stop - box[1].start))).shape
+    return shape[1] * view.spacing_mm[1], shape[0] * view.spacing_mm[0]
+
+
+def _box(source: SourceVolume) -> tuple[slice, slice]:
+    _, rows_mm, columns_mm = source.volume.grid.spacing_mm
+    return head_box(source.volume.array, (rows_mm, columns_mm), MARGIN_MM)
+
+
+def _draw_header(sheet: Image.Image) -> None:
+    draw = ImageDraw.Draw(sheet)
+    draw.text((2 * GAP_PX, 14), "Cerebral small vessel disease on MR", WHITE, font(24))
+    draw.text((sheet.width - 2 * GAP_PX, 14), NOT_REVIEWED, WARNING, font(24), anchor="ra")
+    note = (
+        "Outlines lie just outside the lesions. Sides of the patient: R L A P H F. One scale for all slices."
+    )
+    draw.text((2 * GAP_PX, 43), note, GREY, font(13))
+
+
+def _row(
+    segment: Segment, findings: StudyFindings, sources: Mapping[SeriesType, SourceVolume], scale: float
+) -> Image.Image:
+    finding = findings.of(segment)
+    width = PANEL_PX + TILES_IN_A_ROW * (TILE_PX[0] + GAP_PX)
+    if finding is None:
+        row = Image.new("RGB", (width, TEXT_ROW_PX), BLACK)
+        reasons = [absent.reason for absent in findings.not_assessed if absent.segment is segment]
+        _draw_panel(row, segment, ["Not assessed"], WARNING)
+        _draw_wrapped(row, " ".join(reasons), PANEL_PX, width - PANEL_PX - GAP_PX)
+        return row
+    row = Image.new("RGB", (width, TILE_PX[1]), BLACK)
+    _draw_panel(row, segment, _legend(finding), WHITE)
+    for place, tile in enumerate(_tiles(finding, sources[finding.series_type])):
+        row.paste(draw_tile(tile, TILE_PX, scale), (PANEL_PX + place * (TILE_PX[0] + GAP_PX), 0))
+    return row
+
+
+def _tiles(finding: SegmentFinding, source: SourceVolume) -> list[Tile]:
+    view, box = view_of(source.volume.grid), _box(source)
+    slices = source.volume.grid.shape[0]
+    return [
+        Tile(
+            to_grey(source.volume.array[index][box], source.volume.array),
+            finding.labels[index][box],
+            view,
+            SEGMENT_CONCEPTS[finding.segment].rgb,
+            f"slice {index + 1} of {slices}",
+        )
+        for index in telling_slices(finding.labels, TILES_IN_A_ROW)
+    ]
+
+
+def _legend(finding: SegmentFinding) -> list[str]:
+    """Return the lines beside a row; the first is the result."""
+    where = f"on {SERIES_NAMES[finding.series_type]}"
+    model = f"{finding.model.name} {finding.model.version}"
+    if not finding.lesions:
+        return ["None found", where, "", model]
+    diameters = sorted({f"{one.max_axial_diameter_mm:.1f}" for one in finding.lesions}, key=float)
+    lines = [
+        f"{lesion_count(len(finding.lesions))}, {finding.volume_ml:.2f} ml",
+        where,
+        f"axial diameter {' to '.join(dict.fromkeys((diameters[0], diameters[-1])))} mm",
+    ]
+    outside = sum(not lesion.within_limits for lesion in finding.lesions)
+    if outside:
+        lines.append(f"{outside} outside the size limits")
+    return [*lines, "", model]
+
+
+def _draw_panel(
+    row: Image.Image, segment: Segment, lines: list[str], first_colour: tuple[int, int, int]
+) -> None:
+    """Draw the colour, the name and the lines of a segment at the left of its row."""
+    draw = ImageDraw.Draw(row)
+    concept = SEGMENT_CONCEPTS[segment]
+    draw.rectangle([0, 0, 5, row.height], concept.rgb)
+    top = _draw_wrapped(row, concept.label, 16, PANEL_PX - 24, 18, concept.rgb, 12) + 8
+    for place, line in enumerate(lines):
+        colour, size = (first_colour, 18) if place == 0 else (GREY, 13)
+        top = _draw_wrapped(row, line, 16, PANEL_PX - 24, size, colour, top) + 2
+
+
+def _draw_wrapped(
+    row: Image.Image,
+    text: str,
+    left: int,
+    width: int,
+    size: int = 14,
+    colour: tuple[int, int, int] = GREY,
+    top: int = 14,
+) -> int:
+    """Write a text in lines of at most ``width`` px and return where the next line would begin."""
+    draw, letters, line = ImageDraw.Draw(row), font(size), ""
+    for word in [*text.split(), ""]:
+        longer = f"{line} {word}".strip()
+        if word and draw.textlength(longer, letters) <= width:
+            line = longer
+            continue
+        draw.text((left, top), line, colour, letters)
+        top, line = top + size + 5, word
+    return top
