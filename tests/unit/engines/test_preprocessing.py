@@ -157,8 +157,8 @@ def test_an_unknown_field_is_refused() -> None:
         PreprocessingSpec.model_validate({**spec().model_dump(), "colour": "blue"})
 
 
-def test_a_usual_volume_takes_less_than_a_quarter_of_a_second() -> None:
-    """24 slices of 256 x 256 take about 25 ms on two cores; the bound leaves room for a busy machine."""
+def test_a_usual_volume_takes_less_than_a_quarter_of_a_second_of_cpu() -> None:
+    """24 slices of 256 x 256 take about 20 ms of CPU time."""
     image = head(axial_grid((24, 256, 256), (6.0, 0.9, 0.9)))
     wanted = spec().model_copy(update={"pixel_grid": (224, 224)})
     best = min(_elapsed_s(image, wanted) for _ in range(3))
@@ -166,6 +166,6 @@ def test_a_usual_volume_takes_less_than_a_quarter_of_a_second() -> None:
 
 
 def _elapsed_s(image: Volume, wanted: PreprocessingSpec) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     prepare([image], wanted)
-    return time.perf_counter() - start
+    return time.process_time() - start
