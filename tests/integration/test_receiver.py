@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,11 @@ from pydicom.uid import (
 )
 
 from node.completeness import AssociationEnd
+from node.database import Database
 from node.errors import ReceiverUnavailableError
+from node.index import Index
 from node.receiver import Receiver, ReceiverSettings
+from node.store import Store
 from tests.support.arrivals import STUDY_UID
 from tests.support.instances import dataset_bytes, mr_dataset, write_instance, write_series
 from tests.support.peers import LOOPBACK, free_port, listens, scripted_scanner, wait_until
@@ -343,6 +347,31 @@ def test_logs_name_no_patient(node: ReceivingNode, tmp_path: Path, capfd: pytest
     assert STUDY_UID in logged
     assert str(dataset.PatientName) not in logged
     assert dataset.PatientID not in logged
+
+
+def test_unexpected_fault_is_answered_and_the_next_instance_is_taken(tmp_path: Path) -> None:
+    """The clock breaks for one Instance, which no error class foresees."""
+    is_broken = threading.Event()
+
+    def clock() -> datetime:
+        if is_broken.is_set():
+            raise ZeroDivisionError
+        return datetime.now(UTC)
+
+    store, database = Store(tmp_path / "root"), Database(f"sqlite:///{tmp_path}/index.db")
+    settings, paths = ReceiverSettings(port=0, accept_any_calling_ae=True), write_series(tmp_path / "made")
+    with (
+        Receiver(settings, store, Index(database), clock) as receiver,
+        scripted_scanner(receiver.port) as association,
+    ):
+        is_broken.set()
+        failed = association.send_c_store(paths[0])
+        is_broken.clear()
+        taken = [association.send_c_store(path).Status for path in paths]
+    assert (failed.Status, failed.ErrorComment) == (0xC211, "unexpected failure, see the log of the node")
+    assert taken == [SUCCESS] * 3
+    assert len(Index(database).instances(STUDY_UID)) == 3
+    database.close()
 
 
 def test_unwritable_store_does_not_end_the_association(node: ReceivingNode, tmp_path: Path) -> None:
