@@ -69,6 +69,14 @@ def _configured(config: Path | None) -> Iterator[NodeSettings]:
 
 
 @contextmanager
+def _index(settings: NodeSettings) -> Iterator[Database]:
+    """Open the index; without a node that ran before, an empty one."""
+    settings.root.mkdir(parents=True, exist_ok=True)
+    with closing(Database(settings.index_url)) as database:
+        yield database
+
+
+@contextmanager
 def _reported() -> Iterator[None]:
     """Turn errors of ours into one message and an exit code."""
     try:
@@ -135,7 +143,7 @@ def process(
 @app.command()
 def studies(config: Config = None, as_json: AsJson = False) -> None:
     """List the Studies with their state, times and what went wrong."""
-    with _configured(config) as settings, closing(Database(settings.index_url)) as database:
+    with _configured(config) as settings, _index(settings) as database:
         rows = study_rows(database, now(), settings.completeness)
         if as_json:
             out.print_json(json.dumps([to_record(row) for row in rows]))
@@ -149,7 +157,7 @@ def retry(
     config: Config = None,
 ) -> None:
     """Evaluate a Study again with what is here, or send again what was given up; the running node does it."""
-    with _configured(config) as settings, closing(Database(settings.index_url)) as database:
+    with _configured(config) as settings, _index(settings) as database:
         evaluations, deliveries = Evaluations(database), Deliveries(database)
         done = evaluations.of_study(study_uid)
         queued = deliveries.queue_given_up(done[-1].evaluation_id, now()) if done else 0
@@ -184,7 +192,7 @@ def list_all_settings() -> None:
 @app.command("rebuild-index")
 def rebuild_index(config: Config = None) -> None:
     """Enter all stored files into the index again; for an index that was lost."""
-    with _configured(config) as settings, closing(Database(settings.index_url)) as database:
+    with _configured(config) as settings, _index(settings) as database:
         report = rebuild(database, Store(settings.root))
         out.print(f"{report.added} added, {report.removed} removed, {report.conflicts} conflicts.")
 
