@@ -38,6 +38,7 @@ def augment(
         neighbours: slices on each side of the middle one that are channels.
         generator: the source of chance, on the CPU.
     """
+    images = _drop_inputs(images, settings, neighbours, generator)
     images = _vary_neighbours(images, settings, neighbours, generator)
     images, targets = _move(images, targets, settings, generator)
     if 0 < settings.crop < min(images.shape[2:]):
@@ -57,6 +58,17 @@ def _chance(count: int, probability: float, generator: Generator) -> Tensor:
 
 def _per_image(values: Tensor, images: Tensor) -> Tensor:
     return values.to(images.device).view(-1, 1, 1, 1)
+
+
+def _drop_inputs(
+    images: Tensor, settings: AugmentationSettings, neighbours: int, generator: Generator
+) -> Tensor:
+    """Blank every input but the first for some of the batch; zeros are what serving gives for a missing one."""
+    if settings.input_drop == 0:
+        return images
+    dropped = _chance(images.shape[0], settings.input_drop, generator).to(images.device)
+    later = torch.arange(images.shape[1], device=images.device) > 2 * neighbours
+    return images.masked_fill((dropped[:, None] & later[None])[..., None, None], 0.0)
 
 
 def _vary_neighbours(
@@ -94,7 +106,8 @@ def _move(
     theta[:, :, 2] = torch.rand(count, 2, generator=generator).mul(4).sub(2) * settings.shift
     grid = functional.affine_grid(theta, [count, 1, *images.shape[2:]], align_corners=False)
     grid = grid.to(images.device)
-    moved = functional.grid_sample(images, grid, align_corners=False)
+    # Beyond the edge the edge repeats: that is air in every normalisation, while 0 is air in one only.
+    moved = functional.grid_sample(images, grid, align_corners=False, padding_mode="border")
     layers = torch.cat([targets == 1, targets == IGNORE], dim=1).to(images.dtype)
     moved_layers = functional.grid_sample(layers, grid, align_corners=False)
     lesion, ignored = moved_layers[:, :1], moved_layers[:, 1:]

@@ -74,6 +74,7 @@ def train(
     folder: Path,
     report: Report | None = None,
     stop_after: int | None = None,
+    needed_mb: float = FREE_MB,
 ) -> nn.Module:
     """Train a segmentor, or go on where its run folder stopped.
 
@@ -84,6 +85,7 @@ def train(
         folder: the run folder; made if missing.
         report: told of every step.
         stop_after: steps after which this call checkpoints and returns, as a kill would end it.
+        needed_mb: free room that the run folder's disk must have, MB.
 
     Returns: the network with the weights to ship, in evaluation mode.
 
@@ -96,7 +98,7 @@ def train(
     sampler = Sampler(training, recipe.sources, schedule.lesion_share, recipe.seed)
     if sampler.slices == 0:
         raise NoSamplesError(recipe.name, recipe.segment, (folder,))
-    _open_folder(folder, recipe)
+    _open_folder(folder, recipe, needed_mb)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     state = _start(recipe, device)
     _resume(state, folder / "checkpoint.pt", recipe)
@@ -257,11 +259,11 @@ def _is_finished(state: State, schedule: ScheduleSettings) -> bool:
     return epoch.train_dice > schedule.overfit_score and lead > schedule.overfit_lead
 
 
-def _open_folder(folder: Path, recipe: SegmentRecipe) -> None:
+def _open_folder(folder: Path, recipe: SegmentRecipe, needed_mb: float) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     free_mb = shutil.disk_usage(folder).free / 1e6
-    if free_mb < FREE_MB:
-        raise StorageError(folder, FREE_MB, free_mb)
+    if free_mb < needed_mb:
+        raise StorageError(folder, needed_mb, free_mb)
     configuration = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
     (folder / "recipe.yaml").write_text(configuration, encoding="utf-8")
 

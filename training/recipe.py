@@ -58,6 +58,7 @@ class AugmentationSettings(_Block):
         noise: largest standard deviation of Gaussian noise, in units of white matter.
         blur: largest factor by which the resolution is reduced.
         neighbour_drop: probability that neighbours are replaced by the slice itself, as at the ends.
+        input_drop: probability that the inputs after the first are blank, as where a Study lacks them.
         crop: side of the window that is learned from, pixels, mostly around a lesion; 0 for whole slices.
     """
 
@@ -73,6 +74,7 @@ class AugmentationSettings(_Block):
     noise: float = Field(default=0.0, ge=0, le=1)
     blur: float = Field(default=1.0, ge=1, le=6)
     neighbour_drop: Share = 0.0
+    input_drop: Share = 0.0
     crop: int = Field(default=0, ge=0, multiple_of=32)
 
 
