@@ -22,6 +22,9 @@ TISSUE_RANGE = {
 }
 """Brightness of brain tissue as a share of its surroundings' median: CSF, vessels and pile-up lie outside."""
 
+BRIGHTEST_CSF = 0.5
+"""CSF is at most this bright on T1 and FLAIR, as a share of tissue, where a scan shows hardly any."""
+
 TRIES = 30
 """Places tried for one lesion before it is left out."""
 
@@ -131,13 +134,14 @@ def prepare_canvas(scan: Scan, series: tuple[SeriesType, ...], depth_mm: float) 
     images = {kind: scan.images[kind].copy() for kind in series}
     local, csf, tissue = {}, {}, scan.brain.copy()
     depth = ndimage.distance_transform_edt(scan.brain, sampling=spacing)
+    inner = depth > min(15.0, 0.5 * float(depth.max()))
     for kind, image in images.items():
         local[kind] = _local_level(image, scan.brain, spacing)
         low, high = TISSUE_RANGE[kind]
         share = image / np.maximum(local[kind], 1e-6)
         tissue &= (share > low) & (share < high)
         # the darkest of the inner brain are ventricles, on T1 and FLAIR
-        csf[kind] = float(np.percentile(share[depth > 15], 1)) if (depth > 15).any() else 0.4
+        csf[kind] = min(float(np.percentile(share[inner], 1)), BRIGHTEST_CSF)
     allowed = np.argwhere(tissue & (depth > depth_mm) & ~scan.marked)
     target = np.zeros(scan.grid.shape, np.float32)
     return Canvas(scan, images, target, allowed, tissue, local, csf, [])

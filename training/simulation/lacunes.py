@@ -61,7 +61,7 @@ def paint_lacunes(scene: Scene, count: int, slice_mm: float, rng: np.random.Gene
             scene.paint(rim, gliosis, within=BRAIN, strength=rng.uniform(0.4, 1.0))
         cavity = blob(place, radii, rng, bumps)
         # a cavity need not be clear: tissue strands and protein shorten its T1
-        scene.paint(cavity, csf, wanted=True, within=BRAIN, strength=rng.uniform(0.75, 1.0))
+        scene.paint(cavity, csf, wanted=True, within=BRAIN, strength=rng.uniform(0.85, 1.0))
         scene.diameters_mm.append(diameter)
 
 

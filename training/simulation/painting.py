@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from engines.segments import Segment, SeriesType
 from engines.volume import Grid, Volume
 from training.cases import Case, CaseKind
+from training.errors import CaseError
 from training.simulation import artefacts, infarcts, lacunes, microbleeds
 from training.simulation.canvas import Canvas, prepare_canvas, rasterise
 from training.simulation.scans import Scan
@@ -28,7 +29,13 @@ SHALLOW_MM = 6.0
 
 
 def paint_scan(segment: Segment, name: str, scan: Scan, rng: np.random.Generator) -> Case:
-    """Paint lesions of a segment, or none in a share of the cases, into a real scan and vary its look."""
+    """Paint lesions of a segment, or none in a share of the cases, into a real scan and vary its look.
+
+    Raises:
+        CaseError: if the scan has no brain.
+    """
+    if not scan.brain.any():
+        raise CaseError(name, f"no brain found in the scan of {scan.provenance.patient}; leave this scan out")
     depth_mm = DEPTH_MM[segment] if rng.random() < 0.8 else SHALLOW_MM
     canvas = prepare_canvas(scan, SERIES_OF[segment], depth_mm)
     some = rng.random() >= LESION_FREE_SHARE

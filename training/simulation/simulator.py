@@ -46,6 +46,13 @@ FAINTEST = 0.28
 """A lesion that fills less of its best voxel than this can not be seen, and is not marked."""
 
 
+FAINTEST_CONTRAST = 0.08
+"""A small lesion that differs by less of the brightness around it is not marked; chosen by looking."""
+
+SMALL_VOXELS = 300
+"""Lesions of more voxels are seen by their size alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """The pixels of each Series and the mask, before they become a case."""
@@ -137,7 +144,8 @@ def observe(scene: Scene, geometry: Geometry, stripped: bool, rng: np.random.Gen
             left = left * dephase(sampler, scene.anatomy, hz_per_ppm, contrast.echo_ms)
         images[series] = _record(left, brain, geometry, reference, stripped, contrast, rng)
     target = artefacts.resize(target, geometry.matrix, "bilinear")
-    return Observation(images, visible(target))
+    seen = drop_unseen(visible(target), next(iter(images.values())))
+    return Observation(images, seen)
 
 
 def _record(
@@ -162,6 +170,31 @@ def _record(
             planes, artefacts.resize(brain, geometry.matrix, "bilinear"), pixel_mm, rng
         )
     return artefacts.scale_to_integers(planes, reference, rng)
+
+
+def drop_unseen(mask: NDArray[np.bool_], image: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """Leave out small lesions that no reader would mark: hardly brighter or darker than what is around them.
+
+    Args:
+        mask: lesions.
+        image: of the Series that they are looked for on, same shape.
+    """
+    parts, _ = ndimage.label(mask, structure=np.ones((3, 3, 3)))
+    kept = mask.copy()
+    for number, box in enumerate(ndimage.find_objects(parts), start=1):
+        wide = tuple(
+            slice(max(0, side.start - reach), side.stop + reach)
+            for side, reach in zip(box, (0, 6, 6), strict=True)
+        )
+        inside = parts[wide] == number
+        if inside.sum() > SMALL_VOXELS:
+            continue
+        near = ndimage.binary_dilation(inside, np.ones((1, 3, 3), np.bool_), iterations=5)
+        around = near & (parts[wide] == 0) & (image[wide] > 0)
+        level = float(np.median(image[wide][around])) if around.any() else 0.0
+        if abs(float(image[wide][inside].mean()) - level) < FAINTEST_CONTRAST * level:
+            kept[wide][inside] = False
+    return kept
 
 
 def visible(occupancy: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -12,13 +12,13 @@ from engines.segments import Segment, SeriesType
 from engines.volume import Grid
 from tests.support.label_head import write_label_head
 from training.cases import CaseKind, Provenance
-from training.errors import SimulationSourceError
+from training.errors import CaseError, SimulationSourceError
 from training.simulation.anatomy import Anatomy, Site, load_anatomy
 from training.simulation.canvas import rasterise
 from training.simulation.painting import paint_scan
 from training.simulation.scans import Scan, scan_sources
 from training.simulation.shapes import LesionLibrary, Shape, blob, read_lesion_library, tube
-from training.simulation.simulator import SERIES_OF, simulate, visible
+from training.simulation.simulator import SERIES_OF, drop_unseen, simulate, visible
 from training.simulation.tissues import Tissue
 
 BRIGHT = {Segment.WMH: True, Segment.LACUNE: False, Segment.INFARCT: True, Segment.MICROBLEED: False}
@@ -117,6 +117,17 @@ def test_lesion_is_outlined_at_half_of_its_own_height() -> None:
     )
 
 
+def test_lesion_that_nobody_sees_is_not_marked() -> None:
+    image = np.full((3, 40, 40), 100, np.int16)
+    mask = np.zeros(image.shape, np.bool_)
+    mask[1, 5:9, 5:9], mask[1, 25:29, 25:29], mask[1, 25:29, 5:9] = True, True, True
+    image[1, 5:9, 5:9], image[1, 25:29, 25:29], image[1, 25:29, 5:9] = 105, 120, 85
+    kept = drop_unseen(mask, image)
+    assert not kept[1, 5:9, 5:9].any()
+    assert kept[1, 25:29, 25:29].all()
+    assert kept[1, 25:29, 5:9].all()
+
+
 @pytest.mark.parametrize("segment", list(Segment))
 def test_lesions_differ_from_their_surroundings_as_they_should(segment: Segment, anatomy: Anatomy) -> None:
     found = 0
@@ -140,7 +151,8 @@ def test_some_heads_are_free_of_lesions(anatomy: Anatomy) -> None:
     assert 0 in counts
     assert max(counts) > 0
     for case in cases:
-        assert case.masks[Segment.INFARCT].array.any() or not case.provenance.details["lesions"]
+        if not case.provenance.details["lesions"]:
+            assert not case.masks[Segment.INFARCT].array.any()
 
 
 def test_same_seed_gives_the_same_case(anatomy: Anatomy) -> None:
@@ -178,6 +190,13 @@ def test_painted_lesions_differ_from_the_scan_they_are_painted_into(segment: Seg
             around = ndimage.binary_dilation(mask, np.ones((1, 7, 7))) & ~ndimage.binary_dilation(mask)
             assert bool(np.median(image[mask]) > np.median(image[around])) is BRIGHT[segment]
     assert painted >= 2
+
+
+def test_scan_without_a_brain_is_refused() -> None:
+    scan = real_scan(Segment.WMH)
+    scan.brain[:] = False
+    with pytest.raises(CaseError, match="Case x: no brain"):
+        paint_scan(Segment.WMH, "x", scan, np.random.default_rng(0))
 
 
 def test_real_lesions_stay_marked_under_what_is_painted() -> None:
