@@ -35,7 +35,7 @@ async function openStudy(page, url) {
 }
 
 /** Ask for a Segmentation as a reader does, by its thumbnail, and answer the viewer's question with Yes. */
-async function acceptSegmentation(page, seriesUid) {
+async function acceptSegmentation(page, seriesUid, { instance }) {
   const displaySet = await page.waitForFunction(
     (uid) =>
       window.services.displaySetService.getDisplaySetsBy((set) => set.SeriesInstanceUID === uid)[0]
@@ -46,8 +46,16 @@ async function acceptSegmentation(page, seriesUid) {
   await thumbnail.scrollIntoViewIfNeeded();
   await thumbnail.dblclick();
   await page.locator('[data-cy="yes-hydrate-btn"]').click();
+  // the viewer displays the Series that the Segmentation refers to, whichever it displayed before
   await page.waitForFunction(
-    () => window.cornerstoneTools.segmentation.state.getSegmentations()[0]?.representationData.Labelmap
+    (uid) =>
+      window.cornerstoneTools.segmentation.state.getSegmentations()[0]?.representationData.Labelmap &&
+      window.cornerstone
+        .getRenderingEngines()[0]
+        .getViewports()[0]
+        .getImageIds()
+        .some((id) => id.includes(`/instances/${uid}/`)),
+    instance
   );
 }
 
@@ -73,7 +81,7 @@ async function inspect(context, { url, segmentation: seriesUid, slices, points, 
   });
   try {
     await openStudy(page, url);
-    await acceptSegmentation(page, seriesUid);
+    await acceptSegmentation(page, seriesUid, slices[0]);
     await page.screenshot({ path: `${folder}/page.png` });
     await page.addStyleTag({ content: hideDecoration });
     const shots = [];

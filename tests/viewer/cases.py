@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from engines.segments import Segment
 from engines.volume import Grid, Volume
-from tests.support.header_patterns import SIEMENS_FLAIR_TSE
+from tests.support.header_patterns import SIEMENS_FLAIR_TSE, HeaderPattern
 from tests.support.phantoms import (
     PhantomKind,
     orientation_matrix,
@@ -73,12 +73,14 @@ class Recipe:
         lesions: what is painted.
         order: which slice is the first Instance or frame.
         enhanced: one Enhanced MR Instance in place of one Instance a slice.
+        series_number: Series Number.
     """
 
     grid: Grid
     lesions: tuple[Ellipsoid, ...] = LESIONS
     order: Order = "ascending"
     enhanced: bool = False
+    series_number: int = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ class Case:
     Attributes:
         name: of the recipe.
         study_uid: Study Instance UID.
+        recipe: how it was made.
         files: of the source Series.
         picture: what the source shows.
         masks: (slices, rows, columns) bool by segment, on the grid of the picture; all four segments.
@@ -95,6 +98,7 @@ class Case:
 
     name: str
     study_uid: str
+    recipe: Recipe
     files: tuple[Path, ...]
     picture: Volume
     masks: Mapping[Segment, Mask]
@@ -104,58 +108,72 @@ def _oriented(
     row_cosines: tuple[float, float, float], column_cosines: tuple[float, float, float]
 ) -> NDArray[np.float64]:
     """Return (3, 3) unit steps of slice, row and column index for a pair of direction cosines."""
-    slices = np.cross(row_cosines, column_cosines)
-    return np.stack([slices, np.asarray(column_cosines), np.asarray(row_cosines)], axis=1)
+    return np.array([np.cross(row_cosines, column_cosines), column_cosines, row_cosines]).T
 
 
 _SHAPE, _SPACING = (18, 96, 96), (6.0, 2.2, 2.2)
-_OBLIQUE = rigid((14.0, -9.0, 17.0), (0.0, 0.0, 0.0))[:3, :3] @ orientation_matrix("axial")
+OBLIQUE = rigid((14.0, -9.0, 17.0), (0.0, 0.0, 0.0))[:3, :3] @ orientation_matrix("axial")
+"""Steps of a stack that is turned about all three axes."""
 
 RECIPES: dict[str, Recipe] = {
     "axial": Recipe(phantom_grid(_SHAPE, _SPACING)),
     "sagittal": Recipe(phantom_grid((20, 96, 96), (7.0, 2.2, 2.2), "sagittal")),
-    "oblique": Recipe(phantom_grid(_SHAPE, _SPACING, _OBLIQUE, (3.3, -7.1, 2.7))),
+    "oblique": Recipe(phantom_grid(_SHAPE, _SPACING, OBLIQUE, (3.3, -7.1, 2.7))),
     "reversed-order": Recipe(phantom_grid(_SHAPE, _SPACING), order="descending"),
     "negative-cosines": Recipe(phantom_grid(_SHAPE, _SPACING, _oriented((-1, 0, 0), (0, 1, 0)))),
     "turned-cosines": Recipe(phantom_grid(_SHAPE, _SPACING, _oriented((0, -1, 0), (-1, 0, 0)))),
     "non-square-pixels": Recipe(phantom_grid((18, 96, 64), (6.0, 2.2, 3.3))),
-    "enhanced": Recipe(phantom_grid(_SHAPE, _SPACING, _OBLIQUE), order="descending", enhanced=True),
+    "enhanced": Recipe(phantom_grid(_SHAPE, _SPACING, OBLIQUE), order="descending", enhanced=True),
     "many-frames": Recipe(phantom_grid((104, 80, 80), (1.2, 2.5, 2.5)), COLUMNS),
     "without-lesions": Recipe(phantom_grid(_SHAPE, _SPACING), ()),
 }
 
 
-def painted(grid: Grid, lesion: Ellipsoid) -> Mask:
+def _painted(grid: Grid, lesion: Ellipsoid) -> Mask:
     """Return the voxels whose centre lies in the lesion."""
-    points = grid.to_lps(np.stack(np.indices(grid.shape), axis=-1).reshape(-1, 3))
+    points = grid.to_lps(np.argwhere(np.ones(grid.shape, dtype=bool)))
     distance = ((points - np.array(lesion.centre_lps)) / np.array(lesion.half_axes_mm)) ** 2
     return np.asarray(distance.sum(axis=1) <= 1.0).reshape(grid.shape)
 
 
-def _masks(grid: Grid, lesions: tuple[Ellipsoid, ...]) -> dict[Segment, Mask]:
+def painted_masks(grid: Grid, lesions: tuple[Ellipsoid, ...]) -> dict[Segment, Mask]:
+    """Return one mask for each of the four segments."""
     masks = {segment: np.zeros(grid.shape, dtype=bool) for segment in Segment}
     for lesion in lesions:
-        masks[lesion.segment] |= painted(grid, lesion)
+        masks[lesion.segment] |= _painted(grid, lesion)
     return masks
 
 
 def make_case(name: str, folder: Path) -> Case:
     """Write the source Series of a case and return it with its masks."""
-    recipe = RECIPES[name]
-    masks = _masks(recipe.grid, recipe.lesions)
+    return make_series(name, RECIPES[name], folder, uid_from("viewer", name))
+
+
+def make_series(
+    name: str, recipe: Recipe, folder: Path, study_uid: str, pattern: HeaderPattern = SIEMENS_FLAIR_TSE
+) -> Case:
+    """Write one Series; those of one Study share a Frame of Reference.
+
+    Args:
+        name: of the case.
+        recipe: what it shows.
+        folder: for the files.
+        study_uid: Study Instance UID.
+        pattern: what the scanner says of the sequence.
+    """
+    masks = painted_masks(recipe.grid, recipe.lesions)
     signal = phantom_volume(PhantomKind.T1, recipe.grid, noise=4.0).array * TISSUE_SHARE
     signal[np.any(list(masks.values()), axis=0)] = LESION_SIGNAL
     picture = Volume(signal, recipe.grid)
-    study_uid = uid_from("viewer", name)
     write: Callable[..., Path | list[Path]] = write_enhanced if recipe.enhanced else write_series
     written = write(
         picture,
-        SIEMENS_FLAIR_TSE,
+        pattern,
         folder / "source.dcm" if recipe.enhanced else folder,
         study_uid=study_uid,
         frame_of_reference_uid=uid_from(study_uid, "frame of reference"),
-        series_number=3,
+        series_number=recipe.series_number,
         order=recipe.order,
     )
     files = tuple(written) if isinstance(written, list) else (written,)
-    return Case(name, study_uid, files, picture, masks)
+    return Case(name, study_uid, recipe, files, picture, masks)

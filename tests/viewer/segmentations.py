@@ -21,7 +21,7 @@ from node.results.source_header import read_source_header
 from node.stacks import split_stacks
 from node.volume_reader import read_volume
 from tests.viewer.browser import SliceReference
-from tests.viewer.cases import RECIPES, Case, painted
+from tests.viewer.cases import Case, painted_masks
 
 MODEL = ModelIdentity("painted", "1.0", "0" * 64, "none")
 
@@ -49,12 +49,22 @@ def read_source(case: Case) -> SourceVolume:
     return read_volume(stack, paths)
 
 
+def evaluation_of(study_uid: str) -> EvaluationContext:
+    """Return the context of the one evaluation of a Study."""
+    return EvaluationContext(
+        study_uid=study_uid,
+        fingerprint=hashlib.sha256(study_uid.encode()).hexdigest(),
+        created_at=datetime(2024, 1, 15, 10, tzinfo=UTC),
+        software_version="0",
+        ae_title="CSVD",
+        station_name="test",
+    )
+
+
 def write_segmentation(case: Case, path: Path) -> WrittenSegmentation:
     """Paint the case's lesions in patient space on the volume that the node read, and encode them."""
     source = read_source(case)
-    masks = {segment: np.zeros(source.volume.grid.shape, dtype=bool) for segment in Segment}
-    for lesion in RECIPES[case.name].lesions:
-        masks[lesion.segment] |= painted(source.volume.grid, lesion)
+    masks = painted_masks(source.volume.grid, case.recipe.lesions)
     plan = SegmentationPlan(
         role="viewer",
         series_number=901,
@@ -62,14 +72,7 @@ def write_segmentation(case: Case, path: Path) -> WrittenSegmentation:
         content_label="CSVD",
         masks=tuple(SegmentMask(segment, mask, MODEL) for segment, mask in masks.items()),
     )
-    context = EvaluationContext(
-        study_uid=case.study_uid,
-        fingerprint=hashlib.sha256(case.name.encode()).hexdigest(),
-        created_at=datetime(2024, 1, 15, 10, tzinfo=UTC),
-        software_version="0",
-        ae_title="CSVD",
-        station_name="test",
-    )
+    context = evaluation_of(case.study_uid)
     dataset = build_segmentation(plan, source, read_source_header(source, case.study_uid), context)
     dataset.save_as(path, enforce_file_format=True)
     return WrittenSegmentation(path, str(dataset.SeriesInstanceUID), source)

@@ -1,4 +1,4 @@
-"""Serve Studies with their results in the OHIF Viewer until Ctrl-C: ``python -m tests.viewer.show FOLDER...``."""
+"""Serve Studies and their results in the OHIF Viewer until Ctrl-C: ``python -m tests.viewer.show FOLDER``."""
 
 from __future__ import annotations
 
