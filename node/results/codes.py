@@ -34,6 +34,9 @@ MORPHOLOGICALLY_ABNORMAL_STRUCTURE = Code("49755003", "SCT", "Morphologically Ab
 BRAIN = Code("12738006", "SCT", "Brain")
 """CID 4."""
 
+HEAD = Code("69536005", "SCT", "Head")
+"""CID 4031, the regions of an Image Library, which knows no brain."""
+
 CEREBRAL_WHITE_MATTER = Code("68523003", "SCT", "Cerebral White Matter")
 """CID 7140, 7153."""
 
@@ -98,7 +101,7 @@ DEVICE_OBSERVER_MODEL = Code("121015", "DCM", "Device Observer Model Name")
 DEVICE_OBSERVER_SERIAL_NUMBER = Code("121016", "DCM", "Device Observer Serial Number")
 PROCEDURE_REPORTED = Code("121058", "DCM", "Procedure reported")
 MR_BRAIN = Code("24590-2", "LN", "MR Brain")
-"""CID 646."""
+"""CID 646. The baseline group of the template, CID 100, has no code for this procedure."""
 MODALITY = Code("121139", "DCM", "Modality")
 MAGNETIC_RESONANCE = Code("MR", "DCM", "Magnetic Resonance")
 """CID 29."""

@@ -4,14 +4,14 @@ Every group has its own Tracking Unique Identifier, because viewers merge groups
 has modifiers, because some viewers fail on a number without content. A lesion's group also holds its centroid
 as a point in patient space: a segment can not tell its lesions apart, a viewer can jump to the point.
 
-Source: PS3.16 TID 1411, TID 1501, TID 4019, TID 4108.
+Source: PS3.16 TID 1411, TID 4019, TID 4108.
 """
 
 from __future__ import annotations
 
 from pydicom import Dataset
 
-from engines.findings import Lesion, ModelIdentity, NotAssessed, SegmentFinding
+from engines.findings import Lesion, ModelIdentity, SegmentFinding
 from engines.segments import Segment
 from node.model import SourceVolume
 from node.results import codes
@@ -29,10 +29,10 @@ from node.results.content_items import (
 from node.results.context import EvaluationContext
 from node.results.references import SegmentReference
 from node.results.segment_concepts import SEGMENT_CONCEPTS, SIZE_CODES
-from node.results.texts import ascii_text, lesion_line, not_assessed, summary
+from node.results.texts import ascii_text, lesion_line, summary
 from node.results.uids import tracking_uid
 
-VOLUMETRIC_GROUP, GROUP_WITHOUT_REGION = "1411", "1501"
+VOLUMETRIC_GROUP = "1411"
 
 
 def summary_group(
@@ -90,21 +90,6 @@ def lesion_group(
     )
 
 
-def not_assessed_group(absent: NotAssessed, context: EvaluationContext) -> Dataset:
-    """Return the group of a segment that no statement is made about: a reason and no number."""
-    concept = SEGMENT_CONCEPTS[absent.segment]
-    return container(
-        codes.MEASUREMENT_GROUP,
-        [
-            *_tracking(context, absent.segment, concept.label, None),
-            *_what(absent.segment),
-            code(concept.finding, codes.NOT_EVALUATED),
-            text(codes.NOT_ASSESSED, not_assessed(absent.segment, absent.reason)),
-        ],
-        template=GROUP_WITHOUT_REGION,
-    )
-
-
 def _tracking(context: EvaluationContext, what: Segment, name: str, lesion: int | None) -> list[Dataset]:
     return [
         text(codes.TRACKING_IDENTIFIER, name, HAS_OBS_CONTEXT),
@@ -117,7 +102,7 @@ def _what(what: Segment) -> list[Dataset]:
     return [
         code(codes.FINDING_CATEGORY, codes.MORPHOLOGICALLY_ABNORMAL_STRUCTURE),
         code(codes.FINDING, concept.finding),
-        code(codes.FINDING_SITE, concept.site),
+        code(codes.FINDING_SITE, concept.site, HAS_CONCEPT_MOD),
     ]
 
 

@@ -30,8 +30,9 @@ from node.results.content_items import (
 )
 from node.results.context import PRODUCT_NAME, EvaluationContext
 from node.results.equipment import private_scheme, stamp
-from node.results.measurement_groups import lesion_group, not_assessed_group, summary_group
+from node.results.measurement_groups import lesion_group, summary_group
 from node.results.references import SegmentReference, frame_numbers, instances_of, study_item
+from node.results.segment_concepts import SEGMENT_CONCEPTS
 from node.results.source_header import SourceHeader
 from node.results.texts import ascii_text
 from node.results.uids import node_device_uid, result_instance_uid, result_series_uid
@@ -66,7 +67,7 @@ def build_report(
             *_observer(context),
             code(codes.PROCEDURE_REPORTED, codes.MR_BRAIN, HAS_CONCEPT_MOD),
             _image_library(sources),
-            _measurements(findings, sources, segments, context),
+            *_measurements(findings, sources, segments, context),
             _statements(findings, context),
         ],
         relationship=None,
@@ -109,7 +110,7 @@ def _library_group(source: SourceVolume) -> Dataset:
         codes.IMAGE_LIBRARY_GROUP,
         [
             code(codes.MODALITY, codes.MAGNETIC_RESONANCE, HAS_ACQ_CONTEXT),
-            code(codes.TARGET_REGION, codes.BRAIN, HAS_ACQ_CONTEXT),
+            code(codes.TARGET_REGION, codes.HEAD, HAS_ACQ_CONTEXT),
             uid_reference(codes.FRAME_OF_REFERENCE_UID, source.frame_of_reference_uid, HAS_ACQ_CONTEXT),
             number(codes.PIXEL_DATA_ROWS, rows, codes.PIXELS, relationship=HAS_ACQ_CONTEXT),
             number(codes.PIXEL_DATA_COLUMNS, columns, codes.PIXELS, relationship=HAS_ACQ_CONTEXT),
@@ -131,23 +132,24 @@ def _measurements(
     sources: Mapping[SeriesType, SourceVolume],
     segments: Mapping[Segment, SegmentReference],
     context: EvaluationContext,
-) -> Dataset:
-    absent = {one.segment: one for one in findings.not_assessed}
+) -> list[Dataset]:
+    """Return the container of all measurement groups, or nothing if no segment was assessed."""
     groups: list[Dataset] = []
-    for segment in Segment:
-        finding = findings.of(segment)
-        if finding is None:
-            if segment in absent:
-                groups.append(not_assessed_group(absent[segment], context))
-            continue
-        source, reference = sources[finding.series_type], segments[segment]
+    for finding in findings.findings:
+        source, reference = sources[finding.series_type], segments[finding.segment]
         groups.append(summary_group(finding, reference, source, context))
         groups += [lesion_group(finding, lesion, reference, source, context) for lesion in finding.lesions]
-    return container(codes.IMAGING_MEASUREMENTS, groups)
+    return [container(codes.IMAGING_MEASUREMENTS, groups)] if groups else []
 
 
 def _statements(findings: StudyFindings, context: EvaluationContext) -> Dataset:
-    """Return what a reader must know beside the numbers, each as a sentence under its own concept."""
+    """Return what a reader must know beside the numbers: what was not assessed, and sentences.
+
+    A segment that was not assessed has no measurement group: it would have no region and no number to hold.
+    """
+    not_evaluated = [
+        code(SEGMENT_CONCEPTS[one.segment].finding, codes.NOT_EVALUATED) for one in findings.not_assessed
+    ]
     said = [
         (codes.REVIEW_STATUS, f"{texts.NOT_REVIEWED}. Not for diagnosis without a radiologist's review."),
         *((codes.SUPERSEDED, sentence) for sentence in texts.superseded(context)),
@@ -157,7 +159,8 @@ def _statements(findings: StudyFindings, context: EvaluationContext) -> Dataset:
         *((codes.NOT_ASSESSED, texts.not_assessed(one.segment, one.reason)) for one in findings.not_assessed),
         *((codes.REMARK, sentence) for sentence in texts.remarks(findings)),
     ]
-    return container(codes.QUALITATIVE_EVALUATIONS, [text(name, sentence) for name, sentence in said])
+    sentences = [text(name, sentence) for name, sentence in said]
+    return container(codes.QUALITATIVE_EVALUATIONS, [*not_evaluated, *sentences])
 
 
 def _set_document(report: Dataset, findings: StudyFindings, context: EvaluationContext) -> None:
