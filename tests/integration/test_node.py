@@ -22,6 +22,7 @@ from tests.support.header_patterns import (
 )
 from tests.support.peers import needs_dcmtk, needs_orthanc, orthanc, scripted_pacs, storescu, wait_until
 from tests.support.phantoms import PhantomKind, Sphere, phantom_grid, phantom_volume
+from tests.support.postgres import postgres_server
 from tests.support.running_node import RunningNode
 from tests.support.series_files import DEMO_PATIENT, uid_from, write_series
 
@@ -311,3 +312,20 @@ def test_instance_that_the_pacs_refuses_is_not_called_delivered(
         refused.clear()
         assert node.command("retry", study_of("one")).returncode == 0
         assert node.wait_for(study_of("one"), "delivered")["delivered_count"] == RESULTS
+
+
+@pytest.mark.slow
+def test_node_on_postgresql_survives_a_kill(tmp_path: Path, study: dict[str, list[Path]]) -> None:
+    with (
+        postgres_server() as url,
+        scripted_pacs() as pacs,
+        RunningNode(
+            tmp_path / "node",
+            {"pacs": ("PACS", pacs.port)},
+            database_url=url.replace("postgresql:", "postgresql+psycopg:"),
+        ) as node,
+    ):
+        _while_evaluating(node, study)
+        assert node.wait_for(study_of("one"), *ENDED)["state"] == "delivered", node.log()
+        assert len(pacs.received) == RESULTS
+        assert not list(node.root.glob("*.sqlite*"))

@@ -109,7 +109,8 @@ class RunningNode:
 
     def study(self, study_uid: str) -> dict[str, Any] | None:
         """Return the line of one Study, if it is there; read from the index, as `csvd-node studies` does."""
-        with closing(Database(f"sqlite:///{self.root / 'index.sqlite'}")) as database:
+        url = self.configuration.get("database_url", f"sqlite:///{self.root / 'index.sqlite'}")
+        with closing(Database(url)) as database:
             rows = study_rows(database, datetime.now(UTC), CompletenessSettings())
         return next((to_record(row) for row in rows if row.study_uid == study_uid), None)
 
