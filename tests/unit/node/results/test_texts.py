@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from engines.findings import ExclusionRecord, RegistrationRecord
+from engines.segments import Segment, SeriesType
+from node.results.texts import ascii_text, exclusion, lesion_line, not_assessed, registration, summary
+from tests.support.result_studies import ResultStudy
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("31° is implausible", "31 deg is implausible"),
+        ("384×384", "384x384"),
+        ("Köln – Übung", "Koln - Ubung"),
+        ("two\n lines", "two lines"),
+        ("頭部", "??"),
+        ("≥ 3 mm²", ">= 3 mm2"),
+    ],
+)
+def test_text_is_written_with_ascii_letters(text: str, expected: str) -> None:
+    assert ascii_text(text) == expected
+
+
+def test_long_text_is_cut() -> None:
+    assert ascii_text("x" * 100, 64) == "x" * 64
+
+
+def test_summary_of_no_lesions_says_none_and_not_reviewed(study_without_lesions: ResultStudy) -> None:
+    finding = study_without_lesions.findings.of(Segment.LACUNE)
+    assert finding is not None
+    assert summary(finding) == "Lacune: none found on T1. AI result, not reviewed."
+
+
+def test_summary_counts_lesions_outside_the_limits(study: ResultStudy) -> None:
+    finding = study.findings.of(Segment.INFARCT)
+    assert finding is not None
+    assert "1 lesion, " in summary(finding)
+    assert "1 outside the size limits of the method" in summary(finding)
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [((3.0, 15.0), "3 to 15 mm"), ((0.0, 20.0), "at most 20 mm"), ((2.0, math.inf), "at least 2 mm")],
+)
+def test_lesion_outside_the_limits_is_said_with_them(
+    study: ResultStudy, limits: tuple[float, float], said: str
+) -> None:
+    finding = study.findings.of(Segment.INFARCT)
+    assert finding is not None
+    lesion = replace(finding.lesions[0], within_limits=False)
+    assert lesion_line(replace(finding, size_limits_mm=limits), lesion).endswith(said)
+
+
+def test_lesion_within_the_limits_is_not_flagged(study: ResultStudy) -> None:
+    finding = study.findings.of(Segment.LACUNE)
+    assert finding is not None
+    assert "outside" not in lesion_line(finding, finding.lesions[0])
+
+
+def test_not_assessed_is_never_said_as_absent() -> None:
+    sentence = not_assessed(Segment.MICROBLEED, "No T2*.")
+    assert sentence == "Cerebral microbleed: not assessed, which does not mean absent. No T2*."
+
+
+def test_applied_registration_is_said_with_its_transform() -> None:
+    record = RegistrationRecord(SeriesType.T2_FLAIR, SeriesType.T1, np.eye(4), 1.25, 2.5, True, "Good.")
+    assert registration(record) == (
+        "T1 to T2-FLAIR: rigid registration applied; rotation 1.25 deg, shift 2.50 mm. Good. Transform "
+        "of LPS mm points from T2-FLAIR to T1: "
+        "1.00000 0.00000 0.00000 0.00000; 0.00000 1.00000 0.00000 0.00000; 0.00000 0.00000 1.00000 0.00000"
+    )
+
+
+def test_refused_registration_says_that_the_scanner_geometry_was_used() -> None:
+    record = RegistrationRecord(SeriesType.T2_FLAIR, SeriesType.T1, np.eye(4), 31, 4, False, "Too far.")
+    assert "not applied, the scanner's geometry was used" in registration(record)
+
+
+def test_exclusion_says_what_was_removed() -> None:
+    record = ExclusionRecord(Segment.WMH, Segment.LACUNE, True, 12, 0.23)
+    assert exclusion(record) == (
+        "lacunes were subtracted from white matter hyperintensities: 12 voxels, 0.230 ml removed."
+    )
+
+
+def test_exclusion_that_was_not_performed_says_why() -> None:
+    record = ExclusionRecord(Segment.WMH, Segment.LACUNE, False, 0, 0.0, "Lacunes were not assessed.")
+    assert exclusion(record) == (
+        "lacunes were not subtracted from white matter hyperintensities: Lacunes were not assessed."
+    )
