@@ -63,7 +63,7 @@ def _per_image(values: Tensor, images: Tensor) -> Tensor:
 def _drop_inputs(
     images: Tensor, settings: AugmentationSettings, neighbours: int, generator: Generator
 ) -> Tensor:
-    """Blank every input but the first for some of the batch; zeros are what serving gives for a missing one."""
+    """Blank every input but the first for some of the batch, as serving does with one that is missing."""
     if settings.input_drop == 0:
         return images
     dropped = _chance(images.shape[0], settings.input_drop, generator).to(images.device)
@@ -74,7 +74,7 @@ def _drop_inputs(
 def _vary_neighbours(
     images: Tensor, settings: AugmentationSettings, neighbours: int, generator: Generator
 ) -> Tensor:
-    """Turn the stack upside down for half of the batch; replace the neighbours of some by the middle slice.
+    """Turn the stack upside down for half of the batch; replace the neighbours of some by the slice itself.
 
     The channels hold one window per input, and both act on each window by itself.
     """

@@ -40,15 +40,15 @@ class Target:
 
 
 SCORES_EXPLAINED = (
-    "Means over cases with a lesion; lesion F1, precision and recall pooled over these, any overlap being a hit. "
-    "F1 40% counts a hit only if more than 40% of a lesion is covered. Sizes are areas of the largest slice (below "
-    "20, 20 to 150, above 150 mm2)."
+    "Means over cases with a lesion; lesion F1, precision and recall pooled over these, any overlap being a"
+    " hit. F1 40% counts a hit only if more than 40% of a lesion is covered. Sizes are areas of the largest"
+    " slice (below 20, 20 to 150, above 150 mm2)."
 )
 """How the table of a card is to be read."""
 
 TABLE_HEAD = (
-    "| cases | with / without lesions | Dice | precision | recall | lesion F1 | F1 40% | lesion recall small / "
-    "medium / large | volume difference | HD95 mm | false per case | false per lesion-free case |"
+    "| cases | with / without lesions | Dice | precision | recall | lesion F1 | F1 40% | lesion recall "
+    "small / medium / large | volume difference | HD95 mm | false per case | false per lesion-free case |"
 )
 """Columns of the table of scores."""
 
@@ -65,12 +65,12 @@ FALSE_PER_FREE_CASE = 0.5
 
 PUBLISHED: Mapping[Segment, str] = {
     Segment.WMH: (
-        "method paper Dice 0.666, region F1 0.644; FLAIR study Dice 0.711, precision 0.789, recall 0.647; WMH "
-        "challenge best Dice 0.81, F1 0.79; on the simvent cases with all rims counted LST-LPA Dice 0.567, F1 "
-        "0.526, BIANCA 0.444, 0.372, WMH-SynthSeg 0.364, 0.400, LST-LGA 0.111, 0.233"
+        "method paper Dice 0.666, region F1 0.644; FLAIR study Dice 0.711, precision 0.789, recall 0.647; "
+        "WMH challenge best Dice 0.81, F1 0.79; on the simvent cases with all rims counted LST-LPA Dice "
+        "0.567, F1 0.526, BIANCA 0.444, 0.372, WMH-SynthSeg 0.364, 0.400, LST-LGA 0.111, 0.233"
     ),
     Segment.INFARCT: "method paper Dice 0.728, region F1 0.859; ISLES ensemble Dice 0.82, F1 0.86",
-    Segment.MICROBLEED: "method paper Dice 0.503, region F1 0.713; best F1 0.89 at 0.83 false lesions a patient",
+    Segment.MICROBLEED: "method paper Dice 0.503, region F1 0.713; best F1 0.89 at 0.83 false lesions a case",
     Segment.LACUNE: "method paper Dice 0.496, region F1 0.683",
 }
 """Scores of others on their own data, for orientation: not comparable case by case."""
@@ -96,8 +96,8 @@ NEVER_TESTED: Mapping[Segment, str] = {
 
 FAILURES: Mapping[Segment, str] = {
     Segment.WMH: (
-        "Thin periventricular rims and caps are outlined by some raters and not by others; flow and pulsation "
-        "artefacts at the ventricles and the skull base; lesions of one or two pixels are missed."
+        "Thin periventricular rims and caps are outlined by some raters and not by others; flow and "
+        "pulsation artefacts at the ventricles and the skull base; lesions of one or two pixels are missed."
     ),
     Segment.INFARCT: (
         "Bright susceptibility edges at the skull base and the sinuses, T2 shine-through, and coil "
@@ -108,8 +108,8 @@ FAILURES: Mapping[Segment, str] = {
         "alike; lesions of about one pixel are missed."
     ),
     Segment.LACUNE: (
-        "Enlarged perivascular spaces and sulci cut at an angle look alike on T1 alone; lesions thinner than a "
-        "slice are missed."
+        "Enlarged perivascular spaces and sulci cut at an angle look alike on T1 alone; lesions thinner "
+        "than a slice are missed."
     ),
 }
 """Known ways to fail."""

@@ -135,6 +135,8 @@ def input_volumes(case: Case, recipe: SegmentRecipe) -> list[Volume | None]:
 
 
 def _store(case: Case, recipe: SegmentRecipe, place: Path) -> PreparedCase:
+    if recipe.segment not in case.masks:
+        raise CaseError(case.name, f"no {recipe.segment} mask; label it or leave the case out")
     digest = case_digest(case, recipe)
     stem = place / f"{case.provenance.dataset}_{case.name}_{digest[:8]}"
     images, targets = stem.with_suffix(".images.npy"), stem.with_suffix(".targets.npy")
@@ -155,10 +157,10 @@ def _store(case: Case, recipe: SegmentRecipe, place: Path) -> PreparedCase:
 
 
 def _prepare(case: Case, recipe: SegmentRecipe) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
-    volumes, mask = input_volumes(case, recipe), case.masks.get(recipe.segment)
+    volumes, mask = input_volumes(case, recipe), case.masks[recipe.segment]
     first = volumes[0]
-    if mask is None or first is None or mask.grid.shape != first.grid.shape:
-        raise CaseError(case.name, f"no {recipe.segment} mask on the grid of its {recipe.inputs[0]}")
+    if first is None or mask.grid.shape != first.grid.shape:
+        raise CaseError(case.name, f"its {recipe.segment} mask is not on the grid of its {recipe.inputs[0]}")
     pixels = prepare(volumes, recipe.preprocessing).slices
     labels = (prepare_mask(mask, recipe.preprocessing) >= LESION_COVERAGE).astype(np.uint8)
     if recipe.segment in case.unsure:

@@ -1,0 +1,84 @@
+"""Evaluation: whole cases on their own grid, unsure voxels left out, sums by hand."""
+
+import numpy as np
+import pytest
+
+from engines.postprocessing import PostprocessingSpec
+from engines.segments import Segment
+from engines.volume import Grid, Volume
+from tests.support.training_cases import bright_spot_case, tiny_recipe
+from training.cases import CaseKind
+from training.evaluation import (
+    Prediction,
+    counting_unsure,
+    leave_out,
+    predict_cases,
+    score_case,
+    summarise,
+)
+
+GRID = Grid((1, 10, 10), np.eye(4)[[2, 1, 0, 3]])
+
+
+def plane(*boxes: tuple[slice, slice]) -> np.ndarray:
+    array = np.zeros((1, 10, 10), dtype=bool)
+    for box in boxes:
+        array[0][box] = True
+    return array
+
+
+def prediction(found: np.ndarray, reference: np.ndarray, unsure: np.ndarray | None = None) -> Prediction:
+    probability = Volume(found.astype(np.float32) * 0.9, GRID)
+    doubt = None if unsure is None else Volume(unsure, GRID)
+    return Prediction("a", "p", CaseKind.REAL, probability, probability, Volume(reference, GRID), doubt)
+
+
+LESION, RIM, ELSEWHERE = np.s_[1:4, 1:4], np.s_[6:8, 1:4], np.s_[6:8, 7:9]
+
+
+def test_a_found_component_on_unsure_voxels_is_no_false_lesion() -> None:
+    found = plane(LESION, np.s_[6:9, 1:4], ELSEWHERE)
+    kept = leave_out(found, plane(RIM), plane(LESION))
+    assert np.array_equal(kept, plane(LESION, ELSEWHERE))
+
+
+def test_unsure_voxels_leave_a_score_alone_and_count_in_the_wide_reading() -> None:
+    spec = PostprocessingSpec(threshold=0.5)
+    doubtful = prediction(plane(LESION), plane(LESION), plane(RIM))
+    assert score_case(doubtful, spec).dice == 1.0
+    # 9 of 9 + 6 voxels: 2 * 9 / (9 + 15)
+    wide = score_case(counting_unsure(doubtful), spec)
+    assert wide.dice == pytest.approx(0.75)
+    assert wide.any_overlap.missed == 1
+
+
+def test_a_perfect_network_scores_one_on_the_grid_of_the_case() -> None:
+    case, recipe = bright_spot_case("a"), tiny_recipe()
+
+    def bright(slices: np.ndarray) -> np.ndarray:
+        return np.where(slices[:, 1:2] > 1.5, 5.0, -5.0).astype(np.float32)
+
+    (result,) = predict_cases([case], recipe, bright)
+    assert result.probability.array.shape == case.masks[Segment.WMH].array.shape
+    assert score_case(result, PostprocessingSpec(threshold=0.5)).dice > 0.85
+
+
+def test_means_are_over_cases_with_lesions_and_false_alarms_over_those_without() -> None:
+    spec = PostprocessingSpec(threshold=0.5)
+    cases = [
+        prediction(plane(LESION), plane(LESION)),
+        prediction(plane(), plane(LESION)),
+        prediction(plane(ELSEWHERE), plane()),
+        prediction(plane(), plane()),
+    ]
+    summary = summarise([score_case(case, spec) for case in cases])
+    assert (summary.cases, summary.free_cases) == (2, 2)
+    assert summary.dice == 0.5
+    assert summary.lesion_f1 == pytest.approx(2 / 3)  # one hit, one missed, none false
+    assert summary.false_per_free_case == 0.5
+    assert summary.false_per_case == 0.0
+
+
+def test_there_is_no_summary_of_nothing() -> None:
+    with pytest.raises(ValueError, match="no case"):
+        summarise([])

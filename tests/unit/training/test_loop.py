@@ -1,0 +1,110 @@
+"""The training loop: learns, resumes exactly, stops when it should, refuses what it can not continue."""
+
+import json
+
+import pytest
+import torch
+
+from tests.support.training_cases import bright_spot_case, tiny_recipe
+from training.errors import CheckpointError, NoSamplesError, StorageError
+from training.loop import train
+from training.recipe import Decay, Keep, NetworkSettings
+from training.slices import store_cases
+
+
+@pytest.fixture
+def cases(tmp_path):
+    return store_cases(
+        [bright_spot_case(str(n), seed=n) for n in range(3)], tiny_recipe(), tmp_path / "store"
+    )
+
+
+def weights(folder) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "weights.pt", weights_only=True)
+
+
+def test_a_run_that_is_stopped_and_resumed_ends_with_the_same_weights(cases, tmp_path) -> None:
+    recipe = tiny_recipe()
+    train(recipe, cases[:2], cases[2:], tmp_path / "whole")
+    train(recipe, cases[:2], cases[2:], tmp_path / "parts", stop_after=6)
+    train(recipe, cases[:2], cases[2:], tmp_path / "parts")
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    histories = [json.loads((tmp_path / run / "history.json").read_text()) for run in ("whole", "parts")]
+    assert [epoch["loss"] for epoch in histories[0]] == [epoch["loss"] for epoch in histories[1]]
+
+
+def test_the_run_folder_tells_how_it_was_made(cases, tmp_path) -> None:
+    train(tiny_recipe(), cases[:2], cases[2:], tmp_path / "run")
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {
+        "recipe.yaml", "data.json", "checkpoint.pt", "weights.pt", "history.json", "curves.png",
+    }  # fmt: skip
+    data = json.loads((tmp_path / "run" / "data.json").read_text())
+    assert data["training"] == {"simulated": 2}
+    assert [case["sha256"] for case in data["cases"]] == [case.digest for case in cases]
+    assert "seed: 3" in (tmp_path / "run" / "recipe.yaml").read_text()
+
+
+def test_training_lowers_the_loss_and_finds_the_spot(cases, tmp_path) -> None:
+    recipe = tiny_recipe()
+    schedule = recipe.schedule.model_copy(update={"epoch_steps": 30, "epochs": 3, "learning_rate": 0.02})
+    recipe = recipe.model_copy(update={"schedule": schedule})
+    train(recipe, cases[:2], cases[2:], tmp_path / "run")
+    history = json.loads((tmp_path / "run" / "history.json").read_text())
+    assert history[-1]["loss"] < 0.7 * history[0]["loss"]
+    assert history[-1]["dice"] > 0.5
+
+
+def test_a_run_without_a_case_is_refused(tmp_path) -> None:
+    with pytest.raises(NoSamplesError, match="tiny, WMH"):
+        train(tiny_recipe(), [], [], tmp_path)
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(cases, tmp_path) -> None:
+    train(tiny_recipe(), cases, [], tmp_path / "run", stop_after=1)
+    with pytest.raises(CheckpointError, match="another architecture"):
+        train(tiny_recipe(network=NetworkSettings(channels=(8, 16), fold=2)), cases, [], tmp_path / "run")
+
+
+def test_a_broken_checkpoint_is_named(cases, tmp_path) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt"):
+        train(tiny_recipe(), cases, [], tmp_path)
+
+
+def test_a_full_disk_is_noticed_before_training(cases, tmp_path) -> None:
+    with pytest.raises(StorageError, match="MB needed"):
+        train(tiny_recipe(), cases, [], tmp_path, needed_mb=1e12)
+
+
+@pytest.mark.parametrize(
+    ("changes", "epochs"),
+    [
+        pytest.param(
+            {"epochs": 9, "patience_epochs": 2, "learning_rate": 1e-9, "keep": Keep.DICE}, 3, id="patience"
+        ),
+        pytest.param(
+            {"epochs": 9, "overfit_score": 0.0, "overfit_lead": 0.0}, 2, id="far-ahead-of-validation"
+        ),
+    ],
+)
+def test_a_run_stops_early(cases, tmp_path, changes, epochs) -> None:
+    schedule = tiny_recipe().schedule.model_copy(update=changes)
+    train(tiny_recipe(schedule=schedule), cases[:2], cases[2:], tmp_path / "run")
+    assert len(json.loads((tmp_path / "run" / "history.json").read_text())) <= epochs
+
+
+def test_the_rate_falls_when_validation_stalls(cases, tmp_path) -> None:
+    schedule = tiny_recipe().schedule.model_copy(
+        update={
+            "decay": Decay.PLATEAU,
+            "plateau_epochs": 1,
+            "plateau_factor": 0.5,
+            "epochs": 4,
+            "learning_rate": 1e-9,
+        }
+    )
+    train(tiny_recipe(schedule=schedule), cases[:2], cases[2:], tmp_path / "run")
+    rates = [epoch["learning_rate"] for epoch in json.loads((tmp_path / "run" / "history.json").read_text())]
+    assert rates[0] == pytest.approx(1e-9)
+    assert rates[-1] == pytest.approx(0.25e-9)

@@ -1,0 +1,59 @@
+"""The operating point: what it maximises, by hand."""
+
+import numpy as np
+import pytest
+
+from engines.volume import Grid, Volume
+from training.cases import CaseKind
+from training.evaluation import Prediction
+from training.metrics import LesionScores
+from training.operating_point import THRESHOLDS, Joint, choose, find_candidates, score
+
+GRID = Grid((1, 10, 10), np.eye(4)[[2, 1, 0, 3]])
+
+
+def predicted(probability: np.ndarray, reference: np.ndarray) -> Prediction:
+    volume = Volume(probability.astype(np.float32)[None], GRID)
+    return Prediction("a", "p", CaseKind.REAL, volume, volume, Volume(reference[None], GRID))
+
+
+def spots() -> Prediction:
+    """A lesion of 9 voxels of which all are found at 0.85, and a false spot of one voxel at 0.55."""
+    probability, reference = np.zeros((10, 10)), np.zeros((10, 10), dtype=bool)
+    reference[1:4, 1:4] = True
+    probability[1:4, 1:4], probability[8, 8] = 0.85, 0.55
+    return predicted(probability, reference)
+
+
+def test_a_smaller_component_than_the_smallest_lesion_does_not_count() -> None:
+    case = find_candidates(spots())[THRESHOLDS.index(0.5)]
+    assert score(case, 0.0) == (2 * 9 / (10 + 9), LesionScores(1, 0, 1, 1))
+    assert score(case, 0.005) == (1.0, LesionScores(1, 0, 1, 0))
+
+
+def test_a_lesion_of_exactly_the_smallest_volume_counts() -> None:
+    case = find_candidates(spots())[THRESHOLDS.index(0.7)]
+    assert score(case, 0.009)[1].hits == 1
+
+
+def test_a_threshold_above_the_probability_misses() -> None:
+    case = find_candidates(spots())[THRESHOLDS.index(0.9)]
+    assert score(case, 0.0) == (0.0, LesionScores(0, 1, 0, 0))
+
+
+def test_the_chosen_point_finds_the_lesion_without_the_false_spot() -> None:
+    chosen = choose([[find_candidates(spots())]])
+    prediction = spots()
+    found = prediction.probability.array >= chosen.threshold
+    assert found[0, 2, 2]
+    assert chosen.threshold > 0.55 or chosen.min_lesion_ml > 0.001
+
+
+def test_false_alarms_on_healthy_cases_are_fined_beyond_one_half() -> None:
+    scores = LesionScores(1, 0, 1, 0)
+    assert Joint(0.8, scores, 0.5).value == pytest.approx(0.9)
+    assert Joint(0.8, scores, 1.5).value == pytest.approx(0.8)
+
+
+def test_without_cases_the_middle_is_taken() -> None:
+    assert choose([[], []]).threshold == 0.5
