@@ -27,11 +27,11 @@ def encode(result: ResultObject) -> bytes:
     buffer = BytesIO()
     try:
         _write(result.dataset, buffer)
-    except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
-        # The error's text may quote the patient's data: its class has to do.
+    except (ValueError, TypeError, AttributeError, KeyError, OverflowError, OSError) as error:
+        # pydicom quotes the value, which may be the patient's name: neither log nor traceback may hold it.
         raise EncodingFailedError(
             str(result.dataset.StudyInstanceUID), "", result.role, type(error).__name__
-        ) from error
+        ) from None
     return buffer.getvalue()
 
 

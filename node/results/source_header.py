@@ -105,8 +105,8 @@ def read_source_header(source: SourceVolume, study_uid: str) -> SourceHeader:
             _copied(found, LOSSY, Dataset()),
         )
     except _READ_ERRORS as error:
-        # The error's text may quote the patient's data: its class has to do.
-        raise SourceUnreadableError(study_uid, source.series_uid, type(error).__name__) from error
+        # The error may quote the patient's data: neither log nor traceback may hold it.
+        raise SourceUnreadableError(study_uid, source.series_uid, type(error).__name__) from None
     if str(found.get("StudyInstanceUID") or "") != study_uid:
         raise ForeignSourceError(study_uid, source.series_uid, str(found.get("StudyInstanceUID") or "none"))
     return header

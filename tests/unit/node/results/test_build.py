@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from io import BytesIO
+
+import pydicom
+import pytest
+
+from engines.segments import Segment, SeriesType
+from node.results.build import ResultObject, build_results
+from node.results.errors import ForeignSourceError, InvalidContextError, MissingSourceError
+from node.results.files import encode
+from tests.support.result_studies import ResultStudy, context
+
+
+def test_segmentations_come_before_the_report_that_refers_to_them(results: dict[str, ResultObject]) -> None:
+    roles = ["seg-WMH", "seg-LACUNE", "seg-INFARCT", "seg-MICROBLEED", "seg-combined", "sr"]
+    assert list(results) == roles
+
+
+def test_each_result_has_a_series_of_its_own(results: dict[str, ResultObject]) -> None:
+    assert len({made.series_uid for made in results.values()}) == len(results)
+    assert len({made.sop_instance_uid for made in results.values()}) == len(results)
+    assert {made.dataset.InstanceNumber for made in results.values()} == {1}
+
+
+def test_all_results_are_of_the_source_study(study: ResultStudy, results: dict[str, ResultObject]) -> None:
+    assert {made.dataset.StudyInstanceUID for made in results.values()} == {context().study_uid}
+
+
+def test_equal_arguments_give_equal_bytes(study: ResultStudy, results: dict[str, ResultObject]) -> None:
+    again = build_results(study.findings, study.sources, context())
+    assert [encode(made) for made in again] == [encode(made) for made in results.values()]
+
+
+def test_another_fingerprint_gives_other_instances(
+    study: ResultStudy, results: dict[str, ResultObject]
+) -> None:
+    other = build_results(study.findings, study.sources, context(fingerprint="0e" * 32))
+    assert not {made.sop_instance_uid for made in other} & {
+        made.sop_instance_uid for made in results.values()
+    }
+
+
+def test_time_of_creation_changes_no_uid(study: ResultStudy, results: dict[str, ResultObject]) -> None:
+    later = context(created_at=context().created_at.replace(year=2030))
+    made = build_results(study.findings, study.sources, later)
+    assert [one.sop_instance_uid for one in made] == [one.sop_instance_uid for one in results.values()]
+
+
+def test_study_without_a_flair_has_no_combined_segmentation(study: ResultStudy) -> None:
+    sources = {kind: source for kind, source in study.sources.items() if kind is not SeriesType.T2_FLAIR}
+    found = tuple(one for one in study.findings.findings if one.segment is not Segment.WMH)
+    made = build_results(replace(study.findings, findings=found, combined={}), sources, context())
+    assert [one.role for one in made] == ["seg-LACUNE", "seg-INFARCT", "seg-MICROBLEED", "sr"]
+
+
+def test_study_without_lesions_has_all_results(results_without_lesions: dict[str, ResultObject]) -> None:
+    assert list(results_without_lesions) == ["seg-WMH", "seg-LACUNE", "seg-INFARCT", "seg-combined", "sr"]
+
+
+def test_every_result_says_that_nobody_has_reviewed_it(results: dict[str, ResultObject]) -> None:
+    for made in results.values():
+        assert "AI result, not reviewed" in made.dataset.SeriesDescription
+        assert len(made.dataset.SeriesDescription) <= 64
+
+
+def test_every_result_names_the_node_that_made_it(results: dict[str, ResultObject]) -> None:
+    for made in results.values():
+        assert (made.dataset.Manufacturer, made.dataset.ManufacturerModelName) == ("csvd-node", "csvd-node")
+        assert (made.dataset.SoftwareVersions, made.dataset.StationName) == ("0.1.0", "reading-room-1")
+
+
+def test_finding_without_its_source_is_refused(study: ResultStudy) -> None:
+    sources = {kind: source for kind, source in study.sources.items() if kind is not SeriesType.T1}
+    with pytest.raises(MissingSourceError, match="LACUNE was found on T1") as raised:
+        build_results(study.findings, sources, context())
+    assert raised.value.study_uid == context().study_uid
+
+
+def test_combined_masks_without_a_flair_are_refused(study: ResultStudy) -> None:
+    sources = {SeriesType.T1: study.sources[SeriesType.T1]}
+    found = tuple(one for one in study.findings.findings if one.segment is Segment.LACUNE)
+    with pytest.raises(MissingSourceError, match="T2_FLAIR"):
+        build_results(replace(study.findings, findings=found), sources, context())
+
+
+def test_no_source_at_all_is_refused(study: ResultStudy) -> None:
+    with pytest.raises(InvalidContextError, match="no source"):
+        build_results(replace(study.findings, findings=(), combined={}), {}, context())
+
+
+def test_source_of_another_study_is_refused(study: ResultStudy) -> None:
+    with pytest.raises(ForeignSourceError):
+        build_results(study.findings, study.sources, context(study_uid="1.2.3"))
+
+
+def test_results_carry_no_trace_of_the_source_files(
+    study: ResultStudy, results: dict[str, ResultObject]
+) -> None:
+    folder = str(next(iter(study.paths.values()))[0].parent).encode()
+    assert all(folder not in encode(made) for made in results.values())
+
+
+def test_results_read_back_with_the_transfer_syntax_they_name(results: dict[str, ResultObject]) -> None:
+    for made in results.values():
+        read = pydicom.dcmread(BytesIO(encode(made)))
+        assert read.file_meta.TransferSyntaxUID == pydicom.uid.ExplicitVRLittleEndian
+        assert read.file_meta.MediaStorageSOPInstanceUID == read.SOPInstanceUID == made.sop_instance_uid
+        assert read.file_meta.MediaStorageSOPClassUID == read.SOPClassUID == made.sop_class_uid
