@@ -1,0 +1,111 @@
+"""A study: folds keep patients apart, scores say what they were measured on."""
+
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from engines.segments import Segment, SeriesType
+from tests.support.training_cases import bright_spot_case, tiny_recipe
+from training.card import contact_sheet, manifest_scores, write_card
+from training.cases import CaseKind
+from training.errors import CheckpointError
+from training.pool import Split, write_pool_case
+from training.shipping import describe_data, describe_protocol
+from training.sources import Sources, folds
+from training.study import (
+    REAL,
+    REAL_WITH_UNSURE,
+    Study,
+    evaluate_study,
+    load_network,
+    train_study,
+    write_evaluation,
+)
+
+PATIENTS = ("ms3seg_1", "ms3seg_2", "simvent_3", "simvent_4")
+
+
+def quiet(_: str) -> None:
+    """Announce nothing."""
+
+
+def write_nifti(path: Path, array: np.ndarray) -> None:
+    """Write (slices, rows, columns) as a NIfTI file of 1 x 1 x 4 mm voxels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = nibabel.Nifti1Image(array.transpose(2, 1, 0).astype(np.int16), np.diag([1.0, 1.0, 4.0, 1.0]))
+    nibabel.save(image, path)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory) -> Study:
+    """Four labelled patients, one simulated test case, two folds, trained for a few steps."""
+    folder = tmp_path_factory.mktemp("study")
+    for number, name in enumerate(PATIENTS):
+        case = bright_spot_case(name, seed=number)
+        image, mask = case.volumes[SeriesType.T2_FLAIR].array, case.masks[Segment.WMH].array
+        label = mask.astype(np.int16)
+        if name.startswith("simvent"):
+            label[0, 5:9, 20:24] = 3
+        for file, array in {"flair": image, "t1": image, "label": label, "brain_mask": image > 20}.items():
+            write_nifti(folder / "mri" / name / f"{file}.nii.gz", array)
+    write_pool_case(folder / "pool" / "WMH" / Split.TEST, bright_spot_case("9", seed=9), Segment.WMH)
+    study = Study(tiny_recipe(folds=2), Sources(folder / "mri", folder / "pool"), folder / "runs")
+    train_study(study, None, quiet)
+    return study
+
+
+def test_folds_spread_data_sets_and_hold_every_patient_once() -> None:
+    assert folds(["b_2", "a_1", "b_1", "a_2", "a_1"], 2) == [("a_1", "b_1"), ("a_2", "b_2")]
+
+
+def test_no_fold_learns_from_a_scan_of_its_own_patients(study) -> None:
+    for number, held_out in enumerate(study.held_out()):
+        data = json.loads((study.folder / f"fold_{number}" / "data.json").read_text())
+        learned = {case["patient"] for case in data["cases"] if case["use"] == "training"}
+        assert learned == set(PATIENTS) - set(held_out)
+        assert set(held_out) <= {case["patient"] for case in data["cases"] if case["use"] == "validation"}
+
+
+def test_the_final_network_learns_from_all_patients(study) -> None:
+    data = json.loads((study.folder / "final" / "data.json").read_text())
+    assert {case["patient"] for case in data["cases"]} == set(PATIENTS)
+
+
+def test_every_real_case_is_scored_once_and_test_cases_apart(study, tmp_path) -> None:
+    evaluation, predictions = evaluate_study(study, quiet)
+    assert sorted(score.case for score in evaluation.scores[REAL]) == sorted(PATIENTS)
+    assert [score.case for score in evaluation.scores[REAL_WITH_UNSURE]] == ["simvent_3", "simvent_4"]
+    assert [score.case for score in evaluation.scores["simulated, test"]] == ["9"]
+    assert len(predictions) == 5
+    write_evaluation(evaluation, tmp_path / "evaluation.json")
+    assert json.loads((tmp_path / "evaluation.json").read_text())["summaries"][REAL]["cases"] == 4
+
+
+def test_scores_and_card_say_what_they_were_measured_on(study) -> None:
+    evaluation, predictions = evaluate_study(study, quiet)
+    scores = manifest_scores(evaluation)
+    assert {score.on for score in scores if REAL in score.on and "unsure" not in score.on} == {
+        f"{REAL}: 4 cases with lesions, 0 without"
+    }
+    card = write_card(study.recipe, evaluation, describe_data(study), describe_protocol(study))
+    assert "2-fold cross-validation over patients" in card
+    assert "8 real scans" in card  # four patients, each with and without skull
+    assert "multiple sclerosis" in card
+    assert "asked at least 0.70" in card
+    assert contact_sheet(predictions, evaluation).size == (1200, 400)
+
+
+def test_weights_of_another_architecture_are_refused(study) -> None:
+    network = study.recipe.network.model_copy(update={"channels": (8, 16)})
+    with pytest.raises(CheckpointError, match=r"weights\.pt"):
+        load_network(study.folder / "final", study.recipe.model_copy(update={"network": network}))
+
+
+def test_simulated_cases_are_read_from_their_split_only(study) -> None:
+    names = [case.name for case in study.sources.made(Segment.WMH, Split.TEST, [CaseKind.SIMULATED])]
+    assert names == ["9"]
+    assert not list(study.sources.made(Segment.WMH, Split.TRAIN, [CaseKind.SIMULATED]))
+    assert not list(study.sources.made(Segment.WMH, Split.TEST, [CaseKind.PAINTED]))
