@@ -13,7 +13,7 @@ from engines.postprocessing import MM3_PER_ML, PostprocessingSpec
 from training.evaluation import Prediction
 from training.metrics import LesionScores
 
-THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.998)
 """Probabilities that are tried."""
 
 MIN_LESIONS_ML = (0.0, 0.003, 0.006, 0.012, 0.025, 0.05, 0.1)
