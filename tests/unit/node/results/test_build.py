@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from io import BytesIO
 
+import numpy as np
 import pydicom
 import pytest
+from pydicom.uid import MRImageStorage
 
+from engines.findings import StudyFindings
 from engines.segments import Segment, SeriesType
+from engines.volume import Volume
+from node.model import FrameReference
 from node.results.build import ResultObject, build_results
 from node.results.errors import ForeignSourceError, InvalidContextError, MissingSourceError
 from node.results.files import encode
-from tests.support.result_studies import ResultStudy, context
+from tests.support.phantoms import phantom_grid
+from tests.support.result_studies import ResultStudy, context, finding
 
 
 def test_segmentations_come_before_the_report_that_refers_to_them(results: dict[str, ResultObject]) -> None:
@@ -108,3 +115,27 @@ def test_results_read_back_with_the_transfer_syntax_they_name(results: dict[str,
         assert read.file_meta.TransferSyntaxUID == pydicom.uid.ExplicitVRLittleEndian
         assert read.file_meta.MediaStorageSOPInstanceUID == read.SOPInstanceUID == made.sop_instance_uid
         assert read.file_meta.MediaStorageSOPClassUID == read.SOPClassUID == made.sop_class_uid
+
+
+def test_four_segments_on_400_slices_take_seconds_at_most(study: ResultStudy) -> None:
+    # About half a second of one core; the bound leaves room for a busy machine and none for quadratic work.
+    grid = phantom_grid((400, 192, 192), (0.5, 1.2, 1.2))
+    base = study.sources[SeriesType.T2_FLAIR]
+    frames = tuple(FrameReference(MRImageStorage, f"1.2.3.{number}", None) for number in range(400))
+    flair = replace(base, volume=Volume(np.zeros(grid.shape, np.float32), grid), frames=frames)
+    mask = np.zeros(grid.shape, dtype=bool)
+    mask[:, 60:90, 60:90] = True
+    found = finding(Segment.WMH, SeriesType.T2_FLAIR, mask, grid)
+    combined = {
+        segment: Volume(np.roll(mask, 20 * place, axis=1), grid) for place, segment in enumerate(Segment)
+    }
+    others = tuple(one for one in study.findings.findings if one.segment is not Segment.WMH)
+    findings = StudyFindings((found, *others), (), combined=combined)
+    sources = {**study.sources, SeriesType.T2_FLAIR: flair}
+    began = time.process_time()
+    made = build_results(findings, sources, context())
+    sizes = [len(encode(one)) for one in made]
+    assert time.process_time() - began < 4
+    assert made[4].dataset.NumberOfFrames == 1600
+    # 1600 frames of 192 x 192 bits, and less than 700 bytes to say what each is.
+    assert sizes[4] < 1600 * (192 * 192 // 8 + 700)
