@@ -60,11 +60,11 @@ err = Console(stderr=True)
 
 
 @contextmanager
-def _configured(config: Path | None) -> Iterator[NodeSettings]:
-    """Load the settings, and report errors like ``_reported``."""
+def _configured(config: Path | None, *, logs: bool = False) -> Iterator[NodeSettings]:
+    """Load the settings and report errors; logs are for the service, commands print what a person wants."""
     with _reported():
         settings = load_settings(config)
-        configure_logging(settings.log)
+        configure_logging(settings.log if logs else LogSettings(level="ERROR"))
         yield settings
 
 
@@ -96,7 +96,7 @@ def serve(config: Config = None) -> None:
     stop = threading.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, lambda *_: stop.set())
-    with _configured(config) as settings, Service(settings):
+    with _configured(config, logs=True) as settings, Service(settings):
         stop.wait()
 
 

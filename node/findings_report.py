@@ -25,17 +25,15 @@ def render_findings(findings: StudyFindings) -> RenderableType:
     """Show count, volume and size of each segment, what was not assessed and what must be known."""
     table = Table(title="Findings (AI result, not reviewed)", title_justify="left")
     table.add_column("Segment", no_wrap=True)
-    table.add_column("Series")
     for column in ("Lesions", "ml", "Largest mm"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     table.add_column("Sizes")
-    table.add_column("Model")
     for segment in Segment:
         found = findings.of(segment)
         if found is not None:
             table.add_row(*_assessed(found))
     for absent in findings.not_assessed:
-        table.add_row(SEGMENT_NAMES[absent.segment], "", Text("not assessed", style="yellow"), "", "", "", "")
+        table.add_row(SEGMENT_NAMES[absent.segment], "", Text("not assessed", style="yellow"), "", "")
     return Group(table, *_remarks(findings))
 
 
@@ -44,16 +42,17 @@ def _assessed(found: SegmentFinding) -> tuple[str, ...]:
     largest = max((lesion.max_diameter_mm for lesion in found.lesions), default=None)
     return (
         SEGMENT_NAMES[found.segment],
-        found.series_type.value,
         str(len(found.lesions)),
         f"{found.volume_ml:.2f}",
         "" if largest is None else f"{largest:.1f}",
         ", ".join(f"{count} {size}" for size, count in sizes.items()),
-        f"{found.model.name} {found.model.version}",
     )
 
 
 def _remarks(findings: StudyFindings) -> Iterator[Text]:
+    for found in findings.findings:
+        model = f"{found.model.name} {found.model.version} ({found.model.runner})"
+        yield Text(f"{SEGMENT_NAMES[found.segment]} on {found.series_type.value} by {model}")
     for absent in findings.not_assessed:
         yield Text(f"{SEGMENT_NAMES[absent.segment]} not assessed: {absent.reason}", style="yellow")
     for found in findings.findings:
