@@ -33,7 +33,7 @@ def render_findings(findings: StudyFindings) -> RenderableType:
         if found is not None:
             table.add_row(*_assessed(found))
     for absent in findings.not_assessed:
-        table.add_row(SEGMENT_NAMES[absent.segment], "", Text("not assessed", style="yellow"), "", "")
+        table.add_row(SEGMENT_NAMES[absent.segment], Text("not assessed", style="yellow"), "", "", "")
     return Group(table, *_remarks(findings))
 
 
