@@ -24,8 +24,12 @@ _LETTERS = (("R", "L"), ("A", "P"), ("F", "H"))
 SECOND_LETTER_FROM = 0.3
 """A direction that leans by more than this (the sine of 17 degrees) towards a second side names it too."""
 
-_WINDOW_PERCENTILES = (1.0, 99.7)
-"""Of the voxels of the head: dark and bright ends of the grey scale."""
+_WINDOW_PERCENTILES, _WINDOW_MARGIN = (1.0, 99.5), 0.2
+"""Dark and bright ends of the grey scale, in the head without this share at each side: the fat of the scalp
+would else leave the brain in the dark."""
+
+_HEADROOM = 1.15
+"""How far beyond its bright end the window reaches, so that bright lesions keep their texture."""
 
 _HEAD_IN_SLICES = 0.2
 """A pixel belongs to the head if it is bright in more than this share of the slices: noise is not."""
@@ -101,10 +105,17 @@ def head_threshold(array: NDArray[Any]) -> float:
 
 def to_grey(array: NDArray[Any], volume: NDArray[Any]) -> NDArray[np.uint8]:
     """Map values to grey with one window for all slices of a volume."""
-    head = volume[volume > head_threshold(volume)]
+    box = (slice(0, volume.shape[0]), *head_box(volume, (1.0, 1.0), 0.0))
+    middle = volume[tuple(_inner(part) for part in box)]
+    head = middle[middle > head_threshold(volume)]
     low, high = np.percentile(head if head.size else volume, _WINDOW_PERCENTILES)
-    scaled = (np.asarray(array, dtype=np.float32) - low) / max(float(high - low), 1e-6)
+    scaled = (np.asarray(array, dtype=np.float32) - low) / max(float(high - low) * _HEADROOM, 1e-6)
     return np.asarray(np.clip(scaled, 0, 1) * 255, dtype=np.uint8)
+
+
+def _inner(part: slice) -> slice:
+    margin = int(_WINDOW_MARGIN * (part.stop - part.start))
+    return slice(part.start + margin, part.stop - margin)
 
 
 def head_box(volume: NDArray[Any], spacing_mm: tuple[float, float], margin_mm: float) -> tuple[slice, slice]:

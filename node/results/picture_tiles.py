@@ -16,9 +16,9 @@ from node.results.segment_concepts import Rgb
 OVERSAMPLING = 3
 """Outlines are drawn this much larger and averaged down, so that they are smooth."""
 
-OUTLINE_PX, FILL = 1.6, 0.16
-"""Width of an outline, which lies outside the lesion so that the lesion itself stays visible; share of colour
-inside."""
+OUTLINE_PX, EDGE_PX, FILL = 1.6, 1.0, 0.16
+"""Width of an outline, which lies outside the lesion so that the lesion itself stays visible; of the dark
+edge around it, without which it would vanish on bright tissue; share of colour inside."""
 
 RING_BELOW_PX, RING_GAP_PX = 18.0, 6.0
 """Lesions whose extent is smaller get a ring around them at this distance, or nobody would find them."""
@@ -85,8 +85,10 @@ def _with_outline(colours: NDArray[np.float32], mask: NDArray[np.bool_], rgb: Rg
     inside = np.asarray(large) > 127
     distance = ndimage.distance_transform_edt(~inside)
     ring = (distance > 0) & (distance <= OUTLINE_PX * OVERSAMPLING)
+    edge = ~ring & (distance > 0) & (distance <= (OUTLINE_PX + EDGE_PX) * OVERSAMPLING)
     alpha = np.maximum(_averaged(ring), FILL * _averaged(inside))[..., None]
-    blended: NDArray[np.float32] = colours * (1 - alpha) + np.array(rgb, dtype=np.float32) * alpha
+    darkened = colours * (1 - _averaged(edge))[..., None]
+    blended: NDArray[np.float32] = darkened * (1 - alpha) + np.array(rgb, dtype=np.float32) * alpha
     return blended
 
 
@@ -112,10 +114,9 @@ def _draw_rings(
         if extent >= RING_BELOW_PX:
             continue
         middle = (first + last) / 2 + np.array(corner[::-1])
-        radius = extent / 2 + RING_GAP_PX
-        draw.ellipse(
-            [middle[1] - radius, middle[0] - radius, middle[1] + radius, middle[0] + radius], outline=rgb
-        )
+        for radius, colour in ((extent / 2 + RING_GAP_PX + 1, BLACK), (extent / 2 + RING_GAP_PX, rgb)):
+            around = [middle[1] - radius, middle[0] - radius, middle[1] + radius, middle[0] + radius]
+            draw.ellipse(around, outline=colour, width=1)
 
 
 def _annotate(canvas: Image.Image, tile: Tile, px_per_mm: float) -> None:
