@@ -29,7 +29,7 @@ slow: .venv/dev viewer-tools
 	$(BIN)/pytest -m "slow and not gpu"
 
 # The demo Study with the node's results in the OHIF Viewer, until Ctrl-C.
-viewer: .venv/serve viewer-tools
+viewer: .venv/dev viewer-tools
 	$(BIN)/csvd-node process tests/data/demo_study/dicom --output build/viewer
 	$(BIN)/python -m tests.viewer.show tests/data/demo_study/dicom build/viewer
 

@@ -12,8 +12,11 @@ import pytest
 from numpy.typing import NDArray
 
 from engines.segments import Segment, SeriesType
+from node.deliveries import DeliveryState
 from node.model import SourceVolume
-from tests.viewer.archive import Archive
+from node.outbound import DestinationSettings, SenderSettings
+from node.sender import send
+from tests.support.peers import LOOPBACK, Orthanc, orthanc
 from tests.viewer.browser import Browser, Inspection
 from tests.viewer.cases import RECIPES, WINDOW, Case, make_case
 from tests.viewer.overlay import compare, label_map
@@ -73,7 +76,7 @@ class Seen:
 class Stage:
     """One archive, one site and one browser for all cases."""
 
-    archive: Archive
+    archive: Orthanc
     site: Site
     browser: Browser
 
@@ -102,7 +105,7 @@ class Stage:
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("archive")
-    with Archive(folder) as archive, Site(archive.address) as site, Browser() as browser:
+    with orthanc(folder, dicomweb=True) as archive, Site(archive.http_port) as site, Browser() as browser:
         yield Stage(archive, site, browser)
 
 
@@ -118,9 +121,14 @@ def seen(request: pytest.FixtureRequest, stage: Stage, tmp_path_factory: pytest.
 
 @pytest.fixture(scope="module")
 def finished(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> FinishedStudy:
-    """Four Series and all results of the node."""
+    """Four Series in the archive, and all results sent to it by the node."""
     study = make_study(tmp_path_factory.mktemp("study"))
     stage.archive.upload(study.files)
+    archive = DestinationSettings(
+        ae_title=stage.archive.ae_title, host=LOOPBACK, port=stage.archive.dicom_port
+    )
+    outcomes = send(study.written, archive, SenderSettings())
+    assert {outcome.state for outcome in outcomes} == {DeliveryState.DELIVERED}
     return study
 
 

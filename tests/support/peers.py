@@ -35,6 +35,8 @@ VERIFICATION = "1.2.840.10008.1.1"
 needs_dcmtk = pytest.mark.skipif(shutil.which("storescu") is None, reason="DCMTK is not installed")
 needs_orthanc = pytest.mark.skipif(shutil.which("Orthanc") is None, reason="Orthanc is not installed")
 
+ORTHANC_DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+
 _ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
 
 
@@ -189,12 +191,15 @@ class Orthanc:
 
 
 @contextmanager
-def orthanc(folder: Path, *, destination: tuple[str, int] | None = None) -> Iterator[Orthanc]:
+def orthanc(
+    folder: Path, *, destination: tuple[str, int] | None = None, dicomweb: bool = False
+) -> Iterator[Orthanc]:
     """Run Orthanc.
 
     Args:
         folder: where it works.
         destination: AE title and port that it knows as modality ``node``.
+        dicomweb: whether it also answers to DICOMweb, under /dicom-web/.
     """
     folder.mkdir(parents=True, exist_ok=True)
     peer = Orthanc(free_port(), free_port())
@@ -210,7 +215,8 @@ def orthanc(folder: Path, *, destination: tuple[str, int] | None = None) -> Iter
         "AuthenticationEnabled": False,
         "UnknownSopClassAccepted": True,
         "DicomCheckCalledAet": False,
-        "Plugins": [],
+        "Plugins": [str(ORTHANC_DICOMWEB)] if dicomweb else [],
+        "DicomWeb": {"Enable": dicomweb, "Root": "/dicom-web/", "EnableWado": False},
     }
     if destination is not None:
         settings["DicomModalities"] = {"node": [destination[0], LOOPBACK, destination[1]]}

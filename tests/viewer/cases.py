@@ -7,7 +7,7 @@ where they are. They have no common symmetry: a flip, a shift or a swap of axes 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from engines.segments import Segment
 from engines.volume import Grid, Volume
 from tests.support.header_patterns import SIEMENS_FLAIR_TSE, HeaderPattern
 from tests.support.phantoms import (
+    DEMO_PATIENT,
     PhantomKind,
     orientation_matrix,
     phantom_grid,
@@ -174,6 +175,7 @@ def make_series(
         frame_of_reference_uid=uid_from(study_uid, "frame of reference"),
         series_number=recipe.series_number,
         order=recipe.order,
+        patient=replace(DEMO_PATIENT, patient_id=study_uid),
     )
     files = tuple(written) if isinstance(written, list) else (written,)
     return Case(name, study_uid, recipe, files, picture, masks)

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.findings import ModelIdentity
 from engines.segments import Segment
-from node.header_reader import read_image_header
 from node.model import SourceVolume
-from node.results.context import EvaluationContext
 from node.results.seg import SegmentationPlan, SegmentMask, build_segmentation
 from node.results.source_header import read_source_header
-from node.stacks import split_stacks
-from node.volume_reader import read_volume
+from tests.support.result_studies import context, model_of, source_from
 from tests.viewer.browser import SliceReference
 from tests.viewer.cases import Case, painted_masks
-
-MODEL = ModelIdentity("painted", "1.0", "0" * 64, "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,39 +33,19 @@ class WrittenSegmentation:
     source: SourceVolume
 
 
-def read_source(case: Case) -> SourceVolume:
-    """Read the case's Series as the node reads it."""
-    headers = [read_image_header(path) for path in case.files]
-    (stack,) = split_stacks(headers)
-    paths = {header.sop_instance_uid: path for header, path in zip(headers, case.files, strict=True)}
-    return read_volume(stack, paths)
-
-
-def evaluation_of(study_uid: str) -> EvaluationContext:
-    """Return the context of the one evaluation of a Study."""
-    return EvaluationContext(
-        study_uid=study_uid,
-        fingerprint=hashlib.sha256(study_uid.encode()).hexdigest(),
-        created_at=datetime(2024, 1, 15, 10, tzinfo=UTC),
-        software_version="0",
-        ae_title="CSVD",
-        station_name="test",
-    )
-
-
 def write_segmentation(case: Case, path: Path) -> WrittenSegmentation:
     """Paint the case's lesions in patient space on the volume that the node read, and encode them."""
-    source = read_source(case)
+    source = source_from(case.files)
     masks = painted_masks(source.volume.grid, case.recipe.lesions)
     plan = SegmentationPlan(
         role="viewer",
         series_number=901,
         description="CSVD lesions",
         content_label="CSVD",
-        masks=tuple(SegmentMask(segment, mask, MODEL) for segment, mask in masks.items()),
+        masks=tuple(SegmentMask(segment, mask, model_of(segment)) for segment, mask in masks.items()),
     )
-    context = evaluation_of(case.study_uid)
-    dataset = build_segmentation(plan, source, read_source_header(source, case.study_uid), context)
+    header = read_source_header(source, case.study_uid)
+    dataset = build_segmentation(plan, source, header, context(study_uid=case.study_uid))
     dataset.save_as(path, enforce_file_format=True)
     return WrittenSegmentation(path, str(dataset.SeriesInstanceUID), source)
 

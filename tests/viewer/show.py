@@ -12,7 +12,7 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.misc import is_dicom
 
-from tests.viewer.archive import Archive
+from tests.support.peers import orthanc
 from tests.viewer.site import Site, viewer_installed
 
 
@@ -28,9 +28,9 @@ def show(folders: Sequence[Path], port: int) -> None:
     studies = sorted(
         {str(dcmread(path, specific_tags=["StudyInstanceUID"]).StudyInstanceUID) for path in files}
     )
-    with tempfile.TemporaryDirectory() as folder, Archive(Path(folder)) as archive:
+    with tempfile.TemporaryDirectory() as folder, orthanc(Path(folder), dicomweb=True) as archive:
         archive.upload(files)
-        with Site(archive.address, port) as site:
+        with Site(archive.http_port, port) as site:
             print(f"{len(files)} objects of {len(studies)} Studies are in the archive.")
             for study_uid in studies:
                 print(f"Open {site.study_url(study_uid)}")

@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.support.peers import LOOPBACK, ORTHANC_DICOMWEB
+
 FOLDER = Path(__file__).resolve().parent
 VIEWER = FOLDER / "node_modules" / "@ohif" / "app" / "dist"
 CONFIGURATION = FOLDER / "app-config.js"
@@ -24,7 +26,7 @@ class _Handler(SimpleHTTPRequestHandler):
     """Files of the viewer; what lies under DICOMWEB is fetched from the archive."""
 
     protocol_version = "HTTP/1.1"
-    archive = ""
+    archive_port = 0
 
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts, directory=str(VIEWER))
@@ -58,7 +60,7 @@ class _Handler(SimpleHTTPRequestHandler):
         # the archive writes its own address into bulk data URIs, unless it is told the browser's
         headers = {name: self.headers[name] for name in _PASSED if name in self.headers}
         headers["Host"] = self.headers["Host"]
-        connection = http.client.HTTPConnection(self.archive, timeout=120)
+        connection = http.client.HTTPConnection(LOOPBACK, self.archive_port, timeout=120)
         try:
             connection.request("GET", self.path, headers=headers)
             answer = connection.getresponse()
@@ -89,10 +91,10 @@ class Site:
         url: what to open, without a path.
     """
 
-    def __init__(self, archive_address: str, port: int = 0) -> None:
-        handler = type("Handler", (_Handler,), {"archive": archive_address})
-        self._server = _Server(("127.0.0.1", port), handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+    def __init__(self, archive_port: int, port: int = 0) -> None:
+        handler = type("Handler", (_Handler,), {"archive_port": archive_port})
+        self._server = _Server((LOOPBACK, port), handler)
+        self.url = f"http://{LOOPBACK}:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     def __enter__(self) -> Site:
@@ -111,5 +113,6 @@ class Site:
 
 
 def viewer_installed() -> bool:
-    """Tell whether the viewer, a browser and Node.js are here."""
-    return (VIEWER / "index.html").is_file() and all(map(shutil.which, ("node", "chromium")))
+    """Tell whether the viewer, a browser, Node.js and an archive with DICOMweb are here."""
+    programs = all(map(shutil.which, ("node", "chromium", "Orthanc")))
+    return programs and (VIEWER / "index.html").is_file() and ORTHANC_DICOMWEB.is_file()
