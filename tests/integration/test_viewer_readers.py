@@ -15,7 +15,7 @@ from engines.segments import Segment
 from node.model import SourceVolume
 from tests.viewer.cases import RECIPES, make_case
 from tests.viewer.segmentations import slice_references, write_segmentation
-from tests.viewer.site import FOLDER, viewer_installed
+from tests.viewer.site import FOLDER, NODE, viewer_installed
 
 pytestmark = [
     pytest.mark.slow,
@@ -49,7 +49,7 @@ def volumes(frames: list[dict[str, Any]], source: SourceVolume) -> dict[int, NDA
 def test_dcmjs_and_the_adapters_read_every_voxel_and_no_other(name: str, tmp_path: Path) -> None:
     case = make_case(name, tmp_path / "source")
     written = write_segmentation(case, tmp_path / "segmentation.dcm")
-    command = ["node", "read_segmentation.mjs", str(written.path), *map(str, case.files)]
+    command = [str(NODE), "read_segmentation.mjs", str(written.path), *map(str, case.files)]
     answer = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=True, timeout=120)
     read = json.loads(answer.stdout)
     assert [number for number, _ in read["segments"]] == [1, 2, 3, 4]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import select
-import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-FOLDER = Path(__file__).resolve().parent
+from tests.viewer.site import FOLDER, NODE, viewer_installed
+
 ANSWER_S = 240.0
 """The viewer needs some seconds for a Study; a loaded machine many more."""
 
@@ -107,11 +107,10 @@ class Browser:
         self._stop()
 
     def _start(self) -> None:
-        node = shutil.which("node")
-        if node is None:
-            raise ViewerError("Node.js is not installed: `make viewer-tools` does it")
+        if not viewer_installed():
+            raise ViewerError("the viewer is not installed: `make viewer-tools` does it")
         self._process = subprocess.Popen(
-            [node, "browser.mjs"], cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [str(NODE), "browser.mjs"], cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
     def _stop(self) -> None:

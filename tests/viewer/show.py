@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,9 +24,8 @@ def dicom_files(folders: Sequence[Path]) -> Iterator[Path]:
         yield from (path for path in sorted(folder.rglob("*")) if path.is_file() and is_dicom(path))
 
 
-def show(folders: Sequence[Path], port: int) -> None:
+def show(files: Sequence[Path], port: int) -> None:
     """Put all files into an archive, print where to look, and wait to be interrupted."""
-    files = list(dicom_files(folders))
     studies = sorted(
         {str(dcmread(path, specific_tags=["StudyInstanceUID"]).StudyInstanceUID) for path in files}
     )
@@ -34,8 +35,10 @@ def show(folders: Sequence[Path], port: int) -> None:
             print(f"{len(files)} objects of {len(studies)} Studies are in the archive.")
             for study_uid in studies:
                 print(f"Open {site.study_url(study_uid)}")
-            print("Double-click a SEG in the list on the left and answer Yes. Ctrl-C ends.", flush=True)
-            signal.sigwait({signal.SIGINT, signal.SIGTERM})
+            print("Double-click a Series, then a SEG of it in the list on the left, and answer Yes.")
+            print("Ctrl-C ends.", flush=True)
+            with contextlib.suppress(KeyboardInterrupt):
+                threading.Event().wait()
 
 
 def main() -> int:
@@ -46,9 +49,12 @@ def main() -> int:
     if not viewer_installed():
         print("the viewer is not installed: make viewer-tools", file=sys.stderr)
         return 1
-    # blocked here so that neither signal ends the process before archive and site are shut down
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    show(arguments.folders, arguments.port)
+    files = list(dicom_files(arguments.folders))
+    if not files:
+        print(f"no DICOM files in {' '.join(map(str, arguments.folders))}", file=sys.stderr)
+        return 1
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    show(files, arguments.port)
     return 0
 
 

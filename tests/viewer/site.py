@@ -19,6 +19,9 @@ VIEWER = FOLDER / "node_modules" / "@ohif" / "app" / "dist"
 CONFIGURATION = FOLDER / "app-config.js"
 DICOMWEB = "/dicom-web/"
 
+NODE = FOLDER / "node_modules" / ".bin" / "node"
+"""Node.js of the version that the JavaScript libraries ask for; that of the system may be older."""
+
 _PASSED = ("Accept", "Content-Type", "Content-Length")
 
 
@@ -114,5 +117,5 @@ class Site:
 
 def viewer_installed() -> bool:
     """Tell whether the viewer, a browser, Node.js and an archive with DICOMweb are here."""
-    programs = all(map(shutil.which, ("node", "chromium", "Orthanc")))
-    return programs and (VIEWER / "index.html").is_file() and ORTHANC_DICOMWEB.is_file()
+    files = (VIEWER / "index.html", NODE, ORTHANC_DICOMWEB)
+    return all(file.is_file() for file in files) and all(map(shutil.which, ("chromium", "Orthanc")))
