@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pydicom import dcmread
 
 from engines.segments import Segment
 from node.model import SourceVolume
@@ -59,3 +60,8 @@ def test_dcmjs_and_the_adapters_read_every_voxel_and_no_other(name: str, tmp_pat
             np.testing.assert_array_equal(
                 masks[number], case.masks[segment], err_msg=f"{library} {segment.value}"
             )
+
+
+def test_the_case_of_many_frames_has_more_than_four_hundred(tmp_path: Path) -> None:
+    written = write_segmentation(make_case("many-frames", tmp_path / "source"), tmp_path / "seg.dcm")
+    assert dcmread(written.path, stop_before_pixels=True).NumberOfFrames == 4 * 104

@@ -17,7 +17,8 @@ const OPTIONS = {
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
   // rendering in software: the same pixels with and without a graphics card
   args: [
-    '--no-sandbox',
+    // the sandbox needs a user of its own
+    ...(process.getuid() === 0 ? ['--no-sandbox'] : []),
     '--disable-dev-shm-usage',
     '--use-gl=angle',
     '--use-angle=swiftshader',
@@ -98,7 +99,8 @@ async function inspect(context, { url, segmentation: seriesUid, slices, points, 
     }
     return { series: await page.evaluate(listSeries), segmentation, shots, faults };
   } catch (error) {
-    await page.screenshot({ path: `${folder}/failure.png` });
+    // a page that hangs can not be photographed either
+    await page.screenshot({ path: `${folder}/failure.png`, timeout: 10_000 }).catch(() => {});
     throw new Error(`${error.message}\nfaults of the page: ${faults.join('; ') || 'none'}`);
   } finally {
     await page.close();
