@@ -56,8 +56,8 @@ class Epoch:
 class State:
     """Everything that a resumed run needs."""
 
-    model: nn.Module
-    average: nn.Module
+    model: networks.UNet
+    average: networks.UNet
     optimiser: torch.optim.Optimizer
     step: int = 0
     rate_factor: float = 1.0
@@ -75,7 +75,7 @@ def train(
     report: Report | None = None,
     stop_after: int | None = None,
     needed_mb: float = FREE_MB,
-) -> nn.Module:
+) -> networks.UNet:
     """Train a segmentor, or go on where its run folder stopped.
 
     Args:
@@ -330,7 +330,7 @@ def _write_history(folder: Path, state: State) -> None:
     draw_curves(rows, folder / "curves.png")
 
 
-def _finish(state: State, schedule: ScheduleSettings, folder: Path) -> nn.Module:
+def _finish(state: State, schedule: ScheduleSettings, folder: Path) -> networks.UNet:
     if schedule.keep is not Keep.LAST and state.best_weights:
         state.average.load_state_dict(state.best_weights)
     torch.save(state.average.state_dict(), folder / "weights.pt")

@@ -19,6 +19,7 @@ from torch import nn
 
 from engines.postprocessing import PostprocessingSpec
 from training import networks
+from training.calibration import count_logits, fit, read_calibration, write_calibration
 from training.cases import Case, CaseKind
 from training.errors import CheckpointError, NoSamplesError
 from training.evaluation import (
@@ -105,9 +106,22 @@ def train_study(study: Study, report: Report | None, announce: Announce) -> None
     for number, patients in enumerate(study.held_out()):
         announce(f"fold {number}, without {', '.join(patients)}")
         learned, unseen = _part(prepared, patients)
-        train(recipe, learned, [*watched, *unseen], study.folder / f"fold_{number}", report)
+        _train_calibrated(recipe, learned, watched, unseen, study.folder / f"fold_{number}", report)
     announce(FINAL)
-    train(recipe, prepared, watched, study.folder / FINAL, report)
+    _train_calibrated(recipe, prepared, watched, [], study.folder / FINAL, report)
+
+
+def _train_calibrated(
+    recipe: SegmentRecipe,
+    learned: Sequence[PreparedCase],
+    watched: Sequence[PreparedCase],
+    unseen: Sequence[PreparedCase],
+    folder: Path,
+    report: Report | None,
+) -> None:
+    """Train one network; the held-out real cases are watched, but do not calibrate what is scored on them."""
+    network = train(recipe, learned, [*watched, *unseen], folder, report)
+    write_calibration(fit(count_logits(network, watched)), folder)
 
 
 def _part(
@@ -120,7 +134,7 @@ def _part(
 
 
 def load_network(folder: Path, recipe: SegmentRecipe) -> nn.Module:
-    """Read the shipped weights of a run.
+    """Read the shipped weights of a run, calibrated.
 
     Raises: CheckpointError: if there are none, or they are of another architecture.
     """
@@ -129,6 +143,7 @@ def load_network(folder: Path, recipe: SegmentRecipe) -> nn.Module:
         model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except (OSError, RuntimeError, EOFError) as error:
         raise CheckpointError(path, f"can not be read: {error}") from error
+    read_calibration(folder).fold_into(model)
     return model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
 
 
