@@ -28,6 +28,10 @@ EXCLUSION_ORDER = (
 )
 """Minuend and subtrahend of each step."""
 
+CLAIM_ORDER = (Segment.MICROBLEED, Segment.INFARCT, Segment.LACUNE, Segment.WMH)
+"""Who keeps a voxel that several masks on one grid claim: the smallest lesions first, then by the exclusion
+rules. Viewers in use drop whole slices of a SEG whose segments overlap."""
+
 
 def exclude(
     masks: Mapping[Segment, Volume], reference_to: Mapping[Segment, NDArray[np.float64]]
@@ -71,3 +75,21 @@ def subtract(
     claimed = resample(subtrahend, minuend.grid, minuend_to_subtrahend).array
     overlap = minuend.array & claimed
     return minuend.with_array(minuend.array & ~claimed), int(overlap.sum())
+
+
+def disjoint(masks: Mapping[Segment, Volume]) -> dict[Segment, Volume]:
+    """Give each voxel to the first in ``CLAIM_ORDER`` of the masks that claim it.
+
+    Args:
+        masks: of bool, on one grid.
+
+    Returns: the masks without overlap, in the order given.
+    """
+    left: dict[Segment, Volume] = {}
+    for segment in CLAIM_ORDER:
+        if segment in masks:
+            own = masks[segment].array.copy()
+            for earlier in left.values():
+                own &= ~earlier.array
+            left[segment] = masks[segment].with_array(own)
+    return {segment: left[segment] for segment in masks}

@@ -147,7 +147,8 @@ class StudyFindings:
         not_assessed: the other segments, each with its reason.
         registrations: what brought the Series together.
         exclusions: what was subtracted, in the order applied.
-        combined: masks (bool) on the grid of the T2-FLAIR, by segment; empty without a T2-FLAIR.
+        combined: masks (bool) on the grid of the T2-FLAIR, by segment, which nowhere overlap; empty without a
+            T2-FLAIR.
         remarks: sentences a reader of the report must know.
     """
 

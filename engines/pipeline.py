@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from engines.alignment import Alignment, align
 from engines.bundle import Bundle
 from engines.errors import InputError, RunnerError
-from engines.exclusion import EXCLUSION_ORDER, exclude
+from engines.exclusion import EXCLUSION_ORDER, disjoint, exclude
 from engines.findings import ModelIdentity, NotAssessed, SegmentFinding, StudyFindings
 from engines.lesions import METHOD_LIMITS_MM, Limits, measure
 from engines.manifest import Manifest
@@ -218,7 +218,7 @@ def _finding(segmentor: Segmentor, mask: Volume, probability: Volume) -> Segment
 def _combine(
     findings: tuple[SegmentFinding, ...], flair: Volume | None, alignment: Alignment
 ) -> tuple[dict[Segment, Volume], list[str]]:
-    """Bring all masks onto the grid of the T2-FLAIR, and tell which lesions lie between its slices."""
+    """Bring all masks onto the T2-FLAIR's grid without overlap; tell which lesions lie between its slices."""
     combined: dict[Segment, Volume] = {}
     unseen: list[str] = []
     if flair is None:
@@ -233,7 +233,7 @@ def _combine(
                 f"{lost} of {len(found.lesions)} {found.segment} lesions lie between the slices of the "
                 f"T2_FLAIR or outside it and are only in the segmentation of the {found.series_type}"
             )
-    return combined, unseen
+    return disjoint(combined), unseen
 
 
 def _remarks(

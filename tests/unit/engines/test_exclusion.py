@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engines.exclusion import exclude
+from engines.exclusion import disjoint, exclude
 from engines.segments import Segment
 from engines.volume import Grid, Volume
 from tests.support.head import axial_grid
@@ -92,3 +92,21 @@ def test_the_given_masks_are_not_changed() -> None:
     before = masks[WMH].array.copy()
     exclude(masks, STAY)
     np.testing.assert_array_equal(masks[WMH].array, before)
+
+
+def test_masks_on_one_grid_are_made_disjoint_smallest_lesions_first() -> None:
+    """WMH 0-12, lacune 6-16, infarct 10-20, microbleed 4-8, on one grid."""
+    masks = {
+        WMH: columns(0, 12),
+        LACUNE: columns(6, 16),
+        INFARCT: columns(10, 20),
+        MICROBLEED: columns(4, 8),
+    }
+    left = disjoint(masks)
+    assert list(left) == list(masks)
+    np.testing.assert_array_equal(left[MICROBLEED].array, columns(4, 8).array)
+    np.testing.assert_array_equal(left[INFARCT].array, columns(10, 20).array)
+    np.testing.assert_array_equal(left[LACUNE].array, columns(8, 10).array)
+    np.testing.assert_array_equal(left[WMH].array, columns(0, 4).array)
+    assert sum(mask.array.astype(int) for mask in left.values()).max() == 1
+    assert masks[WMH].array.sum() == columns(0, 12).array.sum(), "the masks given stay as they are"
