@@ -13,10 +13,13 @@ from PIL import Image, ImageDraw
 from engines.manifest import Score
 from engines.postprocessing import lesion_mask
 from engines.segments import Segment
-from training.evaluation import Prediction, Summary
+from training.evaluation import Prediction
 from training.metrics import voxel_scores
+from training.published import PUBLISHED
 from training.recipe import SegmentRecipe
+from training.report import score_lines
 from training.study import Evaluation
+from training.summary import Summary
 
 TILE = 200
 """Side of a tile of the contact sheet, pixels."""
@@ -39,19 +42,6 @@ class Target:
     false_per_case: float | None = None
 
 
-SCORES_EXPLAINED = (
-    "Means over cases with a lesion; lesion F1, precision and recall pooled over these, any overlap being a"
-    " hit. F1 40% counts a hit only if more than 40% of a lesion is covered. Sizes are areas of the largest"
-    " slice (below 20, 20 to 150, above 150 mm2)."
-)
-"""How the table of a card is to be read."""
-
-TABLE_HEAD = (
-    "| cases | with / without lesions | Dice | precision | recall | lesion F1 | F1 40% | lesion recall "
-    "small / medium / large | volume difference | HD95 mm | false per case | false per lesion-free case |"
-)
-"""Columns of the table of scores."""
-
 TARGETS: Mapping[Segment, Target] = {
     Segment.WMH: Target("real, cross-validated", 0.70, 0.60),
     Segment.INFARCT: Target("painted, test", 0.73, 0.86),
@@ -62,18 +52,6 @@ TARGETS: Mapping[Segment, Target] = {
 
 FALSE_PER_FREE_CASE = 0.5
 """Most false lesions on a scan without lesions."""
-
-PUBLISHED: Mapping[Segment, str] = {
-    Segment.WMH: (
-        "method paper Dice 0.666, region F1 0.644; FLAIR study Dice 0.711, precision 0.789, recall 0.647; "
-        "WMH challenge best Dice 0.81, F1 0.79; on the simvent cases with all rims counted LST-LPA Dice "
-        "0.567, F1 0.526, BIANCA 0.444, 0.372, WMH-SynthSeg 0.364, 0.400, LST-LGA 0.111, 0.233"
-    ),
-    Segment.INFARCT: "method paper Dice 0.728, region F1 0.859; ISLES ensemble Dice 0.82, F1 0.86",
-    Segment.MICROBLEED: "method paper Dice 0.503, region F1 0.713; best F1 0.89 at 0.83 false lesions a case",
-    Segment.LACUNE: "method paper Dice 0.496, region F1 0.683",
-}
-"""Scores of others on their own data, for orientation: not comparable case by case."""
 
 NEVER_TESTED: Mapping[Segment, str] = {
     Segment.WMH: (
@@ -124,8 +102,12 @@ def manifest_scores(evaluation: Evaluation) -> list[Score]:
             "dice": summary.dice,
             "precision": summary.precision,
             "recall": summary.recall,
+            "accuracy": summary.accuracy,
+            "auc": summary.auc,
+            "patch_dice": summary.patch_dice,
             "lesion_f1": summary.lesion_f1,
             "lesion_recall": summary.lesion_recall,
+            "lesion_precision": summary.lesion_precision,
             "lesion_f1_40_percent_rule": summary.strict_f1,
             "volume_difference": summary.volume_difference,
             "false_lesions_per_case": summary.false_per_case,
@@ -163,14 +145,11 @@ def write_card(recipe: SegmentRecipe, evaluation: Evaluation, training_data: str
             training_data,
             "",
             "## Scores",
-            *score_table(evaluation.summaries),
-            "",
-            SCORES_EXPLAINED,
-            "",
+            *score_lines(evaluation.summaries),
             "## Against the targets",
             *_against_target(segment, evaluation.summaries),
             "",
-            f"Published, on other data: {PUBLISHED[segment]}.",
+            f"Published: {'; '.join(f'{p.sentence()} ({p.cases})' for p in PUBLISHED[segment])}.",
             "",
             "## Never tested",
             NEVER_TESTED[segment],
@@ -182,20 +161,6 @@ def write_card(recipe: SegmentRecipe, evaluation: Evaluation, training_data: str
             "",
         ]
     )
-
-
-def score_table(summaries: Mapping[str, Summary]) -> list[str]:
-    """Return the scores as lines of a Markdown table."""
-    lines = [TABLE_HEAD, "| --- " * TABLE_HEAD.count(" | ") + "| --- |"]
-    for name, s in summaries.items():
-        sizes = " / ".join(_number(value) for value in s.recall_by_size.values())
-        values = [s.dice, s.precision, s.recall, s.lesion_f1, s.strict_f1]
-        lines.append(
-            f"| {name} | {s.cases} / {s.free_cases} | {' | '.join(_number(v) for v in values)} | {sizes} | "
-            f"{_number(s.volume_difference)} | {_number(s.hausdorff95_mm)} | {_number(s.false_per_case)} | "
-            f"{_number(s.false_per_free_case)} |"
-        )
-    return lines
 
 
 def _against_target(segment: Segment, summaries: Mapping[str, Summary]) -> list[str]:
@@ -220,10 +185,6 @@ def _compared(name: str, value: float, bound: float, *, least: bool = False) -> 
     met = value >= bound if least else value <= bound
     verdict = "met" if met else f"missed by {abs(value - bound):.3f}"
     return f"{name} {value:.3f}, asked {'at least' if least else 'at most'} {bound:.2f}: {verdict}"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}" if value < 10 else f"{value:.1f}"
 
 
 def contact_sheet(predictions: list[Prediction], evaluation: Evaluation) -> Image.Image:

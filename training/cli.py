@@ -15,12 +15,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from engines.bundle import load_bundle, shipped_bundles
 from engines.errors import EngineError
 from engines.segments import Segment
-from training.card import score_table
 from training.errors import TrainingError
 from training.loop import Epoch, Report
 from training.pool import Split
 from training.preview import write_contact_sheets
 from training.recipe import Recipe, load_recipe, shipped_recipes
+from training.report import write_report
 from training.shipping import ship
 from training.sources import Sources
 from training.study import Study, evaluate_study, train_study, write_evaluation
@@ -102,7 +102,8 @@ def evaluate(
         for study in _studies(load_recipe(recipe), segment, mri, pool, runs):
             evaluation, _ = evaluate_study(study, console.print)
             write_evaluation(evaluation, study.folder / "evaluation.json")
-            console.print("\n".join([study.recipe.segment, *score_table(evaluation.summaries)]), markup=False)
+            lines = write_report(evaluation, study.recipe.segment, study.folder / "report")
+            console.print("\n".join(lines), markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -122,6 +123,7 @@ def export(
             folder = (bundles or shipped_bundles()) / study.recipe.segment.lower()
             evaluation, predictions = evaluate_study(study, console.print)
             write_evaluation(evaluation, study.folder / "evaluation.json")
+            write_report(evaluation, study.recipe.segment, study.folder / "report")
             ship(study, evaluation, predictions, folder)
             manifest = load_bundle(folder).manifest
             console.print(f"{folder}: {manifest.name} {manifest.version}")

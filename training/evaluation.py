@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +15,19 @@ from engines.preprocessing import prepare
 from engines.volume import Volume
 from training.cases import Case, CaseKind
 from training.metrics import (
+    HIT_SHARE,
     LesionScores,
+    Mask,
     hausdorff95_mm,
     lesion_f1,
     lesion_scores,
     scores_by_size,
+    split_by_size,
     volume_difference,
     voxel_scores,
 )
+from training.patches import patch_scores
+from training.ranking import roc_auc, roc_curve
 from training.recipe import SegmentRecipe
 from training.slices import input_volumes
 
@@ -62,13 +67,35 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class SizeScores:
+    """Scores of one size class in one case; see ``metrics.split_by_size`` for what belongs to a class.
+
+    Attributes:
+        dice: of voxels.
+        patch_dice: of patches.
+        strict: lesions, a hit being more than 40% of the lesion.
+        has_lesion: whether the reference has a lesion of this class.
+    """
+
+    dice: float
+    patch_dice: float
+    strict: LesionScores
+    has_lesion: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CaseScores:
     """All scores of one case.
 
     Attributes:
+        accuracy: share of voxels on which masks agree; near 1 whatever was found, since lesions are rare.
+        auc: area under the ROC curve over all voxels of the image but the unsure; None without a lesion.
+        roc: true positive rates at ``ranking.FALSE_RATES``; None without a lesion.
+        patch_dice: Dice of patches.
         any_overlap: lesions, any overlap being a hit.
         strict: lesions, a hit being more than 40% of the lesion.
         by_size: ``any_overlap`` by size class.
+        sizes: the other scores by size class.
         volume_difference: absolute, as a share of the reference.
         hausdorff95_mm: inf if one of the masks is empty.
         volumes_ml: found and reference.
@@ -80,9 +107,14 @@ class CaseScores:
     dice: float
     precision: float
     recall: float
+    accuracy: float
+    auc: float | None
+    roc: tuple[float, ...] | None
+    patch_dice: float
     any_overlap: LesionScores
     strict: LesionScores
     by_size: dict[SizeClass, LesionScores]
+    sizes: dict[SizeClass, SizeScores]
     volume_difference: float
     hausdorff95_mm: float
     volumes_ml: tuple[float, float]
@@ -91,35 +123,6 @@ class CaseScores:
     def has_lesion(self) -> bool:
         """Whether the reference marks anything."""
         return self.any_overlap.hits + self.any_overlap.missed > 0
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """Scores of a set of cases, means over cases that have a lesion unless said otherwise.
-
-    Attributes:
-        lesion_f1: of lesions pooled over all cases with a lesion, any overlap.
-        lesion_f1_per_case: mean over cases of their own F1.
-        false_per_case: false lesions per case, cases with a lesion.
-        false_per_free_case: false lesions per case without a lesion; None without such cases.
-        recall_by_size: pooled lesion recall; None for a class without a lesion.
-    """
-
-    cases: int
-    free_cases: int
-    dice: float
-    precision: float
-    recall: float
-    lesion_f1: float
-    lesion_f1_per_case: float
-    lesion_recall: float
-    lesion_precision: float
-    strict_f1: float
-    volume_difference: float
-    hausdorff95_mm: float | None
-    false_per_case: float
-    false_per_free_case: float | None
-    recall_by_size: dict[SizeClass, float | None] = field(default_factory=dict)
 
 
 def predict_cases(cases: Iterable[Case], recipe: SegmentRecipe, infer: Infer) -> Iterator[Prediction]:
@@ -142,8 +145,9 @@ def score_case(prediction: Prediction, spec: PostprocessingSpec) -> CaseScores:
     """Score one case at an operating point."""
     found = prediction.judged(lesion_mask(prediction.probability, spec).array)
     reference = prediction.reference.array
-    grid = prediction.probability.grid
+    grid, probability = prediction.probability.grid, prediction.probability.array
     voxels = voxel_scores(found, reference)
+    sure = None if prediction.unsure is None else ~prediction.unsure.array
     return CaseScores(
         case=prediction.case,
         patient=prediction.patient,
@@ -151,13 +155,30 @@ def score_case(prediction: Prediction, spec: PostprocessingSpec) -> CaseScores:
         dice=voxels.dice,
         precision=voxels.precision,
         recall=voxels.recall,
+        accuracy=voxels.accuracy,
+        auc=roc_auc(probability, reference, sure),
+        roc=roc_curve(probability, reference, sure),
+        patch_dice=patch_scores(found, reference).dice,
         any_overlap=lesion_f1(found, reference),
         strict=lesion_scores(found, reference),
         by_size=scores_by_size(found, reference, grid.spacing_mm),
+        sizes=_score_sizes(found, reference, grid.spacing_mm),
         volume_difference=volume_difference(found, reference),
         hausdorff95_mm=hausdorff95_mm(found, reference, grid.spacing_mm),
         volumes_ml=(found.sum() * grid.voxel_mm3 / 1000, reference.sum() * grid.voxel_mm3 / 1000),
     )
+
+
+def _score_sizes(
+    found: Mask, reference: Mask, spacing_mm: tuple[float, float, float]
+) -> dict[SizeClass, SizeScores]:
+    strict = scores_by_size(found, reference, spacing_mm, HIT_SHARE)
+    return {
+        size: SizeScores(
+            voxel_scores(one, other).dice, patch_scores(one, other).dice, strict[size], bool(other.any())
+        )
+        for size, (one, other) in split_by_size(found, reference, spacing_mm).items()
+    }
 
 
 def leave_out(
@@ -178,47 +199,6 @@ def counting_unsure(prediction: Prediction) -> Prediction:
     return replace(prediction, reference=wide, unsure=None)
 
 
-def summarise(scores: Sequence[CaseScores]) -> Summary:
-    """Sum up cases of one kind.
-
-    Raises: ValueError: if there is no case.
-    """
-    if not scores:
-        raise ValueError("There is no case to sum up")
-    ill, free = [s for s in scores if s.has_lesion], [s for s in scores if not s.has_lesion]
-    pooled, strict = _total(s.any_overlap for s in ill), _total(s.strict for s in ill)
-    distances = [s.hausdorff95_mm for s in ill if np.isfinite(s.hausdorff95_mm)]
-    return Summary(
-        cases=len(ill),
-        free_cases=len(free),
-        dice=_mean([s.dice for s in ill]),
-        precision=_mean([s.precision for s in ill]),
-        recall=_mean([s.recall for s in ill]),
-        lesion_f1=pooled.f1,
-        lesion_f1_per_case=_mean([s.any_overlap.f1 for s in ill]),
-        lesion_recall=pooled.recall,
-        lesion_precision=pooled.precision,
-        strict_f1=strict.f1,
-        volume_difference=_mean([s.volume_difference for s in ill]),
-        hausdorff95_mm=_mean(distances) if distances else None,
-        false_per_case=pooled.false / max(1, len(ill)),
-        false_per_free_case=_mean([s.any_overlap.false for s in free]) if free else None,
-        recall_by_size={size: _recall(_total(s.by_size[size] for s in ill)) for size in SizeClass},
-    )
-
-
 def as_rows(scores: Sequence[CaseScores]) -> list[dict[str, object]]:
     """Return the scores as plain values for a JSON file."""
     return [asdict(score) for score in scores]
-
-
-def _recall(scores: LesionScores) -> float | None:
-    return scores.recall if scores.hits + scores.missed else None
-
-
-def _total(parts: Iterable[LesionScores]) -> LesionScores:
-    return sum(parts, start=LesionScores(0, 0, 0, 0))
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if values else 0.0

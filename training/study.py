@@ -25,12 +25,10 @@ from training.errors import CheckpointError, NoSamplesError
 from training.evaluation import (
     CaseScores,
     Prediction,
-    Summary,
     as_rows,
     counting_unsure,
     predict_cases,
     score_case,
-    summarise,
 )
 from training.loop import Report, predict, train
 from training.operating_point import Candidates, choose, find_candidates
@@ -38,6 +36,7 @@ from training.pool import Split
 from training.recipe import SegmentRecipe
 from training.slices import PreparedCase, store_cases, variants
 from training.sources import Sources, folds
+from training.summary import Summary, summarise
 
 FINAL = "final"
 """Folder of the run whose network is shipped."""

@@ -14,8 +14,8 @@ from training.evaluation import (
     leave_out,
     predict_cases,
     score_case,
-    summarise,
 )
+from training.summary import summarise
 
 GRID = Grid((1, 10, 10), np.eye(4)[[2, 1, 0, 3]])
 
