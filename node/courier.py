@@ -9,6 +9,7 @@ import structlog
 
 from node.deliveries import Deliveries, Delivery, DeliveryState
 from node.evaluations import Evaluations, EvaluationState
+from node.observation import NOBODY, Observer, Stage
 from node.sender import SendOutcome, next_attempt_at, send
 from node.settings import NodeSettings
 from node.store import Store
@@ -27,6 +28,7 @@ class Courier:
         evaluations: says what an evaluation made, and of what.
         deliveries: the book of deliveries.
         clock: the current time, with a time zone.
+        observer: is told of each attempt.
     """
 
     def __init__(
@@ -36,8 +38,9 @@ class Courier:
         evaluations: Evaluations,
         deliveries: Deliveries,
         clock: Callable[[], datetime],
+        observer: Observer = NOBODY,
     ) -> None:
-        self._settings, self._store, self._clock = settings, store, clock
+        self._settings, self._store, self._clock, self._observer = settings, store, clock, observer
         self._evaluations, self._deliveries = evaluations, deliveries
 
     def queue(self, evaluation_id: str) -> None:
@@ -83,6 +86,7 @@ class Courier:
         self._deliveries.record_attempt(
             delivery, outcome.state, outcome.status, outcome.comment, now, following
         )
+        self._tell(delivery, outcome, now, following)
         log.info(
             "delivery.attempted",
             evaluation_id=delivery.evaluation_id,
@@ -92,6 +96,17 @@ class Courier:
             status=outcome.status,
             attempt=delivery.attempts + 1,
         )
+
+    def _tell(
+        self, delivery: Delivery, outcome: SendOutcome, now: datetime, following: datetime | None
+    ) -> None:
+        status = f"{outcome.status:04X}" if outcome.status is not None else outcome.state.value
+        self._observer.delivery_attempted(delivery.destination, status)
+        study_uid = self._evaluations.get(delivery.evaluation_id).study_uid
+        if outcome.state in ARRIVED:
+            self._observer.stage_ended(Stage("delivery", study_uid, delivery.first_queued_at, now))
+        elif following is None:
+            self._observer.study_failed(study_uid)
 
     def _give_up(self, delivery: Delivery, reason: str) -> None:
         self._deliveries.record_attempt(delivery, DeliveryState.FAILED, None, reason, self._clock(), None)

@@ -76,6 +76,16 @@ class Database:
         except _UNAVAILABLE as exc:
             raise IndexUnavailableError(f"The index can not be written: {_cause(exc)}") from exc
 
+    def check(self) -> str:
+        """Ask whether the database answers.
+
+        Raises:
+            IndexUnavailableError: if it does not.
+        """
+        with self.reading() as connection:
+            connection.execute(select(1))
+        return f"{self._engine.dialect.name} answers"
+
     def insert(self, table: Table) -> Any:
         """Return an INSERT of the dialect at hand, which knows ON CONFLICT.
 

@@ -13,7 +13,7 @@ from node.database import Database
 from node.deliveries import DeliveryState
 from node.errors import DemonstrationError
 from node.evaluations import Evaluations
-from node.listing import StudyRow, StudyState, study_rows
+from node.listing import StudyRow, study_rows
 from node.outbound import DestinationSettings, SenderSettings
 from node.part10 import read_part10
 from node.receiver import ReceiverSettings
@@ -22,7 +22,9 @@ from node.service import Service, now
 from node.settings import NodeSettings
 from node.stand_in_pacs import StandInPacs
 from node.store import Store
+from node.study_states import StudyState
 from node.telemetry import LogSettings
+from node.web.settings import WebSettings
 
 SCANNER, NODE, PACS = "SCANNER", "CSVD", "PACS"
 """AE titles of the three sides."""
@@ -81,6 +83,7 @@ def _settings(root: Path, pacs_port: int) -> NodeSettings:
         receiver=ReceiverSettings(ae_title=NODE, port=0, calling_aes=(SCANNER,)),
         completeness=CompletenessSettings(series_quiet_s=QUIET_S),
         destinations={"pacs": DestinationSettings(ae_title=PACS, host="127.0.0.1", port=pacs_port)},
+        web=WebSettings(port=None),
         log=LogSettings(level="ERROR"),
     )
 

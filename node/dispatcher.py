@@ -14,9 +14,10 @@ import structlog
 
 from node.completeness import ArrivalState, CompletenessSettings, StudyArrival, is_complete
 from node.deliveries import Deliveries, Delivery
-from node.errors import IndexUnavailableError
+from node.errors import IndexUnavailableError, PartStoppedError
 from node.evaluations import Evaluations
 from node.index import Index
+from node.observation import NOBODY, Observer, Stage
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +45,7 @@ class Dispatcher:
         settings: when a Study is complete.
         queue: takes the work.
         clock: the current time, with a time zone.
+        observer: is told of Studies that became complete or are given up.
     """
 
     def __init__(
@@ -54,9 +56,11 @@ class Dispatcher:
         settings: CompletenessSettings,
         queue: WorkQueue,
         clock: Callable[[], datetime],
+        observer: Observer = NOBODY,
     ) -> None:
         self._index, self._evaluations, self._deliveries = index, evaluations, deliveries
         self._settings, self._queue, self._clock = settings, queue, clock
+        self._observer = observer
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="dispatcher", daemon=True)
 
@@ -69,6 +73,16 @@ class Dispatcher:
     ) -> None:
         self._stopping.set()
         self._thread.join()
+
+    def check(self) -> str:
+        """Say that the index is watched.
+
+        Raises:
+            PartStoppedError: if the thread that does so ended.
+        """
+        if not self._thread.is_alive():
+            raise PartStoppedError("dispatcher")
+        return "watches the index"
 
     def dispatch(self) -> None:
         """Look once at everything that waits.
@@ -93,10 +107,13 @@ class Dispatcher:
                 log.info(
                     "study.complete", study_uid=arrival.study_uid, evaluation_id=evaluation.evaluation_id
                 )
+                quiet_since = max(carried.last_instance_at for carried in arrival.carriages)
+                self._observer.stage_ended(Stage("quiet_wait", arrival.study_uid, quiet_since, now))
         elif verdict.state is ArrivalState.ABANDONED and self._index.give_up(
             arrival.study_uid, arrival.revision, verdict.reason
         ):
             log.warning("study.given_up", study_uid=arrival.study_uid, reason=verdict.reason)
+            self._observer.study_failed(arrival.study_uid)
 
     def _watch(self) -> None:
         while not self._stopping.wait(POLL_S):

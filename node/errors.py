@@ -67,6 +67,24 @@ class ReceiverUnavailableError(NodeError):
         )
 
 
+class WebUnavailableError(NodeError):
+    """The HTTP port can not be opened where it is told to."""
+
+    def __init__(self, host: str, port: int, problem: str) -> None:
+        self.host, self.port, self.problem = host, port, problem
+        super().__init__(
+            f"The HTTP port can not be opened on {host}:{port}: {problem}; free it, or set web.port"
+        )
+
+
+class PartStoppedError(NodeError):
+    """A part of the running node ended by itself."""
+
+    def __init__(self, part: str) -> None:
+        self.part = part
+        super().__init__(f"The {part} has stopped: restart the node; its log says why")
+
+
 class IndexUnavailableError(NodeError):
     """The index database does not answer, or is full."""
 

@@ -12,6 +12,7 @@ from node.assessment import Assessment, Assessor
 from node.errors import NothingToAssessError
 from node.evaluations import Evaluation, Evaluations, EvaluationState, Result
 from node.identity import SOFTWARE_VERSION
+from node.observation import NOBODY, Observer
 from node.part10 import read_part10
 from node.result_files import companions
 from node.results.context import EvaluationContext, SupersededReport
@@ -33,6 +34,7 @@ class Evaluator:
         store: holds Instances and results.
         evaluations: the book of evaluations.
         clock: the current time, with a time zone.
+        observer: is told how long it took, and what failed.
     """
 
     def __init__(
@@ -42,9 +44,10 @@ class Evaluator:
         store: Store,
         evaluations: Evaluations,
         clock: Callable[[], datetime],
+        observer: Observer = NOBODY,
     ) -> None:
         self._settings, self._assessor, self._store = settings, assessor, store
-        self._evaluations, self._clock = evaluations, clock
+        self._evaluations, self._clock, self._observer = evaluations, clock, observer
 
     def evaluate(self, evaluation_id: str) -> None:
         """Make and enter the results of an evaluation, unless it was superseded before it began.
@@ -65,6 +68,7 @@ class Evaluator:
     def fail(self, evaluation_id: str, reason: str) -> None:
         """Enter why an evaluation failed."""
         self._evaluations.fail(evaluation_id, reason, self._clock())
+        self._observer.study_failed(self._evaluations.get(evaluation_id).study_uid)
 
     def _is_made(self, evaluation: Evaluation, context: EvaluationContext) -> bool:
         """Whether an earlier run made the same results; then making them again could only double them."""

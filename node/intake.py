@@ -14,6 +14,7 @@ import structlog
 from node.completeness import AssociationEnd
 from node.errors import IndexUnavailableError, OutOfResourcesError, SopMismatchError
 from node.index import AssociationReference, Index, RefusedInstances
+from node.observation import NOBODY, Observer, Stage
 from node.part10 import InstanceHeader, read_header
 from node.store import PlacementKind, ReceivedInstance, Store
 
@@ -50,6 +51,7 @@ class _OpenAssociation:
         has_ended: whether its end was seen.
         answers: how many Instances became what.
         refused: by SOP Instance UID, what was not taken and did not come again since.
+        studies: Study Instance UIDs of what came.
     """
 
     reference: AssociationReference
@@ -58,6 +60,7 @@ class _OpenAssociation:
     has_ended: bool = False
     answers: Counter[str] = field(default_factory=Counter)
     refused: dict[str, InstanceHeader] = field(default_factory=dict)
+    studies: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +83,19 @@ class Intake:
         index: takes the entries.
         receiver_id: who this is, among receivers on one index.
         clock: the current time, with a time zone.
+        observer: is told of each association that ended.
     """
 
-    def __init__(self, store: Store, index: Index, receiver_id: str, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        index: Index,
+        receiver_id: str,
+        clock: Callable[[], datetime],
+        observer: Observer = NOBODY,
+    ) -> None:
         self._store, self._index, self._clock = store, index, clock
-        self._receiver_id = receiver_id
+        self._receiver_id, self._observer = receiver_id, observer
         self._lock = threading.Lock()
         self._open: dict[Hashable, _OpenAssociation] = {}
         self._endings: list[_Ending] = []
@@ -137,6 +148,7 @@ class Intake:
             if association.has_ended:
                 raise _too_late(header)
             association.refused[header.sop_instance_uid] = header
+            association.studies.add(header.study_uid)
             kind = self._take(association, header, request)
             del association.refused[header.sop_instance_uid]
             association.answers[kind] += 1
@@ -166,6 +178,7 @@ class Intake:
             refused=len(association.refused),
             **association.answers,
         )
+        self._tell(association, ended, last_heard)
         refused = _by_series(association.refused.values())
         self._enter(_Ending(association.reference, ended, last_heard, refused))
 
@@ -198,6 +211,13 @@ class Intake:
                 path=placement.path,
             )
         return kind
+
+    def _tell(self, association: _OpenAssociation, ended: AssociationEnd, last_heard: datetime) -> None:
+        reference = association.reference
+        self._observer.association_ended(reference.calling_ae, ended.value)
+        for study_uid in sorted(association.studies):
+            stage = Stage("receive", study_uid, reference.opened_at, last_heard, ended.value)
+            self._observer.stage_ended(stage)
 
     def _enter(self, ending: _Ending) -> None:
         try:

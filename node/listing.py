@@ -5,30 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
-from node.completeness import ArrivalState, CompletenessSettings, Verdict, is_complete
+from node.completeness import CompletenessSettings, Verdict
 from node.database import Database
-from node.deliveries import DeliveryState
 from node.evaluations import EvaluationState
-from node.index import read_arrival
+from node.study_states import ARRIVED, ARRIVING, EVALUATING, StudyState, open_verdicts
 from node.tables import conflicts, deliveries, evaluations, instances, studies
-
-
-class StudyState(StrEnum):
-    """Where a Study is on its way."""
-
-    RECEIVING = "receiving"
-    HELD = "held"
-    WAITING = "waiting"
-    EVALUATING = "evaluating"
-    EVALUATED = "evaluated"
-    DELIVERING = "delivering"
-    DELIVERED = "delivered"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +65,7 @@ def study_rows(database: Database, now: datetime, settings: CompletenessSettings
     with database.reading() as connection:
         collected = _collect(connection)
         found = connection.execute(select(studies).order_by(studies.c.last_at.desc())).all()
-        verdicts = {
-            study.study_uid: is_complete(read_arrival(connection, study), now, settings)
-            for study in found
-            if study.is_open
-        }
+        verdicts = open_verdicts(connection, now, settings)
     return [_row(study, verdicts.get(study.study_uid), collected) for study in found]
 
 
@@ -143,13 +124,13 @@ def _state(
     study: Row[Any], verdict: Verdict | None, evaluation: Row[Any] | None, outbox: list[Row[Any]]
 ) -> tuple[StudyState, str]:
     if verdict is not None:
-        return _ARRIVING[verdict.state], verdict.reason
+        return ARRIVING[verdict.state], verdict.reason
     if study.is_given_up:
         return StudyState.FAILED, study.reason
     if evaluation is None:
         return StudyState.HELD, study.reason
     if evaluation.state != EvaluationState.EVALUATED:
-        return _EVALUATING[evaluation.state], evaluation.reason
+        return EVALUATING[evaluation.state], evaluation.reason
     return _sending(outbox)
 
 
@@ -174,19 +155,4 @@ def _next_attempt(delivery: Row[Any]) -> str:
 
 
 def _has_arrived(delivery: Row[Any]) -> bool:
-    return delivery.state in (DeliveryState.DELIVERED, DeliveryState.WARNING)
-
-
-_ARRIVING = {
-    ArrivalState.RECEIVING: StudyState.RECEIVING,
-    ArrivalState.HELD: StudyState.HELD,
-    ArrivalState.COMPLETE: StudyState.WAITING,
-    ArrivalState.ABANDONED: StudyState.FAILED,
-}
-
-_EVALUATING = {
-    EvaluationState.WAITING: StudyState.WAITING,
-    EvaluationState.EVALUATING: StudyState.EVALUATING,
-    EvaluationState.FAILED: StudyState.FAILED,
-    EvaluationState.SUPERSEDED: StudyState.WAITING,
-}
+    return delivery.state in ARRIVED

@@ -21,9 +21,10 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.transport import ThreadedAssociationServer
 
 from node.completeness import AssociationEnd
-from node.errors import ReceiverUnavailableError, RefusedInstanceError
+from node.errors import PartStoppedError, ReceiverUnavailableError, RefusedInstanceError
 from node.index import Index
 from node.intake import Intake, StoreRequest
+from node.observation import NOBODY, Observer, ReceivedAs
 from node.sop_classes import received_contexts
 from node.store import Store
 from node.upper_layer import DEFAULT_MAXIMUM_PDU_BYTES, AeTitle, make_application_entity, prepare_socket
@@ -114,6 +115,7 @@ class Receiver:
         store: takes the files.
         index: takes the entries.
         clock: the current time, with a time zone.
+        observer: is told what arrives.
     """
 
     def __init__(
@@ -122,9 +124,10 @@ class Receiver:
         store: Store,
         index: Index,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        observer: Observer = NOBODY,
     ) -> None:
-        self._settings = settings
-        self._intake = Intake(store, index, settings.receiver_id or settings.ae_title, clock)
+        self._settings, self._observer = settings, observer
+        self._intake = Intake(store, index, settings.receiver_id or settings.ae_title, clock, observer)
         self._stopping = threading.Event()
         self._server: ThreadedAssociationServer | None = None
         self._housekeeper: threading.Thread | None = None
@@ -179,6 +182,16 @@ class Receiver:
         self._server = None
         log.info("receiver.stopped", ae_title=self._settings.ae_title)
 
+    def check(self) -> str:
+        """Say where the receiver listens.
+
+        Raises:
+            PartStoppedError: if it does not.
+        """
+        if self._server is None or self._housekeeper is None or not self._housekeeper.is_alive():
+            raise PartStoppedError("receiver")
+        return f"listens on {self._settings.host}:{self.port} as {self._settings.ae_title}"
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -230,6 +243,7 @@ class Receiver:
             peer=event.assoc.requestor.address,
             reason=cast(A_ASSOCIATE, event.assoc.acceptor.primitive).reason_str,
         )
+        self._observer.association_ended(calling_ae, "rejected")
 
     def _on_established(self, event: evt.Event) -> None:
         calling_ae, called_ae = _titles(event.assoc)
@@ -240,26 +254,23 @@ class Receiver:
             log.info("receiver.contexts_refused", calling_ae=calling_ae, sop_classes=sorted(refused))
 
     def _on_store(self, event: evt.Event) -> int | Dataset:
-        request = cast(C_STORE, event.request)
+        sop_instance_uid = str(cast(C_STORE, event.request).AffectedSOPInstanceUID)
+        byte_count = 0
         try:
-            kind = self._intake.take(
-                event.assoc,
-                StoreRequest(
-                    sop_class_uid=str(request.AffectedSOPClassUID),
-                    sop_instance_uid=str(request.AffectedSOPInstanceUID),
-                    context_sop_class_uid=str(event.context.abstract_syntax),
-                    transfer_syntax_uid=str(event.context.transfer_syntax),
-                    dataset=event.encoded_dataset(include_meta=False),
-                ),
-            )
+            request = _request(event)
+            byte_count = len(request.dataset)
+            kind = self._intake.take(event.assoc, request)
         except RefusedInstanceError as exc:
             log.warning("receiver.instance_refused", status=f"0x{exc.status:04X}", reason=str(exc))
+            self._observer.instance_received(ReceivedAs.REFUSED, byte_count)
             return _answer(exc.status, exc.comment)
         # The outermost boundary of a request: its fault is answered, and the next request is served.
         except Exception:
-            log.exception("receiver.failed", sop_instance_uid=str(request.AffectedSOPInstanceUID))
+            log.exception("receiver.failed", sop_instance_uid=sop_instance_uid)
+            self._observer.instance_received(ReceivedAs.FAILED, byte_count)
             return _answer(UNEXPECTED_FAILURE, "unexpected failure, see the log of the node")
-        log.debug("receiver.stored", sop_instance_uid=str(request.AffectedSOPInstanceUID), kind=kind)
+        log.debug("receiver.stored", sop_instance_uid=sop_instance_uid, kind=kind)
+        self._observer.instance_received(ReceivedAs(kind.value), byte_count)
         return SUCCESS
 
     def _on_released(self, event: evt.Event) -> None:
@@ -285,6 +296,17 @@ def _titles(association: Association) -> tuple[str, str]:
     """Return calling and called AE title of a requested association."""
     requested = cast(A_ASSOCIATE, association.requestor.primitive)
     return requested.calling_ae_title, requested.called_ae_title
+
+
+def _request(event: evt.Event) -> StoreRequest:
+    request = cast(C_STORE, event.request)
+    return StoreRequest(
+        sop_class_uid=str(request.AffectedSOPClassUID),
+        sop_instance_uid=str(request.AffectedSOPInstanceUID),
+        context_sop_class_uid=str(event.context.abstract_syntax),
+        transfer_syntax_uid=str(event.context.transfer_syntax),
+        dataset=event.encoded_dataset(include_meta=False),
+    )
 
 
 def _answer(status: int, comment: str) -> Dataset:

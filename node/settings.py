@@ -19,6 +19,7 @@ from node.outbound import DestinationSettings, SenderSettings
 from node.receiver import ReceiverSettings
 from node.telemetry import LogSettings
 from node.volume_reader import VolumeSettings
+from node.web.settings import WebSettings
 
 
 class RouteSettings(BaseModel):
@@ -81,6 +82,7 @@ class NodeSettings(BaseModel):
         default=(), description="first match decides; a sender without a match goes to all destinations"
     )
     sender: SenderSettings = Field(default=SenderSettings(), description="how results are sent and retried")
+    web: WebSettings = Field(default=WebSettings(), description="where the node answers over HTTP")
     log: LogSettings = Field(default=LogSettings(), description="what is logged")
 
     @model_validator(mode="before")

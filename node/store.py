@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -150,6 +152,16 @@ class Store:
                 "out of resources",
             ) from exc
         return self.relative(path)
+
+    def check(self) -> str:
+        """Say how much room there is.
+
+        Raises:
+            StoreUnusableError: if the folder is gone or can not be written.
+        """
+        if not os.access(self.root, os.W_OK):
+            raise StoreUnusableError(str(self.root), "is not there or can not be written")
+        return f"{shutil.disk_usage(self.root).free / 1e9:.1f} GB free"
 
     def path(self, relative: str) -> Path:
         """Return the absolute path of a file that the index names relative to the root."""

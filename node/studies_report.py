@@ -9,7 +9,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from node.listing import StudyRow, StudyState
+from node.listing import StudyRow
+from node.study_states import StudyState
 
 STYLES = {
     StudyState.FAILED: "red",

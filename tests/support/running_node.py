@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import yaml
 
 from engines.segments import Segment
@@ -38,11 +39,12 @@ class RunningNode:
     Attributes:
         folder: of configuration, store, log and models.
         port: where it receives.
+        web_port: where it answers over HTTP.
         root: its store.
     """
 
     def __init__(self, folder: Path, destinations: Mapping[str, tuple[str, int]], **changes: object) -> None:
-        self.folder, self.root, self.port = folder, folder / "data", free_port()
+        self.folder, self.root, self.port, self.web_port = folder, folder / "data", free_port(), free_port()
         folder.mkdir(parents=True, exist_ok=True)
         self.configuration: dict[str, Any] = {
             "root": str(self.root),
@@ -57,6 +59,7 @@ class RunningNode:
                 name: {"ae_title": ae_title, "host": LOOPBACK, "port": port}
                 for name, (ae_title, port) in destinations.items()
             },
+            "web": {"port": self.web_port},
             "log": {"format": "json"},
             **changes,
         }
@@ -125,6 +128,10 @@ class RunningNode:
         wait_until(there, STUDY_S, f"Study is {states}; it was {seen[-1:]}\n{self.log()[-3000:]}")
         assert seen[-1] is not None
         return seen[-1]
+
+    def get(self, path: str) -> httpx.Response:
+        """GET from the node's HTTP port."""
+        return httpx.get(f"http://{LOOPBACK}:{self.web_port}{path}", timeout=30)
 
     def log(self) -> str:
         """Return what the node wrote so far."""

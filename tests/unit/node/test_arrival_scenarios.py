@@ -11,7 +11,8 @@ import pytest
 from node.completeness import ArrivalState, CompletenessSettings, is_complete
 from node.database import Database
 from node.evaluations import Evaluation, Evaluations, EvaluationState
-from node.listing import StudyState, study_rows
+from node.listing import study_rows
+from node.study_states import StudyState
 from tests.support.arrivals import STUDY_UID, Arrivals, at
 from tests.support.instances import mr_dataset
 

@@ -11,7 +11,8 @@ from node.database import Database
 from node.deliveries import Deliveries, DeliveryState
 from node.dispatcher import Dispatcher, attempt_key
 from node.evaluations import Evaluations, Result
-from node.listing import StudyState, study_rows
+from node.listing import study_rows
+from node.study_states import StudyState
 from tests.support.arrivals import STUDY_UID, Arrivals, at
 from tests.support.instances import mr_dataset
 

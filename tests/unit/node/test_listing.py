@@ -12,8 +12,9 @@ from node.completeness import CompletenessSettings
 from node.database import Database
 from node.deliveries import Deliveries, DeliveryState
 from node.evaluations import Evaluations, Result
-from node.listing import StudyRow, StudyState, study_rows
+from node.listing import StudyRow, study_rows
 from node.rebuilding import rebuild
+from node.study_states import StudyState, count_states
 from tests.support.arrivals import STUDY_UID, Arrivals, at
 from tests.support.instances import mr_dataset
 
@@ -159,6 +160,10 @@ def test_row_says_where_a_study_is(
     assert row.state is state
     assert row.reason.startswith(reason)
     assert bool(row.reason) == bool(reason)
+    with played.database.reading() as connection:
+        counts = count_states(connection, at(1000), SETTINGS)
+    assert {each for each, count in counts.items() if count} == {state}, "the database counts the same"
+    assert counts[state] == 1
 
 
 def test_row_counts_what_is_there(played: Played) -> None:

@@ -1,0 +1,172 @@
+"""What index, disk and models say at the moment that Prometheus asks, the same from every process."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from sqlalchemy import Connection, func, select
+
+from engines.pipeline import Segmentor
+from engines.segments import Segment
+from node.completeness import CompletenessSettings
+from node.database import Database
+from node.errors import IndexUnavailableError
+from node.evaluations import EvaluationState
+from node.study_states import count_states
+from node.tables import deliveries, evaluations
+
+KEPT_S = 5.0
+"""How long an answer of the index is given again, s, so that many who ask do not load the database."""
+
+
+class IndexCollector(Collector):
+    """Asks the index for Studies by state, for queues, and for what destinations wait for.
+
+    Args:
+        database: the index.
+        settings: when a Study is complete.
+        destinations: names of those configured: they are there also when nothing waits.
+        clock: the current time, with a time zone.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        settings: CompletenessSettings,
+        destinations: Iterable[str],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._database, self._settings, self._clock = database, settings, clock
+        self._destinations = tuple(destinations)
+        self._lock = threading.Lock()
+        self._kept: tuple[float, list[GaugeMetricFamily]] = (-KEPT_S, [])
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """Leave the names open, so that registering does not ask the database."""
+        return ()
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """Measure, or say that the index does not answer."""
+        with self._lock:
+            asked_at, families = self._kept
+            if time.monotonic() - asked_at >= KEPT_S:
+                families = self._measure()
+                self._kept = (time.monotonic(), families)
+            return families
+
+    def _measure(self) -> list[GaugeMetricFamily]:
+        reachable = GaugeMetricFamily("csvd_index_reachable", "1 if the index database answers, else 0")
+        try:
+            with self._database.reading() as connection:
+                families = list(self._families(connection, self._clock()))
+        except IndexUnavailableError:
+            reachable.add_metric((), 0)
+            return [reachable]
+        reachable.add_metric((), 1)
+        return [reachable, *families]
+
+    def _families(self, connection: Connection, now: datetime) -> Iterator[GaugeMetricFamily]:
+        by_state = GaugeMetricFamily("csvd_studies", "Studies by where they are", labels=("state",))
+        for state, count in count_states(connection, now, self._settings).items():
+            by_state.add_metric((state.value,), count)
+        yield by_state
+        yield from _queues(connection, now)
+        yield from self._waiting(connection, now)
+
+    def _waiting(self, connection: Connection, now: datetime) -> Iterator[GaugeMetricFamily]:
+        """Measure what is not delivered yet and still tried, by destination."""
+        waiting = GaugeMetricFamily(
+            "csvd_deliveries_waiting",
+            "Instances that a destination does not have yet",
+            labels=("destination",),
+        )
+        oldest = GaugeMetricFamily(
+            "csvd_delivery_oldest_age_seconds",
+            "Age of the oldest Instance that a destination does not have yet",
+            labels=("destination",),
+        )
+        statement = (
+            select(deliveries.c.destination, func.count(), func.min(deliveries.c.first_queued_at))
+            .where(deliveries.c.next_attempt_at.is_not(None))
+            .group_by(deliveries.c.destination)
+        )
+        found = {name: (count, _age_s(since, now)) for name, count, since in connection.execute(statement)}
+        for destination in sorted({*self._destinations, *found}):
+            count, age_s = found.get(destination, (0, 0.0))
+            waiting.add_metric((destination,), count)
+            oldest.add_metric((destination,), age_s)
+        yield from (waiting, oldest)
+
+
+class DiskCollector(Collector):
+    """Measures the file system that holds the store."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """Leave the names open."""
+        return ()
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """Measure, or say nothing where the folder is not there."""
+        try:
+            usage = shutil.disk_usage(self._root)
+        except OSError:
+            return
+        yield GaugeMetricFamily("csvd_disk_free_bytes", "Free bytes where the store is", value=usage.free)
+        yield GaugeMetricFamily(
+            "csvd_disk_size_bytes", "Size of the disk where the store is", value=usage.total
+        )
+
+
+class EngineCollector(Collector):
+    """Says what runs each model, and on what proof."""
+
+    def __init__(self, segmentors: Mapping[Segment, Segmentor]) -> None:
+        self._segmentors = segmentors
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """Give one constant for each model."""
+        family = GaugeMetricFamily(
+            "csvd_engine_info",
+            "1 for each model that serves, with what runs it",
+            labels=("segment", "runner", "precision", "proof"),
+        )
+        for segment, segmentor in self._segmentors.items():
+            runner, _, precision = segmentor.runner.name.rpartition(" ")
+            proof = "reference" if precision == "f32" else "proven"
+            family.add_metric((segment.value, runner, precision, proof), 1)
+        yield family
+
+
+def _queues(connection: Connection, now: datetime) -> Iterator[GaugeMetricFamily]:
+    """Measure what waits for a worker and what is due for sending."""
+    depth = GaugeMetricFamily("csvd_queue_depth", "Jobs that wait to be begun", labels=("queue",))
+    oldest = GaugeMetricFamily(
+        "csvd_queue_oldest_age_seconds", "How long the oldest of them waits", labels=("queue",)
+    )
+    measured = {
+        "evaluations": select(func.count(), func.min(evaluations.c.created_at)).where(
+            evaluations.c.state == EvaluationState.WAITING
+        ),
+        "deliveries": select(func.count(), func.min(deliveries.c.next_attempt_at)).where(
+            deliveries.c.next_attempt_at <= now
+        ),
+    }
+    for queue, statement in measured.items():
+        count, since = connection.execute(statement).one()
+        depth.add_metric((queue,), count)
+        oldest.add_metric((queue,), _age_s(since, now))
+    yield from (depth, oldest)
+
+
+def _age_s(since: datetime | None, now: datetime) -> float:
+    return max((now - since).total_seconds(), 0.0) if since else 0.0

@@ -1,0 +1,1 @@
+"""What the node says over HTTP: probes, metrics, and pages for people."""

@@ -1,0 +1,89 @@
+"""What a running node says over HTTP: probes and metrics, through a Study and an outage of the PACS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.integration.test_node import ENDED, RESULTS, all_of, push, study_of, write_study
+from tests.support.peers import echoscu, needs_dcmtk, scripted_pacs, wait_until
+from tests.support.running_node import RunningNode
+
+pytestmark = needs_dcmtk
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def metrics_of(node: RunningNode) -> Samples:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(node.get("/metrics").text)
+        for sample in family.samples
+    }
+
+
+def value(samples: Samples, name: str, **labels: str) -> float:
+    return samples[name, frozenset(labels.items())]
+
+
+def test_metrics_tell_the_way_of_a_study(tmp_path: Path) -> None:
+    files = all_of(write_study(tmp_path, "one"))
+    with scripted_pacs() as pacs, RunningNode(tmp_path / "node", {"pacs": ("PACS", pacs.port)}) as node:
+        push(node, files)
+        assert node.wait_for(study_of("one"), *ENDED)["state"] == "delivered", node.log()
+        echoscu(node.port, called="SOMEONE")
+        # What the index says is kept for a moment.
+        wait_until(lambda: value(metrics_of(node), "csvd_studies", state="delivered") == 1, 20, "counted")
+        seen = metrics_of(node)
+    assert value(seen, "csvd_associations_total", calling_ae="MR1", result="released") == 1
+    assert value(seen, "csvd_associations_total", calling_ae="ECHOSCU", result="rejected") == 1
+    assert value(seen, "csvd_instances_received_total", result="new") == len(files)
+    sent = sum(path.stat().st_size for path in files)
+    assert 0.9 * sent < value(seen, "csvd_received_bytes_total") <= sent, "data sets without their preambles"
+    assert value(seen, "csvd_delivery_attempts_total", destination="pacs", status="0000") == RESULTS
+    assert value(seen, "csvd_deliveries_waiting", destination="pacs") == 0
+    assert value(seen, "csvd_queue_depth", queue="evaluations") == 0
+    assert value(seen, "csvd_studies_failed_total") == 0
+    assert value(seen, "csvd_disk_size_bytes") > value(seen, "csvd_disk_free_bytes") > 0
+    for stage in ("receive", "quiet_wait"):
+        assert value(seen, "csvd_stage_duration_seconds_count", stage=stage) == 1
+    assert value(seen, "csvd_stage_duration_seconds_count", stage="delivery") == RESULTS
+    assert value(seen, "csvd_stage_duration_seconds_sum", stage="quiet_wait") >= 1.0, "the quiet time"
+    assert {dict(labels)["segment"] for name, labels in seen if name == "csvd_engine_info"} == {
+        "WMH",
+        "LACUNE",
+        "INFARCT",
+        "MICROBLEED",
+    }
+
+
+def test_metrics_tell_of_a_pacs_that_is_down(tmp_path: Path) -> None:
+    files = all_of(write_study(tmp_path, "one", ("flair",)))
+    with RunningNode(tmp_path / "node", {"pacs": ("PACS", 1)}) as node:
+        assert node.get("/health/ready").status_code == 200
+        push(node, files)
+        node.wait_for(study_of("one"), "delivering")
+        wait_until(
+            lambda: value(metrics_of(node), "csvd_deliveries_waiting", destination="pacs") > 0,
+            20,
+            "deliveries wait",
+        )
+        seen = metrics_of(node)
+        assert value(seen, "csvd_studies", state="delivering") == 1
+        assert value(seen, "csvd_deliveries_waiting", destination="pacs") == 3, "SEG, combined SEG, report"
+        assert value(seen, "csvd_delivery_oldest_age_seconds", destination="pacs") > 0
+        wait_until(
+            lambda: (
+                metrics_of(node).get(
+                    (
+                        "csvd_delivery_attempts_total",
+                        frozenset({("destination", "pacs"), ("status", "failed")}),
+                    ),
+                    0,
+                )
+                > 0
+            ),
+            20,
+            "attempts failed",
+        )
