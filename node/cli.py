@@ -29,6 +29,7 @@ from node.identify_report import render_inventory
 from node.inventory import identify_paths
 from node.listing import study_rows
 from node.rebuilding import rebuild
+from node.roles import Role
 from node.segmentors import open_segmentors
 from node.service import Service, now
 from node.settings import NodeSettings
@@ -52,6 +53,9 @@ app = typer.Typer(
 
 Config = Annotated[
     Path | None, typer.Option("--config", "-c", help="YAML file; without it, the one named by CSVD_CONFIG")
+]
+Roles = Annotated[
+    list[Role] | None, typer.Option("--role", help="do this only; may be repeated, wins over `roles`")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
 
@@ -91,12 +95,12 @@ def _reported() -> Iterator[None]:
 
 
 @app.command()
-def serve(config: Config = None) -> None:
+def serve(config: Config = None, role: Roles = None) -> None:
     """Receive Studies, evaluate them and send the results, until told to stop."""
     stop = threading.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, lambda *_: stop.set())
-    with _configured(config, logs=True) as settings, Service(settings):
+    with _configured(config, logs=True) as settings, Service(settings.with_roles(role)):
         stop.wait()
 
 

@@ -14,7 +14,7 @@ import structlog
 
 from node.completeness import ArrivalState, CompletenessSettings, StudyArrival, is_complete
 from node.deliveries import Deliveries, Delivery
-from node.errors import IndexUnavailableError, PartStoppedError
+from node.errors import IndexUnavailableError, PartStoppedError, QueueUnavailableError
 from node.evaluations import Evaluations
 from node.index import Index
 from node.observation import NOBODY, Observer, Stage
@@ -119,7 +119,7 @@ class Dispatcher:
         while not self._stopping.wait(POLL_S):
             try:
                 self.dispatch()
-            except IndexUnavailableError as error:
+            except (IndexUnavailableError, QueueUnavailableError) as error:
                 log.warning("dispatcher.index_unavailable", reason=str(error))
             # The outermost boundary of the thread: one Study that trips a fault must not stop all others.
             except Exception:

@@ -91,6 +91,12 @@ class IndexUnavailableError(NodeError):
     retryable = True
 
 
+class QueueUnavailableError(NodeError):
+    """The database of the queues of work does not answer, or is full."""
+
+    retryable = True
+
+
 class IndexSchemaError(NodeError):
     """The index was written by another version of the node."""
 

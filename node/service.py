@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
 import structlog
+from dbos import DBOSConfiguredInstance
 
-from engines.pipeline import Segmentor
-from engines.segments import Segment
 from node.assessment import Assessor
 from node.courier import Courier
 from node.database import Database
@@ -24,18 +23,28 @@ from node.health import Health
 from node.index import Index
 from node.metrics import Metrics
 from node.receiver import Receiver
+from node.roles import Role
 from node.segmentors import open_segmentors
 from node.settings import NodeSettings
 from node.store import Store
 from node.web.application import make_application
 from node.web.server import WebServer
-from node.workflow import DurableQueue, StudyWorkflow
+from node.work_queue import DELIVERIES, EVALUATIONS, DurableQueue
+from node.workflow import DeliveryWorkflow, EvaluationWorkflow, WorkflowRunner
 
 log = structlog.get_logger(__name__)
 
 
-PARTS = ("store", "database", "engines", "dispatcher", "receiver")
-"""What must be open before the node is ready, in the order in which it opens."""
+def parts_of(roles: Collection[Role]) -> tuple[str, ...]:
+    """Name what must be open before a process with these roles is ready, in the order in which it opens."""
+    parts = {
+        "store": None,
+        "database": None,
+        "engines": Role.WORK,
+        "dispatcher": None,
+        "receiver": Role.RECEIVE,
+    }
+    return tuple(part for part, role in parts.items() if role is None or role in roles)
 
 
 def now() -> datetime:
@@ -44,7 +53,7 @@ def now() -> datetime:
 
 
 class Service:
-    """A node that receives, evaluates and sends while its context is open.
+    """A node that does the work of its roles while its context is open.
 
     Entering it opens the models and the databases, resumes what a dead process left, and only then listens.
 
@@ -52,25 +61,20 @@ class Service:
         settings: the node's configuration.
         health: what of it is open and well.
         metrics: what it counted.
-        receiver: the listening SCP, once entered.
+        receiver: the listening SCP, once entered with the role of receiving.
     """
 
     def __init__(self, settings: NodeSettings) -> None:
         self.settings = settings
-        self.health, self.metrics = Health(PARTS), Metrics(settings.receiver.calling_aes)
+        self.health, self.metrics = Health(parts_of(settings.roles)), Metrics(settings.receiver.calling_aes)
         self._parts = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as opened:
             self._open_web(opened)
-            self.receiver = self._put_together(opened)
+            self._put_together(opened)
             self._parts = opened.pop_all()
-        log.info(
-            "node.ready",
-            ae_title=self.settings.receiver.ae_title,
-            host=self.settings.receiver.host,
-            port=self.receiver.port,
-        )
+        log.info("node.ready", roles=[role.value for role in self.settings.roles])
         return self
 
     def __exit__(
@@ -87,36 +91,45 @@ class Service:
             application = make_application(self.health, self.metrics.registry)
             opened.enter_context(WebServer(application, web.host, web.port))
 
-    def _put_together(self, opened: ExitStack) -> Receiver:
+    def _put_together(self, opened: ExitStack) -> None:
         settings, observer, health = self.settings, self.metrics, self.health
         store = Store(settings.root)
         health.opened("store", store.check)
-        health.opening("database", "the index is opened")
-        database = opened.enter_context(closing(Database(settings.index_url)))
-        health.opened("database", database.check)
-        health.opening("engines", "the models are opened and proven")
-        segmentors = opened.enter_context(open_segmentors(settings))
-        health.opened(
-            "engines", lambda: ", ".join(f"{name}: {each.runner.name}" for name, each in segmentors.items())
-        )
-        self._measure(database, segmentors)
+        database = self._open_database(opened)
         index, evaluations, deliveries = Index(database), Evaluations(database), Deliveries(database)
         courier = Courier(settings, store, evaluations, deliveries, now, observer)
-        assessor = Assessor(settings, segmentors)
-        evaluator = Evaluator(settings, assessor, store, evaluations, now, observer)
-        queue = opened.enter_context(
-            DurableQueue(settings.workflow_url, settings.node_id, StudyWorkflow(evaluator, courier))
-        )
+        workflows: dict[str, DBOSConfiguredInstance] = {}
+        if Role.WORK in settings.roles:
+            assessor = self._open_engines(opened)
+            evaluator = Evaluator(settings, assessor, store, evaluations, now, observer)
+            workflows[EVALUATIONS] = EvaluationWorkflow(evaluator, courier)
+        if Role.SEND in settings.roles:
+            workflows[DELIVERIES] = DeliveryWorkflow(courier)
+        queue = opened.enter_context(DurableQueue(settings.workflow_url))
+        if workflows:
+            opened.enter_context(WorkflowRunner(settings.workflow_url, settings.node_id, workflows))
         dispatcher = Dispatcher(index, evaluations, deliveries, settings.completeness, queue, now, observer)
         opened.enter_context(dispatcher)
         health.opened("dispatcher", dispatcher.check)
-        receiver = opened.enter_context(Receiver(settings.receiver, store, index, now, observer))
-        health.opened("receiver", receiver.check)
-        return receiver
+        if Role.RECEIVE in settings.roles:
+            self.receiver = opened.enter_context(Receiver(settings.receiver, store, index, now, observer))
+            health.opened("receiver", self.receiver.check)
 
-    def _measure(self, database: Database, segmentors: Mapping[Segment, Segmentor]) -> None:
-        """Export what index, disk and models say."""
+    def _open_database(self, opened: ExitStack) -> Database:
+        """Open the index, and export what it and the disk say."""
         settings, registry = self.settings, self.metrics.registry
+        self.health.opening("database", "the index is opened")
+        database = opened.enter_context(closing(Database(settings.index_url)))
+        self.health.opened("database", database.check)
         registry.register(IndexCollector(database, settings.completeness, settings.destinations, now))
         registry.register(DiskCollector(settings.root))
-        registry.register(EngineCollector(segmentors))
+        return database
+
+    def _open_engines(self, opened: ExitStack) -> Assessor:
+        """Open the models, and export what runs them."""
+        self.health.opening("engines", "the models are opened and proven")
+        segmentors = opened.enter_context(open_segmentors(self.settings))
+        running = ", ".join(f"{name}: {each.runner.name}" for name, each in segmentors.items())
+        self.health.opened("engines", lambda: running)
+        self.metrics.registry.register(EngineCollector(segmentors))
+        return Assessor(self.settings, segmentors)

@@ -17,6 +17,7 @@ from node.completeness import CompletenessSettings
 from node.identification import IdentificationRule
 from node.outbound import DestinationSettings, SenderSettings
 from node.receiver import ReceiverSettings
+from node.roles import ALL_ROLES, Role
 from node.telemetry import LogSettings
 from node.volume_reader import VolumeSettings
 from node.web.settings import WebSettings
@@ -56,6 +57,11 @@ class NodeSettings(BaseModel):
     database_url: SecretStr | None = Field(
         default=None,
         description="SQLAlchemy URL of a PostgreSQL database (postgresql+psycopg://...); SQLite without",
+    )
+    roles: tuple[Role, ...] = Field(
+        default=ALL_ROLES,
+        min_length=1,
+        description="what this process does: receive, work, send, web; several processes need PostgreSQL",
     )
     receiver: ReceiverSettings = Field(default=ReceiverSettings(), description="who may send, and where to")
     completeness: CompletenessSettings = Field(
@@ -117,6 +123,11 @@ class NodeSettings(BaseModel):
     def node_id(self) -> str:
         """What tells this process from others on the same database, the same after a restart."""
         return self.receiver.receiver_id or self.receiver.ae_title
+
+    def with_roles(self, roles: Iterable[Role] | None) -> NodeSettings:
+        """Return the same configuration for a process with these roles, each once; without any, itself."""
+        chosen = tuple(dict.fromkeys(roles or ()))
+        return self.model_copy(update={"roles": chosen}) if chosen else self
 
     def destinations_for(self, calling_aes: Iterable[str]) -> tuple[str, ...]:
         """Name the destinations of a Study that these AEs sent, each once, in the configured order."""

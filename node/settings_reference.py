@@ -67,6 +67,8 @@ def _default(field: FieldInfo) -> str:
         return "the shipped bundles"
     if value is None or (isinstance(value, tuple | frozenset | dict | str) and not value):
         return "none"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
     return str(value)
 
 

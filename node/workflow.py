@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
 import structlog
-from dbos import DBOS, DBOSConfig, DBOSConfiguredInstance, SetEnqueueOptions, SetWorkflowID
+from dbos import DBOS, DBOSConfig, DBOSConfiguredInstance
 from dbos import error as dbos_error
 
 from engines.errors import EngineError
 from node.courier import Courier
 from node.errors import NodeError
 from node.evaluator import Evaluator
-
-EVALUATIONS = "evaluations"
-"""The queue on which one Study after another is evaluated; an evaluation uses all cores by itself."""
-
-DELIVERIES = "deliveries"
-"""The queue on which results leave, partitioned by destination: a dead one holds up no other."""
-
-PARALLEL_DELIVERIES = 8
-"""Destinations that one process sends to at the same time."""
+from node.work_queue import APPLICATION, DELIVERY, EVALUATION, INSTANCE, WORKFLOW_VERSION
 
 TRANSIENT_ATTEMPTS = 4
 """How often a step that met a full disk or a lost database is tried before the evaluation fails."""
 
 TRANSIENT_PAUSE_S = 5.0
 """Pause after the first such try, s; each next pause is three times as long."""
-
-WORKFLOW_VERSION = "1"
-"""Grows when the steps below change their order or meaning; a workflow is resumed by its own version only."""
 
 log = structlog.get_logger(__name__)
 
@@ -39,20 +29,20 @@ def _is_transient(error: BaseException) -> bool:
     return isinstance(error, OSError) or (isinstance(error, NodeError) and error.retryable)
 
 
-@DBOS.dbos_class()
-class StudyWorkflow(DBOSConfiguredInstance):
-    """The workflows, with the parts that do the work.
+@DBOS.dbos_class(EVALUATION)
+class EvaluationWorkflow(DBOSConfiguredInstance):
+    """From a complete Study to results that wait to be sent.
 
     Args:
         evaluator: turns the Instances of an evaluation into results.
-        courier: sends results.
+        courier: queues results.
     """
 
     def __init__(self, evaluator: Evaluator, courier: Courier) -> None:
         self._evaluator, self._courier = evaluator, courier
-        super().__init__(config_name="node")
+        super().__init__(config_name=INSTANCE)
 
-    @DBOS.workflow()
+    @DBOS.workflow(name=EVALUATION)
     def evaluate(self, evaluation_id: str) -> None:
         """Evaluate a Study and queue its results; a failure ends in the index, in one sentence."""
         try:
@@ -65,11 +55,6 @@ class StudyWorkflow(DBOSConfiguredInstance):
             self.fail(evaluation_id, reason)
         else:
             self.queue_results(evaluation_id)
-
-    @DBOS.workflow()
-    def deliver(self, evaluation_id: str, destination: str) -> None:
-        """Make one attempt to deliver what is due of an evaluation to a destination."""
-        self.attempt(evaluation_id, destination)
 
     @DBOS.step(
         retries_allowed=True,
@@ -104,6 +89,24 @@ class StudyWorkflow(DBOSConfiguredInstance):
         """Enter why the evaluation failed."""
         self._evaluator.fail(evaluation_id, reason)
 
+
+@DBOS.dbos_class(DELIVERY)
+class DeliveryWorkflow(DBOSConfiguredInstance):
+    """From the outbox to a destination.
+
+    Args:
+        courier: sends results.
+    """
+
+    def __init__(self, courier: Courier) -> None:
+        self._courier = courier
+        super().__init__(config_name=INSTANCE)
+
+    @DBOS.workflow(name=DELIVERY)
+    def deliver(self, evaluation_id: str, destination: str) -> None:
+        """Make one attempt to deliver what is due of an evaluation to a destination."""
+        self.attempt(evaluation_id, destination)
+
     @DBOS.step()
     def attempt(self, evaluation_id: str, destination: str) -> None:
         """Send what is due and enter what came of it."""
@@ -120,20 +123,22 @@ def sentence_of(error: BaseException) -> str:
     return f"Internal error ({type(cause).__name__}); the log has the details. The Study is kept; retry it."
 
 
-class DurableQueue:
-    """Starts and stops DBOS and queues workflows; implements ``node.dispatcher.WorkQueue``.
+class WorkflowRunner:
+    """Runs the workflows that wait on some queues while its context is open.
 
     Args:
         database_url: SQLAlchemy URL of the workflow tables.
         executor_id: names this process among those on the database; the same after a restart, so that it
             resumes what it left.
-        workflow: the workflows to run.
+        workflows: by the queue to take work from, the object whose workflows wait there.
     """
 
-    def __init__(self, database_url: str, executor_id: str, workflow: StudyWorkflow) -> None:
-        self._workflow = workflow
+    def __init__(
+        self, database_url: str, executor_id: str, workflows: Mapping[str, DBOSConfiguredInstance]
+    ) -> None:
+        self._workflows = workflows
         config: DBOSConfig = {
-            "name": "csvd-node",
+            "name": APPLICATION,
             "system_database_url": database_url,
             "executor_id": executor_id,
             "application_version": WORKFLOW_VERSION,
@@ -142,30 +147,11 @@ class DurableQueue:
         DBOS(config=config)
 
     def __enter__(self) -> Self:
+        DBOS.listen_queues(list(self._workflows))
         DBOS.launch()
-        DBOS.register_queue(EVALUATIONS, worker_concurrency=1, polling_interval_sec=0.5)
-        DBOS.register_queue(
-            DELIVERIES,
-            worker_concurrency=PARALLEL_DELIVERIES,
-            partition_concurrency=1,
-            polling_interval_sec=0.5,
-        )
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         DBOS.destroy()
-
-    def evaluate(self, evaluation_id: str, run: int) -> None:
-        """Queue one run of an evaluation; the same run twice is one."""
-        with SetWorkflowID(f"evaluate/{evaluation_id}/{run}"):
-            DBOS.enqueue_workflow(EVALUATIONS, self._workflow.evaluate, evaluation_id)
-
-    def deliver(self, evaluation_id: str, destination: str, attempt: str) -> None:
-        """Queue one attempt to deliver; the same attempt twice is one."""
-        with (
-            SetWorkflowID(f"deliver/{evaluation_id}/{destination}/{attempt}"),
-            SetEnqueueOptions(queue_partition_key=destination),
-        ):
-            DBOS.enqueue_workflow(DELIVERIES, self._workflow.deliver, evaluation_id, destination)

@@ -220,7 +220,12 @@ def test_two_associations_for_one_study_end_in_one_result(
     tmp_path: Path, study: dict[str, list[Path]]
 ) -> None:
     files = all_of(study)
-    with scripted_pacs() as pacs, RunningNode(tmp_path / "node", {"pacs": ("PACS", pacs.port)}) as node:
+    # On a busy machine the second sender takes its time to start.
+    quiet = {"series_quiet_s": 10.0}
+    with (
+        scripted_pacs() as pacs,
+        RunningNode(tmp_path / "node", {"pacs": ("PACS", pacs.port)}, completeness=quiet) as node,
+    ):
         push(node, files[::2], calling="MR1")
         push(node, files[1::2], calling="MR2")
         row = node.wait_for(study_of("one"), *ENDED)

@@ -10,6 +10,7 @@ import pytest
 
 from engines.segments import Segment
 from node.configuration import ConfigurationError, load_settings
+from node.roles import Role
 from node.settings_reference import list_settings, render_settings
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
@@ -169,6 +170,23 @@ def test_results_go_where_the_sender_is_routed(
 def test_every_setting_is_documented() -> None:
     undocumented = [setting.place for setting in list_settings() if not setting.meaning]
     assert undocumented == []
+
+
+def test_process_does_all_there_is_to_do_unless_it_is_told_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load_settings(write(tmp_path, f"root: {tmp_path / 'data'}"))
+    assert settings.roles == (Role.RECEIVE, Role.WORK, Role.SEND, Role.WEB)
+    assert settings.with_roles(None).roles == settings.roles
+    monkeypatch.setenv("CSVD_ROLES", '["work"]')
+    assert load_settings(write(tmp_path, "roles: [receive]")).roles == (Role.WORK,)
+    assert settings.with_roles([Role.WEB, Role.RECEIVE, Role.WEB]).roles == (Role.WEB, Role.RECEIVE)
+
+
+@pytest.mark.parametrize("roles", ["[]", "[cook]"])
+def test_process_without_a_known_role_is_refused(tmp_path: Path, roles: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"node\.yaml:1: roles"):
+        load_settings(write(tmp_path, f"roles: {roles}"))
 
 
 def test_documentation_lists_every_setting_as_it_is() -> None:
