@@ -11,16 +11,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from engines.errors import EngineError
 from node.assessment import Assessor
-from node.configuration import ConfigurationError, load_settings
+from node.console import EXIT_FAILED, AsJson, Config, configured, err, out, reported
 from node.database import Database
 from node.deliveries import Deliveries
 from node.demonstration import demonstrate
-from node.errors import NodeError
 from node.evaluations import Evaluations
 from node.findings_report import render_findings
 from node.folder import process_folder
@@ -38,12 +35,6 @@ from node.store import Store
 from node.studies_report import render_studies, to_record
 from node.telemetry import LogSettings, configure_logging
 
-EXIT_FAILED = 1
-"""The work could not be done."""
-
-EXIT_MISUSED = 2
-"""The command or the configuration is wrong."""
-
 app = typer.Typer(
     name="csvd-node",
     help="Finds white matter hyperintensities, lacunes, recent infarcts and microbleeds in brain MR Studies.",
@@ -51,25 +42,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Config = Annotated[
-    Path | None, typer.Option("--config", "-c", help="YAML file; without it, the one named by CSVD_CONFIG")
-]
 Roles = Annotated[
     list[Role] | None, typer.Option("--role", help="do this only; may be repeated, wins over `roles`")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
-
-out = Console()
-err = Console(stderr=True)
-
-
-@contextmanager
-def _configured(config: Path | None, *, logs: bool = False) -> Iterator[NodeSettings]:
-    """Load the settings and report errors; logs are for the service, commands print what a person wants."""
-    with _reported():
-        settings = load_settings(config)
-        configure_logging(settings.log if logs else LogSettings(level="ERROR"))
-        yield settings
 
 
 @contextmanager
@@ -80,27 +55,13 @@ def _index(settings: NodeSettings) -> Iterator[Database]:
         yield database
 
 
-@contextmanager
-def _reported() -> Iterator[None]:
-    """Turn errors of ours into one message and an exit code."""
-    try:
-        yield
-    except ConfigurationError as error:
-        for fault in error.faults:
-            err.print(fault, style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(EXIT_MISUSED) from error
-    except (NodeError, EngineError) as error:
-        err.print(str(error), style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(EXIT_FAILED) from error
-
-
 @app.command()
 def serve(config: Config = None, role: Roles = None) -> None:
     """Receive Studies, evaluate them and send the results, until told to stop."""
     stop = threading.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, lambda *_: stop.set())
-    with _configured(config, logs=True) as settings, Service(settings.with_roles(role)):
+    with configured(config, logs=True) as settings, Service(settings.with_roles(role)):
         stop.wait()
 
 
@@ -111,7 +72,7 @@ def identify(
     as_json: AsJson = False,
 ) -> None:
     """Say of each Series what it is taken for, on what evidence, and why others lost."""
-    with _configured(config) as settings:
+    with configured(config) as settings:
         inventory = identify_paths(paths, rules_with(settings.identification.rules), settings.volumes)
         if as_json:
             out.print_json(json.dumps(inventory.to_record()))
@@ -127,7 +88,7 @@ def process(
 ) -> None:
     """Evaluate the Studies in a folder without network: results and pictures go to another folder."""
     failed = False
-    with _configured(config) as settings, open_segmentors(settings) as segmentors, _progress() as progress:
+    with configured(config) as settings, open_segmentors(settings) as segmentors, _progress() as progress:
         task = progress.add_task("reading files", total=None)
         assessor = Assessor(settings, segmentors)
         for processed in process_folder(
@@ -147,7 +108,7 @@ def process(
 @app.command()
 def studies(config: Config = None, as_json: AsJson = False) -> None:
     """List the Studies with their state, times and what went wrong."""
-    with _configured(config) as settings, _index(settings) as database:
+    with configured(config) as settings, _index(settings) as database:
         rows = study_rows(database, now(), settings.completeness)
         if as_json:
             out.print_json(json.dumps([to_record(row) for row in rows]))
@@ -161,7 +122,7 @@ def retry(
     config: Config = None,
 ) -> None:
     """Evaluate a Study again with what is here, or send again what was given up; the running node does it."""
-    with _configured(config) as settings, _index(settings) as database:
+    with configured(config) as settings, _index(settings) as database:
         evaluations, deliveries = Evaluations(database), Deliveries(database)
         done = evaluations.of_study(study_uid)
         queued = deliveries.queue_given_up(done[-1].evaluation_id, now()) if done else 0
@@ -175,7 +136,7 @@ def retry(
 @app.command("check-config")
 def check_config(config: Config = None) -> None:
     """Check the configuration and the models without starting the node."""
-    with _configured(config) as settings, open_segmentors(settings) as segmentors:
+    with configured(config) as settings, open_segmentors(settings) as segmentors:
         Store(settings.root)
         for segment, segmentor in segmentors.items():
             manifest = segmentor.bundle.manifest
@@ -196,7 +157,7 @@ def list_all_settings() -> None:
 @app.command("rebuild-index")
 def rebuild_index(config: Config = None) -> None:
     """Enter all stored files into the index again; for an index that was lost."""
-    with _configured(config) as settings, _index(settings) as database:
+    with configured(config) as settings, _index(settings) as database:
         report = rebuild(database, Store(settings.root))
         out.print(f"{report.added} added, {report.removed} removed, {report.conflicts} conflicts.")
 
@@ -210,7 +171,7 @@ def demo(
 ) -> None:
     """Push a Study through a whole node on this machine and show what comes back."""
     configure_logging(LogSettings(level="ERROR"))
-    with _reported():
+    with reported():
         with _progress() as progress:
             task = progress.add_task("starting", total=None)
             shown = demonstrate(study, output, lambda what: progress.update(task, description=what))
