@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.findings import RegistrationRecord
+from engines.progress import REGISTERING, Progress, Step
 from engines.registration import RegistrationSpec, register
 from engines.segments import SeriesType
 from engines.volume import Volume
@@ -44,7 +45,7 @@ def align(
     volumes: Mapping[SeriesType, Volume],
     needed: Set[SeriesType],
     spec: RegistrationSpec,
-    progress: Callable[[str], None],
+    progress: Progress,
 ) -> Alignment:
     """Register the needed Series to the T2-FLAIR or, without one, to the first of them.
 
@@ -59,6 +60,6 @@ def align(
     reference = next(iter(candidates), SeriesType.T2_FLAIR)
     records = []
     for moving in candidates[1:]:
-        progress(f"registering {moving} to {reference}")
+        progress(Step(REGISTERING, f"registering {moving} to {reference}"))
         records.append(register(volumes[reference], volumes[moving], (reference, moving), spec))
     return Alignment(reference, tuple(records))

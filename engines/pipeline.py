@@ -6,7 +6,7 @@ one Series costs only the segments that need it; each of them says why it was no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,14 +21,12 @@ from engines.lesions import METHOD_LIMITS_MM, Limits, measure
 from engines.manifest import Manifest
 from engines.postprocessing import lesion_mask, probabilities
 from engines.preprocessing import check_image, prepare
+from engines.progress import MEASURING, Progress, Step, segmenting
 from engines.registration import RegistrationSpec
 from engines.resampling import Interpolation, resample
 from engines.runners.base import Runner
 from engines.segments import Segment, SeriesType
 from engines.volume import Volume
-
-Progress = Callable[[str], None]
-"""Told what is done now, in a few words."""
 
 
 class PipelineSettings(BaseModel):
@@ -103,12 +101,12 @@ def segment_study(
     alignment = align(usable, _meeting(planned, usable), settings.registration, progress)
     segmented: dict[Segment, Segmented] = {}
     for segment, segmentor in planned.items():
-        progress(f"segmenting {segment} on {segmentor.manifest.inputs[0]}")
+        progress(Step(segmenting(segment), f"segmenting {segment} on {segmentor.manifest.inputs[0]}"))
         try:
             segmented[segment] = _segment(segmentor, usable, alignment)
         except InputError as exc:
             not_assessed[segment] = f"{segmentor.manifest.inputs[0]} Series: {exc}"
-    progress("excluding and measuring")
+    progress(Step(MEASURING, "excluding and measuring"))
     series_of = {segment: planned[segment].manifest.inputs[0] for segment in segmented}
     masks, exclusions = exclude(
         {segment: found.mask for segment, found in segmented.items()},

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engines.findings import NotAssessed, StudyFindings
 from engines.pipeline import Segmentor, segment_study
+from engines.progress import READING, WRITING, Progress, Step
 from engines.segments import Segment, SeriesType
 from node.errors import NothingToAssessError
 from node.identification_rules import rules_with
@@ -20,9 +21,6 @@ from node.selection import Outcome, Selection, select
 from node.settings import NodeSettings
 from node.volume_errors import VolumeError
 from node.volume_reader import read_volume
-
-Progress = Callable[[str], None]
-"""Told what is done now, in a few words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +73,12 @@ class Assessor:
             ResultError: if the Study's attributes do not allow results.
         """
         study_uid = study.study_uid
-        progress("reading volumes")
+        progress(Step(READING, "reading volumes"))
         selection, sources = self._read(study.selection, study.paths)
         if not sources:
             raise NothingToAssessError(study_uid, tuple(selection.unavailable.values()))
         findings = self._segment(selection, sources, progress)
-        progress("writing results")
+        progress(Step(WRITING, "writing results"))
         told = replace(context, selection=tuple(_sentences(selection)))
         return Assessment(selection, sources, findings, build_results(findings, sources, told))
 

@@ -92,7 +92,12 @@ def process(
         task = progress.add_task("reading files", total=None)
         assessor = Assessor(settings, segmentors)
         for processed in process_folder(
-            folder, output, settings, assessor, now(), lambda what: progress.update(task, description=what)
+            folder,
+            output,
+            settings,
+            assessor,
+            now(),
+            lambda step: progress.update(task, description=step.words),
         ):
             if processed.assessment is None:
                 failed = True

@@ -8,6 +8,7 @@ from datetime import datetime
 import structlog
 from pydicom.uid import Comprehensive3DSRStorage
 
+from engines.progress import IDENTIFYING, Progress, Step
 from node.assessment import Assessment, Assessor
 from node.errors import NothingToAssessError
 from node.evaluations import Evaluation, Evaluations, EvaluationState, Result
@@ -20,6 +21,7 @@ from node.results.files import encode
 from node.results.sr import ROLE as REPORT_ROLE
 from node.results.uids import result_instance_uid
 from node.settings import NodeSettings
+from node.stage_clock import StageClock
 from node.store import Store
 
 log = structlog.get_logger(__name__)
@@ -62,8 +64,9 @@ class Evaluator:
         if self._is_made(evaluation, context):
             return
         log.info("evaluation.started", study_uid=evaluation.study_uid, evaluation_id=evaluation_id)
-        assessment = self._assess(evaluation, context)
-        self._keep(evaluation, context, assessment)
+        with StageClock(evaluation.study_uid, self._clock, self._observer) as stages:
+            assessment = self._assess(evaluation, context, stages)
+            self._keep(evaluation, context, assessment)
 
     def fail(self, evaluation_id: str, reason: str) -> None:
         """Enter why an evaluation failed."""
@@ -76,11 +79,12 @@ class Evaluator:
         made = self._evaluations.results(evaluation.evaluation_id)
         return any(result.sop_instance_uid == report for result in made)
 
-    def _assess(self, evaluation: Evaluation, context: EvaluationContext) -> Assessment:
-        def progress(what: str) -> None:
-            self._evaluations.report_progress(evaluation.evaluation_id, what)
+    def _assess(self, evaluation: Evaluation, context: EvaluationContext, stages: Progress) -> Assessment:
+        def progress(step: Step) -> None:
+            stages(step)
+            self._evaluations.report_progress(evaluation.evaluation_id, step.words)
 
-        progress("identifying Series")
+        progress(Step(IDENTIFYING, "identifying Series"))
         inputs = self._evaluations.inputs(evaluation.evaluation_id)
         inventory = self._assessor.identify(self._store.path(instance.path) for instance in inputs)
         study = next((each for each in inventory.studies if each.study_uid == evaluation.study_uid), None)

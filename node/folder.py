@@ -10,7 +10,8 @@ from pathlib import Path
 import structlog
 
 from engines.errors import EngineError
-from node.assessment import Assessment, Assessor, Progress
+from engines.progress import IDENTIFYING, Progress, Step
+from node.assessment import Assessment, Assessor
 from node.errors import NodeError
 from node.evaluations import fingerprint_of
 from node.identity import SOFTWARE_VERSION
@@ -54,7 +55,7 @@ def process_folder(
         now: the time that the results bear.
         progress: told what is done now.
     """
-    progress("identifying Series")
+    progress(Step(IDENTIFYING, "identifying Series"))
     for study in assessor.identify([folder]).studies:
         try:
             yield _process(study, output / study.study_uid, settings, assessor, now, progress)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from engines.segments import Segment
 from tests.integration.test_node import ENDED, RESULTS, all_of, push, study_of, write_study
 from tests.support.peers import echoscu, needs_dcmtk, scripted_pacs, wait_until
 from tests.support.running_node import RunningNode
@@ -46,8 +47,10 @@ def test_metrics_tell_the_way_of_a_study(tmp_path: Path) -> None:
     assert value(seen, "csvd_queue_depth", queue="evaluations") == 0
     assert value(seen, "csvd_studies_failed_total") == 0
     assert value(seen, "csvd_disk_size_bytes") > value(seen, "csvd_disk_free_bytes") > 0
-    for stage in ("receive", "quiet_wait"):
+    segments = [f"segment_{segment.value.lower()}" for segment in Segment]
+    for stage in ("receive", "quiet_wait", "identify", "read", "measure", "results", *segments):
         assert value(seen, "csvd_stage_duration_seconds_count", stage=stage) == 1
+    assert value(seen, "csvd_stage_duration_seconds_count", stage="register") == 3, "onto the T2-FLAIR"
     assert value(seen, "csvd_stage_duration_seconds_count", stage="delivery") == RESULTS
     assert value(seen, "csvd_stage_duration_seconds_sum", stage="quiet_wait") >= 1.0, "the quiet time"
     assert {dict(labels)["segment"] for name, labels in seen if name == "csvd_engine_info"} == {

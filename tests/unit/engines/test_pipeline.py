@@ -89,7 +89,7 @@ def reasons(findings: StudyFindings) -> dict[Segment, str]:
 
 def test_a_study_of_four_series_is_assessed_in_full(segmentors: Mapping[Segment, Segmentor]) -> None:
     heard: list[str] = []
-    findings = segment_study(study(), segmentors, progress=heard.append)
+    findings = segment_study(study(), segmentors, progress=lambda step: heard.append(step.words))
     assert [found.segment for found in findings.findings] == list(Segment)
     assert findings.not_assessed == ()
     for found in findings.findings:
