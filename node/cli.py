@@ -14,6 +14,7 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from node.assessment import Assessor
+from node.certificates import check_tls
 from node.console import EXIT_FAILED, AsJson, Config, configured, err, out, reported
 from node.database import Database
 from node.deliveries import Deliveries
@@ -146,6 +147,10 @@ def check_config(config: Config = None) -> None:
         for segment, segmentor in segmentors.items():
             manifest = segmentor.bundle.manifest
             out.print(f"{segment.value}: {manifest.name} {manifest.version} on {segmentor.runner.name}")
+        for certificate in check_tls(settings):
+            out.print(f"{certificate.use}: certificate good until {certificate.expires_at:%Y-%m-%d}")
+            if remark := certificate.remark(now()):
+                out.print(remark, style="yellow", soft_wrap=True)
         if not settings.receiver.calling_aes and not settings.receiver.accept_any_calling_ae:
             out.print("No AE may send: name some in receiver.calling_aes.", style="yellow")
         if not settings.destinations:

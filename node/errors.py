@@ -85,6 +85,10 @@ class PartStoppedError(NodeError):
         super().__init__(f"The {part} has stopped: restart the node; its log says why")
 
 
+class TlsConfigurationError(NodeError):
+    """The files that TLS needs are not there, or do not fit together; the message names them."""
+
+
 class IndexUnavailableError(NodeError):
     """The index database does not answer, or is full."""
 

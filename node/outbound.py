@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,8 @@ from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext
 
-from node.errors import AssociationFailedError, NoContextAcceptedError
+from node.errors import AssociationFailedError, NoContextAcceptedError, TlsConfigurationError
+from node.tls import DestinationTlsSettings, client_context, explain
 from node.upper_layer import DEFAULT_MAXIMUM_PDU_BYTES, AeTitle, make_application_entity, prepare_socket
 
 
@@ -25,6 +27,9 @@ class DestinationSettings(BaseModel):
     ae_title: AeTitle = Field(description="AE title of the destination")
     host: str = Field(min_length=1, description="its host name or address")
     port: int = Field(ge=1, le=65535, description="its TCP port")
+    tls: DestinationTlsSettings | None = Field(
+        default=None, description="TLS with the destination; without, plain DICOM"
+    )
 
     def __str__(self) -> str:
         return f"{self.ae_title}@{self.host}:{self.port}"
@@ -92,6 +97,7 @@ def open_association(
     entity.dimse_timeout = settings.response_timeout_s
     entity.network_timeout = settings.response_timeout_s
     is_connected = threading.Event()
+    tls_errors: list[OSError] = []
     try:
         association = entity.associate(
             destination.host,
@@ -99,19 +105,31 @@ def open_association(
             contexts=contexts,
             ae_title=destination.ae_title,
             max_pdu=settings.maximum_pdu_bytes,
+            tls_args=_tls_of(destination, tls_errors),
             evt_handlers=[
                 (evt.EVT_CONN_OPEN, prepare_socket, [settings.response_timeout_s]),
                 (evt.EVT_CONN_OPEN, lambda _event: is_connected.set()),
             ],
         )
+    except TlsConfigurationError as exc:
+        raise AssociationFailedError(str(destination), f"TLS failed: {exc}") from exc
     except OSError as exc:
         raise AssociationFailedError(str(destination), f"can not be reached: {exc.strerror}") from exc
     if not association.is_established:
+        if tls_errors:
+            raise AssociationFailedError(str(destination), f"TLS failed: {explain(tls_errors[0])}")
         raise _not_established(association, destination, is_connected.is_set())
     try:
         yield association
     finally:
         association.release()
+
+
+def _tls_of(destination: DestinationSettings, errors: list[OSError]) -> tuple[ssl.SSLContext, str] | None:
+    """Return what pynetdicom needs for TLS, made anew each time: certificates may have been renewed."""
+    if destination.tls is None:
+        return None
+    return client_context(destination.tls, errors), destination.tls.host_name or destination.host
 
 
 def _not_established(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -27,7 +28,14 @@ from node.intake import Intake, StoreRequest
 from node.observation import NOBODY, Observer, ReceivedAs
 from node.sop_classes import received_contexts
 from node.store import Store
-from node.upper_layer import DEFAULT_MAXIMUM_PDU_BYTES, AeTitle, make_application_entity, prepare_socket
+from node.tls import ReceiverTlsSettings, ServerContext, explain
+from node.upper_layer import (
+    DEFAULT_MAXIMUM_PDU_BYTES,
+    AeTitle,
+    make_application_entity,
+    prepare_socket,
+    socket_of,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -96,6 +104,9 @@ class ReceiverSettings(BaseModel):
     idle_timeout_s: float = Field(
         default=300.0, gt=0, le=86400, description="seconds of silence after which an association is aborted"
     )
+    tls: ReceiverTlsSettings | None = Field(
+        default=None, description="TLS for what is received; without, the port takes plain DICOM only"
+    )
     stop_grace_s: float = Field(
         default=10.0,
         ge=0,
@@ -141,14 +152,20 @@ class Receiver:
         """Clear up after a dead process, then listen; returns at once.
 
         Raises:
+            TlsConfigurationError: if the certificate's files can not be used.
             ReceiverUnavailableError: if the address can not be listened on.
             IndexUnavailableError: if the index can not be written.
         """
         settings = self._settings
+        context = None if settings.tls is None else ServerContext(settings.tls)
         self._intake.recover()
         try:
             server = self._make_entity().start_server(
-                (settings.host, settings.port), block=False, evt_handlers=self._handlers()
+                (settings.host, settings.port),
+                block=False,
+                # It only ever calls wrap_socket.
+                ssl_context=cast(ssl.SSLContext, context),
+                evt_handlers=self._handlers(),
             )
         except OSError as exc:
             raise ReceiverUnavailableError(settings.host, settings.port, str(exc.strerror)) from exc
@@ -216,7 +233,7 @@ class Receiver:
 
     def _handlers(self) -> list[evt.EventHandlerType]:
         return [
-            (evt.EVT_CONN_OPEN, prepare_socket, [self._settings.idle_timeout_s]),
+            (evt.EVT_CONN_OPEN, self._on_connected),
             (evt.EVT_REQUESTED, self._check_sender),
             (evt.EVT_REJECTED, self._log_rejection),
             (evt.EVT_ESTABLISHED, self._on_established),
@@ -224,6 +241,22 @@ class Receiver:
             (evt.EVT_RELEASED, self._on_released),
             (evt.EVT_ABORTED, self._on_aborted),
         ]
+
+    def _on_connected(self, event: evt.Event) -> None:
+        """Shake hands where there is TLS; each association does so in a thread of its own."""
+        connection = socket_of(event)
+        if isinstance(connection, ssl.SSLSocket):
+            connection.settimeout(self._settings.acse_timeout_s)
+            try:
+                connection.do_handshake()
+            except OSError as error:
+                log.warning(
+                    "receiver.tls_failed", peer=event.assoc.requestor.address, reason=_sentence(error)
+                )
+                self._observer.association_ended("", "tls_failed")
+                connection.close()
+                return
+        prepare_socket(event, self._settings.idle_timeout_s)
 
     def _check_sender(self, event: evt.Event) -> None:
         """Reject an AE that may not send; pynetdicom's own check takes an empty list for anyone."""
@@ -296,6 +329,10 @@ def _titles(association: Association) -> tuple[str, str]:
     """Return calling and called AE title of a requested association."""
     requested = cast(A_ASSOCIATE, association.requestor.primitive)
     return requested.calling_ae_title, requested.called_ae_title
+
+
+def _sentence(error: OSError) -> str:
+    return f"TLS with a sender failed: {explain(error)}."
 
 
 def _request(event: evt.Event) -> StoreRequest:

@@ -12,6 +12,7 @@ import structlog
 from dbos import DBOSConfiguredInstance
 
 from node.assessment import Assessor
+from node.certificates import CertificateCollector
 from node.courier import Courier
 from node.database import Database
 from node.deliveries import Deliveries
@@ -122,6 +123,7 @@ class Service:
         database = opened.enter_context(closing(Database(settings.index_url)))
         self.health.opened("database", database.check)
         registry.register(IndexCollector(database, settings.completeness, settings.destinations, now))
+        registry.register(CertificateCollector(settings))
         registry.register(DiskCollector(settings.root))
         return database
 

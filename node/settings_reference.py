@@ -14,6 +14,9 @@ from pydantic.fields import FieldInfo
 from node.configuration import ENVIRONMENT_PREFIX
 from node.settings import NodeSettings
 
+OPTIONAL = "?"
+"""Marks a section that may be left out as a whole."""
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -40,6 +43,9 @@ def _walk(model: type[BaseModel], prefix: str) -> Iterator[Setting]:
         place = f"{prefix}{name}"
         if inner is None:
             yield Setting(place, _default(field), field.description or "")
+        elif many == OPTIONAL:
+            yield Setting(place, "none", field.description or "")
+            yield from _walk(inner, f"{place}.")
         elif many:
             yield Setting(place, "none", field.description or "")
             yield from _walk(inner, f"{place}.{many}.")
@@ -54,6 +60,8 @@ def _model_of(annotation: Any) -> tuple[type[BaseModel] | None, str]:
     models = [part for part in get_args(annotation) if isinstance(part, type) and issubclass(part, BaseModel)]
     if not models:
         return None, ""
+    if type(None) in get_args(annotation):
+        return models[0], OPTIONAL
     return models[0], "<name>" if str in get_args(annotation) else "<n>"
 
 

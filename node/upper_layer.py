@@ -37,8 +37,13 @@ def prepare_socket(event: evt.Event, timeout_s: float) -> None:
     Without TCP_NODELAY each object costs the 40 ms that the peer's kernel delays its acknowledgement. Without
     a timeout a read amid a PDU never ends: pynetdicom's own timers only watch between PDUs.
     """
-    transport = event.assoc.dul.socket
-    connection = None if transport is None else transport.socket
+    connection = socket_of(event)
     if connection is not None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(timeout_s)
+
+
+def socket_of(event: evt.Event) -> socket.socket | None:
+    """Return the connection of the event's association, None once it is gone."""
+    transport = event.assoc.dul.socket
+    return None if transport is None else transport.socket

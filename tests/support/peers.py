@@ -78,9 +78,11 @@ def dcmsend(
     return _run([*command, *map(str, paths)])
 
 
-def echoscu(port: int, *, calling: str = "ECHOSCU", called: str = "CSVD") -> subprocess.CompletedProcess[str]:
+def echoscu(
+    port: int, *options: str, calling: str = "ECHOSCU", called: str = "CSVD"
+) -> subprocess.CompletedProcess[str]:
     """Ask with DCMTK's echoscu."""
-    return _run(["echoscu", "-v", "-aet", calling, "-aec", called, LOOPBACK, str(port)])
+    return _run(["echoscu", "-v", "-aet", calling, "-aec", called, *options, LOOPBACK, str(port)])
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,83 @@
+"""What the configuration's certificates are said to be."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from node.certificates import CertificateCollector, check_tls
+from node.errors import TlsConfigurationError
+from node.outbound import DestinationSettings
+from node.receiver import ReceiverSettings
+from node.settings import NodeSettings
+from node.tls import DestinationTlsSettings, ReceiverTlsSettings
+from tests.support.certificates import Authority
+
+
+def settings_with(tls: ReceiverTlsSettings) -> NodeSettings:
+    return NodeSettings(receiver=ReceiverSettings(tls=tls))
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("days", "remark"),
+    [(60, r"^$"), (5.5, r"expires in 5 days: renew it\.$"), (-1, r"expired on \d{4}-\d\d-\d\d\.$")],
+)
+def test_certificate_near_its_end_is_remarked_upon(authority: Authority, days: float, remark: str) -> None:
+    own = authority.issue("node", days=days)
+    tls = ReceiverTlsSettings(certificate=own.certificate, key=own.key, ca=authority.path)
+    (found,) = check_tls(settings_with(tls))
+    now = datetime.now(UTC)
+    assert abs(found.expires_at - now - timedelta(days=days)) < timedelta(minutes=1)
+    assert re.search(remark, found.remark(now))
+    assert found.use == "receiver"
+
+
+@pytest.mark.parametrize(
+    ("broken", "problem"),
+    [
+        ("certificate", "must be a PEM certificate and its private key without a password"),
+        ("key", "must be a PEM certificate and its private key without a password"),
+        ("ca", "holds no PEM certificate of a CA"),
+    ],
+)
+def test_file_that_is_missing_or_damaged_is_named(authority: Authority, broken: str, problem: str) -> None:
+    own = authority.issue("node")
+    files = {"certificate": own.certificate, "key": own.key, "ca": authority.path}
+    tls = ReceiverTlsSettings(**files)
+    files[broken].write_text("nothing of the kind")
+    with pytest.raises(TlsConfigurationError, match=rf"^receiver\.tls: .*{files[broken].name}.*{problem}"):
+        check_tls(settings_with(tls))
+    files[broken].unlink()
+    with pytest.raises(TlsConfigurationError, match=f"{files[broken].name} can not be read: No such file"):
+        check_tls(settings_with(tls))
+
+
+def test_destinations_certificate_is_checked_and_exported(authority: Authority) -> None:
+    own = authority.issue("node", days=10)
+    tls = DestinationTlsSettings(ca=authority.path, certificate=own.certificate, key=own.key)
+    pacs = DestinationSettings(ae_title="PACS", host="pacs", port=2762, tls=tls)
+    settings = NodeSettings(destinations={"pacs": pacs})
+    (found,) = check_tls(settings)
+    (family,) = CertificateCollector(settings).collect()
+    (sample,) = family.samples
+    assert sample.labels == {"use": "destination pacs"}
+    assert sample.value == found.expires_at.timestamp()
+    own.certificate.unlink()
+    (family,) = CertificateCollector(settings).collect()
+    assert [sample.value for sample in family.samples] == [0]
+
+
+def test_settings_that_can_not_be_meant_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="ca is needed"):
+        ReceiverTlsSettings(certificate=tmp_path, key=tmp_path)
+    with pytest.raises(ValidationError, match="certificate and key belong together"):
+        DestinationTlsSettings(ca=tmp_path, certificate=tmp_path)
