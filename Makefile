@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
-PEERS := dcmtk orthanc orthanc-dicomweb dicom3tools chromium postgresql $(shell command -v npm >/dev/null || echo nodejs npm)
+PEERS := dcmtk orthanc orthanc-dicomweb dicom3tools default-jre-headless libpixelmed-java chromium postgresql $(shell command -v npm >/dev/null || echo nodejs npm)
 VIEWER := tests/viewer
 OHIF := 3.13.2
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -46,7 +46,7 @@ $(VIEWER)/node_modules/.installed: $(VIEWER)/package-lock.json $(VIEWER)/ohif.sh
 # The real peers that the tests talk to; nothing is installed where all are there.
 peers:
 	@{ command -v storescu && command -v dciodvfy && command -v Orthanc && command -v chromium && command -v npm && \
-	  ls /usr/lib/postgresql/*/bin/initdb && test -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so; } >/dev/null || { \
+	  ls /usr/lib/postgresql/*/bin/initdb && test -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so && test -e /usr/share/java/pixelmed.jar; } >/dev/null || { \
 	  $(SUDO) apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $(PEERS); }
 

@@ -139,6 +139,8 @@ ON_ONE_AXIAL_SLICE = Code("AXIAL", PRIVATE_SCHEME, "Largest on one axial slice")
 """Private: how a reader measures, as opposed to a diameter in 3D; no context group of methods has it."""
 DIAMETER_IN_LIMITS = Code("IN_LIMITS", PRIVATE_SCHEME, "Diameter within limits of method")
 """Private: of the axial diameter; the limits are those of the method, not of a reference population."""
+SUMMARY_PLACE = Code("SUMMARY_PLACE", PRIVATE_SCHEME, "Where the summary is shown, not a lesion")
+"""Private: viewers show a group only where it has a point, also one that says that nothing was found."""
 REVIEW_STATUS = Code("REVIEW", PRIVATE_SCHEME, "Review status")
 """Private: said in words for readers who do not see Verification Flag."""
 SERIES_SELECTION = Code("SELECTION", PRIVATE_SCHEME, "Series selection")

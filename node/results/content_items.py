@@ -18,6 +18,7 @@ CONTAINS = "CONTAINS"
 HAS_CONCEPT_MOD = "HAS CONCEPT MOD"
 HAS_OBS_CONTEXT = "HAS OBS CONTEXT"
 HAS_ACQ_CONTEXT = "HAS ACQ CONTEXT"
+SELECTED_FROM = "SELECTED FROM"
 
 _DECIMALS = 6
 """A voxel of 0.3 mm edges is 2.7e-5 ml: fewer decimals would call it nothing."""
@@ -98,12 +99,18 @@ def number(
     return item
 
 
-def image(name: Code, sop_class_uid: str, sop_instance_uid: str, frames: Sequence[int] = ()) -> Dataset:
+def image(
+    name: Code,
+    sop_class_uid: str,
+    sop_instance_uid: str,
+    frames: Sequence[int] = (),
+    relationship: str = CONTAINS,
+) -> Dataset:
     """Return an IMAGE; without frame numbers the whole Instance is meant."""
     reference = reference_item(sop_class_uid, sop_instance_uid)
     if frames:
         reference.add(DataElement(0x00081160, "IS", list(frames)))  # Referenced Frame Number
-    return _image(name, reference)
+    return _image(name, reference, relationship)
 
 
 def segment(name: Code, sop_class_uid: str, sop_instance_uid: str, segment_number: int) -> Dataset:
@@ -111,6 +118,21 @@ def segment(name: Code, sop_class_uid: str, sop_instance_uid: str, segment_numbe
     reference = reference_item(sop_class_uid, sop_instance_uid)
     reference.add(DataElement(0x0062000B, "US", segment_number))  # Referenced Segment Number
     return _image(name, reference)
+
+
+def point(name: Code, column_row: tuple[float, float], shown_on: Dataset) -> Dataset:
+    """Return a SCOORD of one point on an image.
+
+    Args:
+        name: what lies there.
+        column_row: from the upper left corner of the upper left pixel, whose centre is (0.5, 0.5).
+        shown_on: the image, an IMAGE that the point is SELECTED FROM.
+    """
+    item = _item("SCOORD", name, CONTAINS)
+    item.add(DataElement(0x00700022, "FL", [round(float(value), 3) for value in column_row]))  # Graphic Data
+    item.add(_element(0x00700023, "CS", "POINT"))  # Graphic Type
+    item.add(_sequence(0x0040A730, [shown_on]))
+    return item
 
 
 def point_3d(name: Code, lps_mm: Sequence[float], frame_of_reference_uid: str) -> Dataset:
@@ -139,8 +161,8 @@ def _item(value_type: str, name: Code, relationship: str | None) -> Dataset:
     return item
 
 
-def _image(name: Code, reference: Dataset) -> Dataset:
-    item = _item("IMAGE", name, CONTAINS)
+def _image(name: Code, reference: Dataset, relationship: str = CONTAINS) -> Dataset:
+    item = _item("IMAGE", name, relationship)
     item.add(_sequence(0x00081199, [reference]))  # Referenced SOP Sequence
     return item
 

@@ -1,8 +1,8 @@
 """Measurement groups of the report: one for each segment as a whole, one for each lesion.
 
 Every group has its own Tracking Unique Identifier, because viewers merge groups that share one. Every number
-has modifiers, because some viewers fail on a number without content. A lesion's group also holds its centroid
-as a point in patient space: a segment can not tell its lesions apart, a viewer can jump to the point.
+has modifiers, because some viewers fail on a number without content. Every group has points: a segment can
+not tell its lesions apart, a viewer can jump to a lesion's centroid.
 
 Source: PS3.16 TID 1411, TID 4019, TID 4108.
 """
@@ -21,12 +21,12 @@ from node.results.content_items import (
     code,
     container,
     number,
-    point_3d,
     segment,
     text,
     uid_reference,
 )
 from node.results.context import EvaluationContext
+from node.results.markers import lesion_marker, summary_marker
 from node.results.references import SegmentReference
 from node.results.segment_concepts import SEGMENT_CONCEPTS, SIZE_CODES
 from node.results.texts import ascii_text, lesion_line, summary
@@ -48,6 +48,7 @@ def summary_group(
             *_what(finding.segment),
             *_algorithm(finding.model),
             *_region(reference, source),
+            *summary_marker(source),
             number(codes.NUMBER_OF_LESIONS, len(finding.lesions), codes.COUNTS, [total]),
             number(codes.VOLUME, finding.volume_ml, codes.MILLILITER, [_method(), total]),
             code(concept.finding, codes.PRESENT if finding.lesions else codes.ABSENT),
@@ -77,7 +78,7 @@ def lesion_group(
             *_what(finding.segment),
             *_algorithm(finding.model),
             *_region(reference, source),
-            point_3d(codes.CENTER, lesion.centroid_lps_mm, source.frame_of_reference_uid),
+            *lesion_marker(lesion.centroid_lps_mm, source),
             number(codes.VOLUME, lesion.volume_ml, codes.MILLILITER, [_method()]),
             number(codes.MAXIMUM_3D_DIAMETER, lesion.max_diameter_mm, codes.MILLIMETER, [maximum]),
             number(codes.DIAMETER, lesion.max_axial_diameter_mm, codes.MILLIMETER, axial),

@@ -1,4 +1,8 @@
-"""The OHIF Viewer shows the node's Segmentation over the voxels that the node marked."""
+"""The OHIF Viewer shows the node's results where the node found them.
+
+A Segmentation over the voxels that the node marked; a report with each group on its own Series. The viewer
+shows nothing of a report if one of its groups has no point.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ from node.model import SourceVolume
 from node.outbound import DestinationSettings, SenderSettings
 from node.sender import send
 from tests.support.peers import LOOPBACK, Orthanc, orthanc
-from tests.viewer.browser import Browser, Inspection
+from tests.viewer.browser import Browser, Inspection, ReportInspection
 from tests.viewer.cases import RECIPES, WINDOW, Case, make_case
 from tests.viewer.overlay import compare, label_map
 from tests.viewer.segmentations import slice_references, telling_slices, write_segmentation
@@ -132,6 +136,14 @@ def finished(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Finished
     return study
 
 
+@pytest.fixture(scope="module")
+def opened_report(
+    stage: Stage, finished: FinishedStudy, tmp_path_factory: pytest.TempPathFactory
+) -> ReportInspection:
+    report, folder = finished.result("sr"), tmp_path_factory.mktemp("report")
+    return stage.browser.read_report(stage.site.study_url(finished.study_uid), report.series_uid, folder)
+
+
 def assert_voxels_are_those_of_the_masks(seen: Seen) -> None:
     assert set(seen.inspection.segments) == set(seen.segments)
     for number, segment in seen.segments.items():
@@ -209,3 +221,42 @@ def test_viewer_shows_each_result_of_a_whole_study_on_its_own_series(
     assert_overlay_is_that_of_the_masks(seen)
     assert Counter(seen.inspection.modalities) == {"MR": 4, "SEG": 5, "SR": 1}
     assert not seen.inspection.faults
+
+
+def test_viewer_marks_every_group_of_the_report_on_its_own_series(
+    finished: FinishedStudy, opened_report: ReportInspection
+) -> None:
+    expected: list[tuple[str, str, str]] = []
+    for found in finished.findings.findings:
+        name, series = LABELS[found.segment], finished.sources[found.series_type].series_uid
+        expected.append((name, series, f"{found.volume_ml:.2f} ml"))
+        expected += [
+            (f"{name} {lesion.number}", series, f"{lesion.volume_ml:.2f} ml") for lesion in found.lesions
+        ]
+    shown = [(group.name, group.series_uid, group.labels["Volume"]) for group in opened_report.groups]
+    assert shown == expected
+    assert len({group.uid for group in opened_report.groups}) == len(expected)
+    assert not opened_report.faults
+
+
+def test_viewer_points_at_the_centroid_of_each_lesion(
+    finished: FinishedStudy, opened_report: ReportInspection
+) -> None:
+    points = {group.name: group.point for group in opened_report.groups}
+    for found in finished.findings.findings:
+        grid = finished.sources[found.series_type].volume.grid
+        for lesion in found.lesions:
+            shown = points[f"{LABELS[found.segment]} {lesion.number}"]
+            off = np.diff(grid.to_index(np.array([shown, lesion.centroid_lps_mm])), axis=0)[0]
+            assert abs(off[0]) <= 0.5  # the nearest slice
+            assert np.abs(off[1:]).max() < 0.01
+
+
+def test_viewer_writes_the_summary_over_the_image_of_the_first_segment(
+    finished: FinishedStudy, opened_report: ReportInspection
+) -> None:
+    first = finished.findings.findings[0]
+    assert f"Number of lesions: {len(first.lesions)}.00" in opened_report.texts
+    assert f"Volume: {first.volume_ml:.2f} ml" in opened_report.texts
+    green = (opened_report.picture == (0, 255, 0)).all(axis=-1)
+    assert green.sum() > 100  # the arrow and its text

@@ -1,4 +1,4 @@
-"""JavaScript libraries that viewers are built of read the node's Segmentation back, voxel by voxel."""
+"""JavaScript libraries that viewers are built of read the results back, every voxel and every group."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ from pydicom import dcmread
 
 from engines.segments import Segment
 from node.model import SourceVolume
+from node.results.build import build_results
+from node.results.files import write_results
+from node.results.segment_concepts import SEGMENT_CONCEPTS
+from tests.support.phantoms import JAPANESE_PATIENT
+from tests.support.result_studies import context, four_series
 from tests.viewer.cases import RECIPES, make_case
 from tests.viewer.segmentations import slice_references, write_segmentation
 from tests.viewer.site import FOLDER, NODE, viewer_installed
@@ -65,3 +70,32 @@ def test_dcmjs_and_the_adapters_read_every_voxel_and_no_other(name: str, tmp_pat
 def test_the_case_of_many_frames_has_more_than_four_hundred(tmp_path: Path) -> None:
     written = write_segmentation(make_case("many-frames", tmp_path / "source"), tmp_path / "seg.dcm")
     assert dcmread(written.path, stop_before_pixels=True).NumberOfFrames == 4 * 104
+
+
+def test_dcmjs_reads_every_group_of_the_report_and_the_adapters_take_none_for_a_drawing(
+    tmp_path: Path,
+) -> None:
+    study = four_series(tmp_path / "source", patient=JAPANESE_PATIENT)
+    made = build_results(study.findings, study.sources, context())
+    paths = {one.role: path for one, path in zip(made, write_results(made, tmp_path), strict=True)}
+    command = [str(NODE), "read_report.mjs", str(paths["sr"])]
+    answer = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=True, timeout=120)
+    read = json.loads(answer.stdout)
+    segmentations = {one.role: one.sop_instance_uid for one in made}
+    expected = []
+    for found in study.findings.findings:
+        concept, segmentation = SEGMENT_CONCEPTS[found.segment], segmentations[f"seg-{found.segment.value}"]
+        named = [(concept.label, found.volume_ml)]
+        named += [(f"{concept.label} {lesion.number}", lesion.volume_ml) for lesion in found.lesions]
+        expected += [
+            (name, concept.finding.value, segmentation, 1, pytest.approx(volume_ml, abs=1e-6))
+            for name, volume_ml in named
+        ]
+    groups = read["groups"]
+    assert [
+        (group["name"], group["finding"], group["segmentation"], group["segment"], group["numbers"]["Volume"])
+        for group in groups
+    ] == expected
+    assert len({group["uid"] for group in groups}) == len(expected)
+    # its groups refer to segments; what the adapters return a reader could move and change
+    assert read["annotations"] == []

@@ -4,6 +4,7 @@ import { chromium } from 'playwright-core';
 import {
   hideDecoration,
   listSeries,
+  readReport,
   readSegmentation,
   reformat,
   settle,
@@ -35,8 +36,8 @@ async function openStudy(page, url) {
   });
 }
 
-/** Ask for a Segmentation as a reader does, by its thumbnail, and answer the viewer's question with Yes. */
-async function acceptSegmentation(page, seriesUid, { instance }) {
+/** Open a Series as a reader does, by its thumbnail. */
+async function openSeries(page, seriesUid) {
   const displaySet = await page.waitForFunction(
     (uid) =>
       window.services.displaySetService.getDisplaySetsBy((set) => set.SeriesInstanceUID === uid)[0]
@@ -46,6 +47,11 @@ async function acceptSegmentation(page, seriesUid, { instance }) {
   const thumbnail = page.locator(`[id="thumbnail-${await displaySet.jsonValue()}"]`);
   await thumbnail.scrollIntoViewIfNeeded();
   await thumbnail.dblclick();
+}
+
+/** Open a Segmentation and answer the viewer's question with Yes. */
+async function acceptSegmentation(page, seriesUid, { instance }) {
+  await openSeries(page, seriesUid);
   await page.locator('[data-cy="yes-hydrate-btn"]').click();
   // the viewer displays the Series that the Segmentation refers to, whichever it displayed before
   await page.waitForFunction(
@@ -72,7 +78,45 @@ async function photograph(page, viewport, range, file) {
   return { ...pictures, corners: place.corners };
 }
 
-async function inspect(context, { url, segmentation: seriesUid, slices, points, range, folder }) {
+/** Accept a Segmentation, photograph slices and planes, read it out. */
+async function inspectSegmentation(page, { segmentation: seriesUid, slices, points, range, folder }) {
+  await acceptSegmentation(page, seriesUid, slices[0]);
+  await page.screenshot({ path: `${folder}/page.png` });
+  await page.addStyleTag({ content: hideDecoration });
+  const shots = [];
+  for (const [place, slice] of slices.entries()) {
+    const viewport = await page.evaluate(showSlice, slice);
+    shots.push({ ...slice, ...(await photograph(page, viewport, range, `${folder}/slice${place}`)) });
+  }
+  const segmentation = await page.evaluate(readSegmentation);
+  for (const viewport of points.length > 0 ? await page.evaluate(reformat) : []) {
+    for (const [place, point] of points.entries()) {
+      await page.evaluate(showPoint, { viewport, point });
+      shots.push(await photograph(page, viewport, range, `${folder}/${viewport}${place}`));
+    }
+  }
+  return { series: await page.evaluate(listSeries), segmentation, shots };
+}
+
+/** Open a report and read out what the viewer made of it, once it displays the first group's image. */
+async function inspectReport(page, { report: seriesUid, folder }) {
+  await openSeries(page, seriesUid);
+  await page.waitForFunction(
+    (uid) => {
+      const [set] = window.services.displaySetService.getDisplaySetsBy((each) => each.SeriesInstanceUID === uid);
+      const [viewport] = window.cornerstone.getRenderingEngines()[0].getViewports();
+      const shown = viewport?.getCurrentImageId?.();
+      return set.isLoaded && shown && set.measurements[0]?.imageId === shown;
+    },
+    seriesUid
+  );
+  await page.locator('.viewport-wrapper svg text').first().waitFor();
+  await page.screenshot({ path: `${folder}/report.png` });
+  return page.evaluate(readReport, seriesUid);
+}
+
+async function inspect(context, request) {
+  const { url, folder } = request;
   const page = await context.newPage();
   page.setDefaultTimeout(TIMEOUT_MS);
   const faults = [];
@@ -82,22 +126,8 @@ async function inspect(context, { url, segmentation: seriesUid, slices, points, 
   });
   try {
     await openStudy(page, url);
-    await acceptSegmentation(page, seriesUid, slices[0]);
-    await page.screenshot({ path: `${folder}/page.png` });
-    await page.addStyleTag({ content: hideDecoration });
-    const shots = [];
-    for (const [place, slice] of slices.entries()) {
-      const viewport = await page.evaluate(showSlice, slice);
-      shots.push({ ...slice, ...(await photograph(page, viewport, range, `${folder}/slice${place}`)) });
-    }
-    const segmentation = await page.evaluate(readSegmentation);
-    for (const viewport of points.length > 0 ? await page.evaluate(reformat) : []) {
-      for (const [place, point] of points.entries()) {
-        await page.evaluate(showPoint, { viewport, point });
-        shots.push(await photograph(page, viewport, range, `${folder}/${viewport}${place}`));
-      }
-    }
-    return { series: await page.evaluate(listSeries), segmentation, shots, faults };
+    const seen = await (request.report ? inspectReport : inspectSegmentation)(page, request);
+    return { ...seen, faults };
   } catch (error) {
     // a page that hangs can not be photographed either
     await page.screenshot({ path: `${folder}/failure.png`, timeout: 10_000 }).catch(() => {});

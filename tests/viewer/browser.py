@@ -94,6 +94,42 @@ class Inspection:
     faults: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ShownGroup:
+    """A measurement group of a report as the viewer holds it.
+
+    Attributes:
+        name: Tracking Identifier.
+        uid: Tracking Unique Identifier.
+        series_uid: of the Series that the viewer shows it on; empty if on none.
+        labels: value with unit by name of the measurement.
+        point: where it is marked, LPS mm; empty if nowhere.
+    """
+
+    name: str
+    uid: str
+    series_uid: str
+    labels: dict[str, str]
+    point: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportInspection:
+    """What was seen of a report.
+
+    Attributes:
+        groups: in the order of the report.
+        texts: what is written over the image of the first group.
+        picture: (height, width, 3) uint8 of the whole page.
+        faults: uncaught errors of the page and failed requests.
+    """
+
+    groups: tuple[ShownGroup, ...]
+    texts: str
+    picture: NDArray[np.uint8]
+    faults: tuple[str, ...]
+
+
 class Browser:
     """A browser process that serves one request after the other."""
 
@@ -154,9 +190,24 @@ class Browser:
                 "folder": str(folder),
             }
         )
-        if "error" in answer:
-            raise ViewerError(f"{url}: {answer['error']}")
         return _inspection(answer)
+
+    def read_report(self, url: str, series_uid: str, folder: Path) -> ReportInspection:
+        """Open a Study and its report.
+
+        Args:
+            url: of the Study.
+            series_uid: Series Instance UID of the report.
+            folder: where the screenshot goes.
+
+        Raises:
+            ViewerError: if the viewer does not show it; failure.png shows how far it came.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        answer = self._ask({"url": url, "report": series_uid, "folder": str(folder)})
+        picture = np.asarray(Image.open(folder / "report.png").convert("RGB"))
+        groups = tuple(map(_group, answer["groups"]))
+        return ReportInspection(groups, "\n".join(answer["texts"]), picture, tuple(answer["faults"]))
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None
@@ -171,6 +222,8 @@ class Browser:
             self._start()
             raise ViewerError(f"{request['url']}: the browser ended or gave no answer in {ANSWER_S:.0f} s")
         answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise ViewerError(f"{request['url']}: {answer['error']}")
         return answer
 
 
@@ -197,6 +250,11 @@ def _segment(segment: dict[str, Any], images: list[dict[str, Any]]) -> ShownSegm
             voxels[place] = voxels[place] | plane if place in voxels else plane
     red, green, blue = segment["colour"]
     return ShownSegment(segment["number"], segment["name"], (red, green, blue), voxels)
+
+
+def _group(group: dict[str, Any]) -> ShownGroup:
+    labels = {name: " ".join(value.split()) for name, value in group["labels"]}
+    return ShownGroup(group["name"], group["uid"], group["series"] or "", labels, tuple(group["point"]))
 
 
 def _photograph(shot: dict[str, Any]) -> Photograph:

@@ -87,6 +87,25 @@ export function readSegmentation() {
   };
 }
 
+/** Read each group of a report as the viewer holds it: what it says, and where. */
+export function readReport(seriesUid) {
+  const { displaySetService } = window.services;
+  const [report] = displaySetService.getDisplaySetsBy((set) => set.SeriesInstanceUID === seriesUid);
+  const { annotation } = window.cornerstoneTools;
+  return {
+    groups: report.measurements.map((group) => ({
+      name: group.TrackingIdentifier,
+      uid: group.TrackingUniqueIdentifier,
+      series: displaySetService.getDisplaySetByUID(group.displaySetInstanceUID)?.SeriesInstanceUID ?? null,
+      labels: group.labels.map(({ label, value }) => [label, value]),
+      point: Array.from(
+        annotation.state.getAnnotation(group.TrackingUniqueIdentifier)?.data.handles.points[0] ?? []
+      ),
+    })),
+    texts: Array.from(document.querySelectorAll('.viewport-wrapper svg text'), (text) => text.textContent),
+  };
+}
+
 /** Tell which Series the viewer lists. */
 export function listSeries() {
   return window.services.displaySetService

@@ -32,6 +32,7 @@ class FinishedStudy:
         study_uid: Study Instance UID.
         series: by type; T2-FLAIR shows all lesions, the others those of their own segment.
         sources: the volumes that the node read.
+        findings: what perfect segmentors would find.
         results: what the node made of it.
         written: the files of the results.
     """
@@ -39,6 +40,7 @@ class FinishedStudy:
     study_uid: str
     series: Mapping[SeriesType, Case]
     sources: Mapping[SeriesType, SourceVolume]
+    findings: StudyFindings
     results: tuple[ResultObject, ...]
     written: tuple[Path, ...]
 
@@ -72,6 +74,7 @@ def make_study(folder: Path) -> FinishedStudy:
         recipe = Recipe(GRIDS[kind], own, series_number=number)
         series[kind] = make_series(kind.value, recipe, folder / kind.value, study_uid, PATTERN_OF[kind])
     sources = {kind: source_from(case.files) for kind, case in series.items()}
-    results = build_results(_findings(sources), sources, context(study_uid=study_uid))
+    findings = _findings(sources)
+    results = build_results(findings, sources, context(study_uid=study_uid))
     written = write_results(results, folder / "results")
-    return FinishedStudy(study_uid, series, sources, results, written)
+    return FinishedStudy(study_uid, series, sources, findings, results, written)

@@ -40,6 +40,11 @@ def child(item: Dataset, code: Code) -> Dataset:
     return found
 
 
+def in_space(group: Dataset, code: Code) -> Dataset:
+    (found,) = [item for item in children(group, code) if item.ValueType == "SCOORD3D"]
+    return found
+
+
 def groups_of(report: Dataset) -> list[Dataset]:
     return list(child(report, codes.IMAGING_MEASUREMENTS).ContentSequence)
 
@@ -172,7 +177,7 @@ def test_cuboid_is_measured_as_by_hand(study: ResultStudy) -> None:
     assert value_of(group, codes.AREA) == (pytest.approx(38.88, abs=1e-6), "mm2")
     assert answer(group, codes.SIZE_DESCRIPTOR) == codes.MEDIUM.value
     centre = source.volume.grid.to_lps(np.array([[9.5, 41.0, 51.5]]))[0]
-    assert np.allclose(child(group, codes.CENTER).GraphicData, centre, atol=1e-3)
+    assert np.allclose(in_space(group, codes.CENTER).GraphicData, centre, atol=1e-3)
 
 
 def test_every_lesion_has_its_own_group(study: ResultStudy, results: dict[str, ResultObject]) -> None:
@@ -186,8 +191,8 @@ def test_every_lesion_has_its_own_group(study: ResultStudy, results: dict[str, R
             assert diameter == (pytest.approx(lesion.max_diameter_mm, abs=1e-5), "mm")
             axial = value_of(group, codes.DIAMETER)
             assert axial == (pytest.approx(lesion.max_axial_diameter_mm, abs=1e-5), "mm")
-            point = child(group, codes.CENTER)
-            assert (point.ValueType, point.GraphicType) == ("SCOORD3D", "POINT")
+            point = in_space(group, codes.CENTER)
+            assert point.GraphicType == "POINT"
             assert np.allclose(point.GraphicData, lesion.centroid_lps_mm, atol=1e-3)
             source = study.sources[found.series_type]
             assert point.ReferencedFrameOfReferenceUID == source.frame_of_reference_uid
@@ -337,22 +342,27 @@ def test_each_model_is_contributing_equipment_with_its_device_uid(results: dict[
             assert (item.ManufacturerModelName, item.SoftwareVersions) == (model_of(segment).name, "1.2.0")
 
 
-def test_highdicom_reads_every_group(study: ResultStudy, results: dict[str, ResultObject]) -> None:
+def test_highdicom_reads_every_group_with_its_segment_and_numbers(
+    study: ResultStudy, results: dict[str, ResultObject]
+) -> None:
     report = hd.sr.Comprehensive3DSR.from_dataset(report_of(results))
-    groups = report.content.get_volumetric_roi_measurement_groups()
-    lesion_number = sum(len(found.lesions) for found in study.findings.findings)
-    assert len(groups) == len(Segment) + lesion_number
-    wmh = report.content.get_volumetric_roi_measurement_groups(
-        finding_type=SEGMENT_CONCEPTS[Segment.WMH].finding
-    )
-    found = study.findings.of(Segment.WMH)
-    assert found is not None
-    read = {item.name.meaning: item.value for item in wmh[0].get_measurements()}
-    assert read == {
-        "Number of lesions": len(found.lesions),
-        "Volume": pytest.approx(found.volume_ml, abs=1e-6),
-    }
-    assert wmh[0].finding_sites[0].value == codes.CEREBRAL_WHITE_MATTER
+    groups = iter(report.content.get_volumetric_roi_measurement_groups())
+    for found in study.findings.findings:
+        concept, made = SEGMENT_CONCEPTS[found.segment], results[f"seg-{found.segment.value}"]
+        volumes = {concept.label: found.volume_ml} | {
+            f"{concept.label} {lesion.number}": lesion.volume_ml for lesion in found.lesions
+        }
+        for name, volume_ml in volumes.items():
+            group = next(groups)
+            assert (group.tracking_identifier, group.finding_type) == (name, concept.finding)
+            assert [site.value for site in group.finding_sites] == [concept.site]
+            segment = group.referenced_segment
+            assert segment.referenced_sop_instance_uid == made.sop_instance_uid
+            assert list(segment.referenced_segment_numbers) == [1]
+            assert segment.source_series_for_segmentation.value == study.sources[found.series_type].series_uid
+            (volume,) = group.get_measurements(name=codes.VOLUME)
+            assert (volume.value, volume.unit) == (pytest.approx(volume_ml, abs=1e-6), codes.MILLILITER)
+    assert next(groups, None) is None
 
 
 def test_report_speaks_only_of_the_series_there_are(tmp_path_factory: pytest.TempPathFactory) -> None:
