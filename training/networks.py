@@ -6,7 +6,8 @@ resolution and, with deep supervision, at each coarser decoder level; in evaluat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +47,29 @@ class ResidualBlock(nn.Module):
         return result
 
 
+class SlabBlock(nn.Module):
+    """A ``ConvBlock`` whose first convolution is 3x3x3: over a slice and the two beside it.
+
+    Slices of a slab follow each other along the batch. A 3x3x3 convolution of a slab is a 3x3 convolution of
+    each slice joined with the slices beside it as channels, zeros beyond the ends; so every runtime serves it
+    with 2D operators.
+    """
+
+    def __init__(self, inputs: int, outputs: int, slab: int) -> None:
+        super().__init__()
+        self.slab = slab
+        self.body = ConvBlock(3 * inputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch * slab, inputs, rows, columns) to (batch * slab, outputs, rows, columns)."""
+        slabs = x.reshape(-1, self.slab, *x.shape[1:])
+        nothing = torch.zeros_like(slabs[:, :1])
+        below = torch.cat([nothing, slabs[:, :-1]], dim=1)
+        above = torch.cat([slabs[:, 1:], nothing], dim=1)
+        result: Tensor = self.body(torch.cat([below, slabs, above], dim=2).flatten(0, 1))
+        return result
+
+
 class UNet(nn.Module):
     """U-Net with max pooling, bilinear upsampling and concatenation.
 
@@ -67,7 +91,17 @@ class UNet(nn.Module):
         self, inputs: int, channels: Sequence[int], fold: int, residual: bool, deep_supervision: bool
     ) -> None:
         super().__init__()
-        block: type[nn.Module] = ResidualBlock if residual else ConvBlock
+        block: Callable[[int, int], nn.Module] = ResidualBlock if residual else ConvBlock
+        self._build(inputs, channels, fold, block, deep_supervision)
+
+    def _build(
+        self,
+        inputs: int,
+        channels: Sequence[int],
+        fold: int,
+        block: Callable[[int, int], nn.Module],
+        deep_supervision: bool,
+    ) -> None:
         widths = list(channels)
         self.stem = nn.Identity() if fold == 1 else nn.Conv2d(inputs, widths[0], fold, stride=fold)
         first = inputs if fold == 1 else widths[0]
@@ -106,6 +140,37 @@ class UNet(nn.Module):
         return [logits, *reversed(coarse)] if coarse else logits
 
 
+class SlabUNet(UNet):
+    """3D U-Net over a slab of neighbouring slices, which says what it finds on the middle one.
+
+    Blocks have one 3x3x3 and one 1x3x3 convolution; slices are 6 to 8 mm thick, so pooling is in plane only,
+    and the slab keeps its slices at every level. Input and output are those of a 2D network whose channels
+    are the neighbouring slices, so it is trained, exported and served like one; as each slice is computed
+    within each slab that holds it, at more than ``slab`` times the arithmetic.
+
+    Args:
+        series: of the input; channels of a Series follow each other from the lowest slice up.
+        slab: slices that are seen at once.
+        channels: channels by level, finest first.
+
+    Source: Cicek et al., MICCAI 2016 (3D U-Net); in-plane pooling as for thick slices in nnU-Net.
+    """
+
+    def __init__(self, series: int, slab: int, channels: Sequence[int]) -> None:
+        nn.Module.__init__(self)
+        self.slab = slab
+        self._build(series, channels, 1, partial(SlabBlock, slab=slab), deep_supervision=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, series * slab, rows, columns) to logits (batch, 1, rows, columns)."""
+        # (batch, series * slab, ...) -> (batch, slab, series, ...) -> (batch * slab, series, ...)
+        size = x.shape[2:]
+        slices = x.reshape(-1, x.shape[1] // self.slab, self.slab, *size).transpose(1, 2).flatten(0, 1)
+        logits = super().forward(slices)
+        finest = logits if isinstance(logits, Tensor) else logits[0]
+        return finest.reshape(-1, self.slab, 1, *size)[:, self.slab // 2]
+
+
 def build(settings: NetworkSettings, inputs: int) -> UNet:
     """Return the network that a recipe describes, freshly initialised.
 
@@ -113,4 +178,6 @@ def build(settings: NetworkSettings, inputs: int) -> UNet:
         settings: the recipe's ``network`` block.
         inputs: channels of the input.
     """
+    if settings.slab > 1:
+        return SlabUNet(inputs // settings.slab, settings.slab, settings.channels)
     return UNet(inputs, settings.channels, settings.fold, settings.residual, settings.deep_supervision)

@@ -24,12 +24,22 @@ class _Block(BaseModel):
 
 
 class NetworkSettings(_Block):
-    """The U-Net: ``channels`` of each level, finest first; see ``networks.UNet`` for the rest."""
+    """The U-Net: ``channels`` of each level, finest first; see ``networks`` for the rest.
+
+    ``slab`` above 1 makes it a 3D network over so many neighbouring slices, which are its input channels.
+    """
 
     channels: tuple[int, ...] = Field(min_length=2, max_length=8)
     fold: int = Field(default=1, ge=1, le=4)
     residual: bool = False
     deep_supervision: bool = False
+    slab: int = Field(default=1, ge=1, le=17)
+
+    @model_validator(mode="after")
+    def _plain_in_3d(self) -> Self:
+        if self.slab > 1 and (self.residual or self.deep_supervision or self.fold > 1):
+            raise ValueError("a 3D network (slab above 1) has no fold, residual or deep_supervision")
+        return self
 
 
 class LossSettings(_Block):
@@ -175,6 +185,13 @@ class Recipe(_Block):
         stride = self.network.fold * 2 ** (len(self.network.channels) - 1)
         if any(size % stride for size in self.preprocessing.pixel_grid):
             raise ValueError(f"preprocessing.pixel_grid must be multiples of {stride} for this network")
+        return self
+
+    @model_validator(mode="after")
+    def _slab_is_seen(self) -> Self:
+        seen = 2 * self.preprocessing.neighbours + 1
+        if self.network.slab not in (1, seen):
+            raise ValueError(f"network.slab must be 1 or the {seen} slices of preprocessing.neighbours")
         return self
 
     def for_segment(self, segment: Segment) -> SegmentRecipe:

@@ -8,8 +8,8 @@ from training.errors import RecipeError
 from training.recipe import load_recipe, shipped_recipes
 
 
-def test_the_shipped_recipes_are_the_three_of_the_documentation() -> None:
-    assert set(shipped_recipes()) == {"best", "csvd-2020", "wmh-flair-384"}
+def test_the_shipped_recipes_are_those_of_the_documentation() -> None:
+    assert set(shipped_recipes()) == {"best", "csvd-2020", "wmh-flair-384", "u-resnet", "unet-3d"}
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
@@ -29,6 +29,24 @@ def test_the_published_flair_recipe_has_its_published_numbers() -> None:
     assert (schedule.plateau_epochs, schedule.plateau_factor, schedule.patience_epochs) == (30, 0.9, 60)
 
 
+@pytest.mark.parametrize("comparator", ["u-resnet", "unet-3d"])
+def test_comparators_have_the_data_and_the_budget_of_the_published_network(comparator) -> None:
+    published, other = load_recipe("wmh-flair-384"), load_recipe(comparator)
+    for block in ("schedule", "augmentation", "loss", "segmentors", "seed"):
+        assert getattr(other, block) == getattr(published, block)
+    assert other.preprocessing.pixel_grid == published.preprocessing.pixel_grid
+    assert other.network.channels == published.network.channels
+
+
+def test_the_published_flair_recipe_names_its_augmentations() -> None:
+    recipe = load_recipe("wmh-flair-384")
+    changed = {name for name, value in recipe.augmentation if value not in (0.0, 1.0)}
+    assert changed == {"rotation_deg", "scale", "shift", "flip", "brightness", "offset", "noise"}
+    assert recipe.schedule.weight_decay == 0  # Adam
+    assert (recipe.loss.overlap_weight, recipe.loss.entropy_weight, recipe.loss.focal_gamma) == (0, 1, 0)
+    assert (recipe.preprocessing.fit, recipe.preprocessing.normalisation) == ("pad_crop", "z_score")
+
+
 def test_the_published_four_segmentor_recipe_takes_its_published_series_and_stop_rule() -> None:
     recipe = load_recipe("csvd-2020")
     lacune = recipe.for_segment(Segment.LACUNE)
@@ -36,6 +54,12 @@ def test_the_published_four_segmentor_recipe_takes_its_published_series_and_stop
     assert lacune.optional_inputs == ("T2_FLAIR",)
     assert lacune.channels == 2
     assert (lacune.schedule.overfit_score, lacune.schedule.overfit_lead) == (0.98, 0.15)
+    assert {segment: recipe.for_segment(segment).inputs[0] for segment in recipe.segmentors} == {
+        "WMH": "T2_FLAIR", "LACUNE": "T1", "INFARCT": "DWI_B1000", "MICROBLEED": "T2_STAR",
+    }  # fmt: skip
+    preprocessing = recipe.preprocessing
+    assert (preprocessing.pixel_grid, preprocessing.fit) == ((224, 224), "pad_resize")
+    assert preprocessing.normalisation == "white_matter_peak"
 
 
 @pytest.mark.parametrize(
@@ -58,6 +82,19 @@ def test_a_pixel_grid_that_the_network_can_not_halve_is_refused(tmp_path) -> Non
     path = write_tiny_recipe(tmp_path, TINY_YAML.replace("[32, 32]", "[34, 34]"))
     with pytest.raises(RecipeError, match="multiples of 4"):
         load_recipe(str(path))
+
+
+@pytest.mark.parametrize(
+    ("network", "problem"),
+    [
+        pytest.param("{channels: [8, 8], slab: 5}", "the 3 slices", id="more-slices-than-are-seen"),
+        pytest.param("{channels: [8, 8], slab: 3, fold: 2}", "no fold", id="folded-in-3d"),
+    ],
+)
+def test_a_slab_that_the_network_can_not_see_is_refused(tmp_path, network, problem) -> None:
+    text = TINY_YAML.replace("{channels: [8, 8], fold: 2, deep_supervision: true}", network)
+    with pytest.raises(RecipeError, match=problem):
+        load_recipe(str(write_tiny_recipe(tmp_path, text)))
 
 
 def test_an_unreadable_recipe_names_the_shipped_ones() -> None:
