@@ -1,7 +1,10 @@
 """One patient's volumes and masks, read from a data set that a manifest describes.
 
-Convention: a manifest is one YAML file per data set; its paths point to NIfTI files, are relative to the
-folder that holds the data set, and may hold ``{case}`` (the folder of a case) and ``{name}`` (its last part).
+Convention: a manifest is one YAML file per data set; its paths are relative to the folder that holds the
+data set, and may hold ``{case}`` (the folder of a case), ``{name}`` (its last part) and the wildcards ``*``
+and ``?``, which have to lead to one path. A path that ends with ``.nii`` or ``.nii.gz`` is a NIfTI file;
+else an image is a folder with the files of one DICOM Series, or one multi-frame file, and a label is a
+DICOM Segmentation.
 """
 
 from __future__ import annotations
@@ -10,21 +13,26 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Self
 
 import nibabel
 import numpy as np
 import yaml
 from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from engines.errors import GeometryError
 from engines.segments import Segment, SeriesType
 from engines.volume import Grid, Volume
+from training.dicom import frame_of_reference, mask_on, read_segmentation, read_series
 from training.errors import CaseError, ManifestError
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """NIfTI counts x to the right and y to the front; patient space here is LPS."""
+
+UNREADABLE = (OSError, ImageFileError, EOFError, ValueError, RuntimeError, GeometryError)
+"""What readers raise about a file that is no image."""
 
 LABEL_TOLERANCE_MM = 0.5
 """A label whose corners lie further from its image's than this belongs to another image, mm."""
@@ -96,14 +104,31 @@ class Case:
 
 
 class LabelRule(BaseModel):
-    """Which values of which file mean a segment, and which ``unsure`` ones neither it nor its absence."""
+    """What in which file means a segment.
+
+    Attributes:
+        file: NIfTI labels, or a DICOM Segmentation.
+        values: labels, or Segment Numbers, that mean the segment.
+        known: every value that a NIfTI file may hold.
+        unsure: values that mean neither the segment nor its absence.
+        codes: property types that mean the segment, as ``SCHEME:VALUE``, in place of Segment Numbers.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: str = Field(min_length=1)
-    values: tuple[int, ...] = Field(min_length=1)
-    known: tuple[int, ...] = Field(min_length=1)
+    values: tuple[int, ...] = ()
+    known: tuple[int, ...] = ()
     unsure: tuple[int, ...] = ()
+    codes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _means_something(self) -> Self:
+        if _is_nifti(self.file) and not (self.values and self.known and not self.codes):
+            raise ValueError("a NIfTI label needs values and known, and has no codes")
+        if not self.values and not self.codes:
+            raise ValueError("a Segmentation needs codes or, as values, Segment Numbers")
+        return self
 
 
 class Manifest(BaseModel):
@@ -179,8 +204,12 @@ class Dataset:
         """
         volumes = {series: self._volume(case, file) for series, file in self.manifest.series.items()}
         labels = self.manifest.labels
-        masks = {segment: self._mask(case, rule, rule.values) for segment, rule in labels.items()}
-        unsure = {s: self._mask(case, rule, rule.unsure) for s, rule in labels.items() if rule.unsure}
+        masks, unsure = {}, {}
+        for segment, rule in labels.items():
+            mark = self._mask if _is_nifti(rule.file) else self._segments
+            masks[segment] = mark(case, rule, rule.values, volumes)
+            if rule.unsure:
+                unsure[segment] = mark(case, rule, rule.unsure, volumes)
         brain = None
         if self.manifest.brain_mask is not None:
             mask = self._volume(case, self.manifest.brain_mask)
@@ -205,20 +234,59 @@ class Dataset:
         files = [*self.manifest.series.values(), *(rule.file for rule in self.manifest.labels.values())]
         files += [self.manifest.brain_mask] if self.manifest.brain_mask else []
         wanted_files = [_fill(file, case) for case in folders for file in files]
+        counts = {file: len(self._found(file)) for file in wanted_files}
         return tuple(
             f"{self.manifest.name}: {file} is missing"
-            for file in wanted_files
-            if not (self.root / file).is_file()
+            if not count
+            else f"{self.manifest.name}: {file} is {count} paths, expected one"
+            for file, count in counts.items()
+            if count != 1
         )
 
+    def _found(self, file: str) -> list[Path]:
+        """Return the paths that a filled template leads to."""
+        if any(sign in file for sign in "*?["):
+            return sorted(self.root.glob(file))
+        return [self.root / file] if (self.root / file).exists() else []
+
+    def _path(self, case: str, file: str) -> Path:
+        found = self._found(_fill(file, case))
+        if len(found) > 1:
+            raise CaseError(case, f"{_fill(file, case)} is {len(found)} paths, expected one")
+        return found[0] if found else self.root / _fill(file, case)
+
     def _volume(self, case: str, file: str) -> Volume:
-        path = self.root / _fill(file, case)
+        path = self._path(case, file)
         try:
-            return read_nifti(path)
-        except (OSError, ImageFileError, EOFError, ValueError, GeometryError) as exc:
+            return read_nifti(path) if _is_nifti(file) else read_series(path)
+        except UNREADABLE as exc:
             raise CaseError(case, f"{path.name} can not be read: {exc}; fetch the file again") from exc
 
-    def _mask(self, case: str, rule: LabelRule, values: tuple[int, ...]) -> Volume:
+    def _segments(
+        self, case: str, rule: LabelRule, values: tuple[int, ...], volumes: Mapping[SeriesType, Volume]
+    ) -> Volume:
+        """Put segments of a Segmentation onto the grid of the image that they were drawn on."""
+        path = self._path(case, rule.file)
+        codes = rule.codes if values == rule.values else ()
+        try:
+            marked = read_segmentation(path)
+            points = marked.points(values, codes)
+            frames = {s: frame_of_reference(self._path(case, f)) for s, f in self.manifest.series.items()}
+        except UNREADABLE as exc:
+            raise CaseError(case, f"{path.name} can not be read: {exc}") from exc
+        for series, volume in volumes.items():
+            if marked.frame_of_reference and frames[series] not in ("", marked.frame_of_reference):
+                continue
+            mask = mask_on(points, volume.grid)
+            if mask is not None:
+                return volume.with_array(mask)
+        raise CaseError(
+            case, f"the segments of {path.name} fit none of its images; draw them on one of these"
+        )
+
+    def _mask(
+        self, case: str, rule: LabelRule, values: tuple[int, ...], _: Mapping[SeriesType, Volume]
+    ) -> Volume:
         label = self._volume(case, rule.file)
         unknown = set(np.unique(label.array).tolist()) - set(rule.known) - {0}
         if unknown:
@@ -247,6 +315,10 @@ def read_nifti(path: Path) -> Volume:
     columns, rows, slices = image.shape
     reversal = np.array([[0.0, 0, -1, columns - 1], [0, -1, 0, rows - 1], [1, 0, 0, 0], [0, 0, 0, 1]])
     return Volume(array, Grid((slices, rows, columns), RAS_TO_LPS @ image.affine @ reversal))
+
+
+def _is_nifti(file: str) -> bool:
+    return file.endswith((".nii", ".nii.gz"))
 
 
 def _fill(template: str, case: str) -> str:
