@@ -19,6 +19,9 @@ from training.errors import TrainingError
 from training.loop import Epoch, Report
 from training.pool import Split
 from training.preview import write_contact_sheets
+from training.reader_example import write_example
+from training.reader_report import write_reader_report
+from training.reader_study import read_study
 from training.recipe import Recipe, load_recipe, shipped_recipes
 from training.report import write_report
 from training.shipping import ship
@@ -45,7 +48,7 @@ def _told() -> Iterator[None]:
     try:
         yield
     except (TrainingError, EngineError) as error:
-        console.print(f"[red]{error}[/red]", highlight=False)
+        console.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from error
 
 
@@ -140,6 +143,19 @@ def preview(
     with _told():
         for path in write_contact_sheets(pool, out, split, data=data):
             console.print(path)
+
+
+@app.command()
+def readers(
+    folder: Annotated[Path, typer.Argument(help="Holds reference/, readers/<name>/, model/, times.csv.")],
+    example: Annotated[bool, typer.Option("--example", help="First fill it with invented readers.")] = False,
+) -> None:
+    """Compare readers and the model with a reference: tables, grades, agreement, analysis of variance."""
+    with _told():
+        if example:
+            write_example(folder)
+        lines = write_reader_report(read_study(folder), folder / "report")
+        console.print("\n".join(lines), markup=False, soft_wrap=True)
 
 
 @app.command()

@@ -33,6 +33,14 @@ class ManifestError(TrainingError):
         super().__init__(f"Manifest {manifest}: {key}: {problem}; correct this key in the YAML file")
 
 
+class ReaderStudyError(TrainingError):
+    """A reader study can not be evaluated: what is missing or wrong, and where."""
+
+    def __init__(self, place: Path, problem: str) -> None:
+        self.place, self.problem = place, problem
+        super().__init__(f"Reader study {place}: {problem}")
+
+
 class SimulationSourceError(TrainingError):
     """What a simulation starts from is missing or unreadable: a label map, a lesion library, a real scan."""
 

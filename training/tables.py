@@ -30,9 +30,11 @@ class Table:
 
 
 def shown(cell: Cell) -> str:
-    """Return a cell for people: three decimals, a dash for what was not measured."""
+    """Return a cell for people: three decimals, more for tiny values, a dash for what was not measured."""
     if cell is None:
         return "–"
+    if isinstance(cell, float) and 0 < abs(cell) < 0.0005:
+        return f"{cell:.1e}"
     if isinstance(cell, float):
         return f"{cell:.3f}" if abs(cell) < 10 else f"{cell:.1f}"
     return str(cell)

@@ -1,0 +1,157 @@
+"""Reader studies: agreement and variance by hand and against scipy, tables of a small study, bad input."""
+
+import csv
+
+import nibabel
+import numpy as np
+import pytest
+from scipy import stats
+from typer.testing import CliRunner
+
+from training.cli import app
+from training.errors import ReaderStudyError
+from training.grading import Grade, GradeRule
+from training.reader_report import write_reader_report
+from training.reader_study import read_study
+from training.statistics import compare_groups, kendall_w
+
+
+def test_kendalls_w_by_hand() -> None:
+    # sums of ranks 4, 6, 8, 12, mean 7.5: S = 35, W = 12 * 35 / (9 * 60)
+    found = kendall_w([[1, 2, 3, 4], [1, 3, 2, 4], [2, 1, 3, 4]])
+    assert found.w == pytest.approx(420 / 540)
+    assert found.chi2 == pytest.approx(3 * 3 * 420 / 540)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_kendalls_w_is_that_of_friedmans_test_with_ties(seed) -> None:
+    ratings = np.random.default_rng(seed).integers(0, 4, size=(4, 9))
+    friedman = stats.friedmanchisquare(*ratings.T)
+    found = kendall_w(ratings)
+    assert found.chi2 == pytest.approx(friedman.statistic)
+    assert found.p == pytest.approx(friedman.pvalue)
+
+
+@pytest.mark.parametrize("ratings", [[[1, 2, 3]], [[1], [2]], [[1, 1, 1], [2, 2, 2]]])
+def test_there_is_no_agreement_of_one_or_on_nothing(ratings) -> None:
+    assert kendall_w(ratings) is None
+
+
+def test_analysis_of_variance_by_hand() -> None:
+    # means 2, 3, 7 about 4; between 3 * (4 + 1 + 9) / 2 = 21; within (2 + 2 + 2) / 6 = 1
+    found = compare_groups({"a": [1, 2, 3], "b": [2, 3, 4], "c": [6, 7, 8]})
+    assert found.f == pytest.approx(21.0)
+    first = found.pairs[0]
+    assert (first.first, first.second, first.difference) == ("a", "b", -1.0)
+    # Tukey's table: q(0.05; 3, 6) = 4.339, so half an interval is 4.339 * sqrt(1 / 3)
+    assert first.upper - first.difference == pytest.approx(4.339 * np.sqrt(1 / 3), abs=2e-3)
+
+
+def test_groups_without_variance_can_not_be_compared() -> None:
+    assert compare_groups({"a": [1, 1], "b": [2, 2]}) is None
+
+
+@pytest.mark.parametrize(
+    ("score", "grade"), [(1.0, "I"), (0.75, "I"), (0.74, "II"), (0.3, "III"), (0.0, "IV")]
+)
+def test_grades_go_by_their_bounds(score, grade) -> None:
+    assert GradeRule().grade(score) is Grade(grade)
+
+
+def save(path, *boxes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    label = np.zeros((20, 20, 2), np.uint8)
+    for box in boxes:
+        label[box] = 1
+    nibabel.save(nibabel.Nifti1Image(label, np.diag([1.0, 1.0, 5.0, 1.0])), path)
+
+
+SQUARE, OTHER = np.s_[2:6, 2:6, 0], np.s_[12:16, 12:16, 1]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two cases of one and two squares; reader a finds all, b half a square, the model one."""
+    save(tmp_path / "reference/p1.nii.gz", SQUARE)
+    save(tmp_path / "reference/p2.nii.gz", SQUARE, OTHER)
+    save(tmp_path / "readers/a/p1.nii.gz", SQUARE)
+    save(tmp_path / "readers/a/p2.nii.gz", SQUARE, OTHER)
+    save(tmp_path / "readers/b/p1.nii.gz", np.s_[2:4, 2:6, 0])
+    save(tmp_path / "readers/b/p2.nii.gz", np.s_[2:4, 2:6, 0])
+    save(tmp_path / "model/p1.nii.gz", SQUARE)
+    save(tmp_path / "model/p2.nii.gz", np.s_[17:19, 2:4, 0])
+    (tmp_path / "times.csv").write_text("reader,case,seconds\na,p1,100\na,p2,300\nb,p1,50\nmodel,p1,4\n")
+    return tmp_path
+
+
+def rows(path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_tables_have_readers_their_mean_and_the_model(folder) -> None:
+    write_reader_report(read_study(folder), folder / "report")
+    a, b, mean, model = rows(folder / "report" / "scores.csv")
+    assert [row["reader"] for row in (a, b, mean, model)] == ["a", "b", "mean of readers", "model"]
+    assert float(a["Dice"]) == 1.0
+    # b: 2 * 8 / (8 + 16) and 2 * 8 / (8 + 32); two of three lesions touched
+    assert float(b["Dice"]) == pytest.approx((2 / 3 + 0.4) / 2)
+    assert float(b["region F1"]) == pytest.approx(0.8)
+    assert float(mean["region F1"]) == pytest.approx(0.9)
+    assert (float(a["seconds"]), float(b["seconds"]), float(model["seconds"])) == (200, 50, 4)
+    assert float(model["false per case"]) == 0.5
+    grades = rows(folder / "report" / "grades.csv")
+    assert [grades[1][grade] for grade in ("I", "II", "III", "IV")] == ["0", "1", "1", "0"]
+    concordance = rows(folder / "report" / "concordance.csv")
+    assert concordance[0]["of"] == "volume found"
+    # a ranks p2 above p1, b finds the same on both: R = 2.5, 3.5, S = 0.5, 12 S / (4 * 6 - 2 * 6)
+    assert float(concordance[0]["W"]) == pytest.approx(0.5)
+
+
+def test_grades_of_experts_and_another_rule_win(folder) -> None:
+    (folder / "grades.csv").write_text("reader,case,grade\nb,p1,I\n")
+    (folder / "study.yaml").write_text("grades: {score: lesion_f1, bounds: [0.9, 0.6, 0.3]}\n")
+    study = read_study(folder)
+    assert [reading.grade for reading in study.of("b")] == ["I", "II"]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "problem"),
+    [
+        pytest.param("study.yaml", "colour: red", "colour", id="unknown-key"),
+        pytest.param("study.yaml", "grades: {bounds: [0.2, 0.5, 0.7]}", "grades", id="bounds-that-rise"),
+        pytest.param("times.csv", "reader,case,seconds\nzoe,p1,3\n", "line 2: unknown", id="unknown-reader"),
+        pytest.param("times.csv", "reader,case,seconds\na,p1,long\n", "'long' is none", id="no-number"),
+        pytest.param("grades.csv", "reader,case,grade\na,p1,V\n", "'V' is none", id="no-grade"),
+        pytest.param("readers/a/p1.nii.gz", "no image", "can not be read", id="unreadable"),
+    ],
+)
+def test_what_is_wrong_is_named(folder, file, content, problem) -> None:
+    (folder / file).write_text(content)
+    with pytest.raises(ReaderStudyError, match=problem) as caught:
+        read_study(folder)
+    assert caught.value.place == folder / file
+
+
+def test_a_mask_that_is_missing_or_of_another_grid_is_named(folder) -> None:
+    path = folder / "readers/b/p2.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.zeros((20, 20, 3), np.uint8), np.diag([1.0, 1, 5, 1])), path)
+    with pytest.raises(ReaderStudyError, match="does not fit the image of case p2"):
+        read_study(folder)
+    path.unlink()
+    with pytest.raises(ReaderStudyError, match="0 masks of case p2"):
+        read_study(folder)
+
+
+def test_the_example_gives_a_whole_report(tmp_path) -> None:
+    result = CliRunner().invoke(app, ["readers", str(tmp_path / "study"), "--example"])
+    assert result.exit_code == 0, result.output
+    assert "synthetic A" in result.output
+    names = {path.name for path in (tmp_path / "study" / "report").iterdir()}
+    assert names == {
+        "report.md", "readers.png", "scores.csv", "grades.csv", "concordance.csv", "dice.csv", "seconds.csv",
+        "cases.csv",
+    }  # fmt: skip
+    again = CliRunner().invoke(app, ["readers", str(tmp_path / "study"), "--example"])
+    assert again.exit_code == 1
+    assert "not empty" in again.output.replace("\n", " ")

@@ -1,0 +1,234 @@
+"""A study of several readers: their masks and times against a reference, beside the model's.
+
+Convention: a folder with ``reference/<case>``, ``readers/<reader>/<case>`` and, if the model took part,
+``model/<case>``, each a NIfTI label file or, if ``images/<case>`` (a NIfTI file, or a folder with a DICOM
+Series) says on which grid, a DICOM Segmentation ``.dcm``. ``times.csv`` (reader, case, seconds),
+``grades.csv`` (reader, case, grade: those that experts gave) and ``study.yaml`` are optional; in tables the
+model is called ``model``.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from engines.segments import Segment
+from engines.volume import Grid
+from training.cases import UNREADABLE, read_nifti
+from training.dicom import mask_on, read_segmentation, read_series
+from training.errors import ReaderStudyError
+from training.grading import Grade, GradedScore, GradeRule
+from training.metrics import LesionScores, Mask, lesion_f1, lesion_scores, voxel_scores
+
+MODEL = "model"
+"""Name of the model among the readers."""
+
+SUFFIXES = (".nii.gz", ".nii", ".dcm")
+
+
+class StudySettings(BaseModel):
+    """``study.yaml``.
+
+    Attributes:
+        segment: which lesion, for the published scores beside.
+        values: labels, or Segment Numbers, that mean lesion.
+        grades: how cases are graded where ``grades.csv`` does not say.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    segment: Segment = Segment.WMH
+    values: tuple[int, ...] = (1,)
+    grades: GradeRule = GradeRule()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one reader, or the model, found on one case.
+
+    Attributes:
+        any_overlap: lesions, any overlap being a hit.
+        strict: lesions, a hit being more than 40% of the lesion.
+        volume_ml: found.
+        reference_ml: of the reference.
+        seconds: taken; None if not measured.
+    """
+
+    reader: str
+    case: str
+    dice: float
+    precision: float
+    recall: float
+    any_overlap: LesionScores
+    strict: LesionScores
+    volume_ml: float
+    reference_ml: float
+    grade: Grade
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderStudy:
+    """All readings of a study, the readers sorted by name, the model last."""
+
+    settings: StudySettings
+    readers: tuple[str, ...]
+    cases: tuple[str, ...]
+    readings: tuple[Reading, ...]
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """The readers without the model."""
+        return tuple(reader for reader in self.readers if reader != MODEL)
+
+    def of(self, reader: str) -> tuple[Reading, ...]:
+        """Return a reader's readings in the order of the cases."""
+        return tuple(reading for reading in self.readings if reading.reader == reader)
+
+
+def read_study(folder: Path) -> ReaderStudy:
+    """Read and score a study.
+
+    Raises: ReaderStudyError: names the file, case or key that is missing, unknown or does not fit.
+    """
+    settings = _settings(folder / "study.yaml")
+    cases = sorted(_stem(path) for path in _masks(folder / "reference"))
+    people = sorted(path.name for path in (folder / "readers").glob("*") if path.is_dir())
+    if not cases or not people:
+        raise ReaderStudyError(folder, "no mask in reference/, or no folder of a reader in readers/")
+    readers = (*people, *((MODEL,) if (folder / MODEL).is_dir() else ()))
+    times = {key: float(value) for key, value in _table(folder / "times.csv", "seconds", readers, cases)}
+    grades = {key: Grade(value) for key, value in _table(folder / "grades.csv", "grade", readers, cases)}
+    readings = []
+    for case in cases:
+        grid = _grid(folder, case)
+        reference = _mask(folder / "reference", case, grid, settings)
+        for reader in readers:
+            place = folder / MODEL if reader == MODEL else folder / "readers" / reader
+            found = _mask(place, case, grid, settings)
+            key = (reader, case)
+            readings.append(_score(key, found, reference, grid, settings, grades.get(key), times.get(key)))
+    return ReaderStudy(settings, readers, tuple(cases), tuple(readings))
+
+
+def _score(
+    key: tuple[str, str],
+    found: Mask,
+    reference: Mask,
+    grid: Grid,
+    settings: StudySettings,
+    grade: Grade | None,
+    seconds: float | None,
+) -> Reading:
+    voxels, lesions = voxel_scores(found, reference), lesion_f1(found, reference)
+    scores = {
+        GradedScore.DICE: voxels.dice,
+        GradedScore.LESION_F1: lesions.f1,
+        GradedScore.PRECISION: voxels.precision,
+        GradedScore.RECALL: voxels.recall,
+    }
+    return Reading(
+        reader=key[0],
+        case=key[1],
+        dice=voxels.dice,
+        precision=voxels.precision,
+        recall=voxels.recall,
+        any_overlap=lesions,
+        strict=lesion_scores(found, reference),
+        volume_ml=float(found.sum()) * grid.voxel_mm3 / 1000,
+        reference_ml=float(reference.sum()) * grid.voxel_mm3 / 1000,
+        grade=grade or settings.grades.grade(scores[settings.grades.score]),
+        seconds=seconds,
+    )
+
+
+def _settings(path: Path) -> StudySettings:
+    if not path.is_file():
+        return StudySettings()
+    try:
+        return StudySettings.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
+        raise ReaderStudyError(path, f"can not be read: {exc}") from exc
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        raise ReaderStudyError(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from exc
+
+
+def _masks(folder: Path) -> Iterator[Path]:
+    yield from (path for path in folder.glob("*") if path.name.endswith(SUFFIXES))
+
+
+def _stem(path: Path) -> str:
+    suffix = next(end for end in SUFFIXES if path.name.endswith(end))
+    return path.name.removesuffix(suffix)
+
+
+def _grid(folder: Path, case: str) -> Grid:
+    """Return the grid of a case: of its image, or else of its reference."""
+    images = folder / "images"
+    for path in (images / case, *(images / f"{case}{s}" for s in SUFFIXES)):
+        if path.exists():
+            try:
+                return (read_series(path) if path.is_dir() else read_nifti(path)).grid
+            except UNREADABLE as exc:
+                raise ReaderStudyError(path, f"can not be read: {exc}") from exc
+    path = _path(folder / "reference", case)
+    if path.suffix == ".dcm":
+        raise ReaderStudyError(path, f"a Segmentation needs its image; put it into images/{case}")
+    try:
+        return read_nifti(path).grid
+    except UNREADABLE as exc:
+        raise ReaderStudyError(path, f"can not be read: {exc}") from exc
+
+
+def _path(folder: Path, case: str) -> Path:
+    found = [folder / f"{case}{s}" for s in SUFFIXES if (folder / f"{case}{s}").is_file()]
+    if len(found) != 1:
+        raise ReaderStudyError(folder, f"{len(found)} masks of case {case}, expected one")
+    return found[0]
+
+
+def _mask(folder: Path, case: str, grid: Grid, settings: StudySettings) -> Mask:
+    path = _path(folder, case)
+    try:
+        if path.suffix == ".dcm":
+            mask = mask_on(read_segmentation(path).points(settings.values, ()), grid)
+        else:
+            label = read_nifti(path)
+            same = label.grid.shape == grid.shape and np.allclose(label.grid.affine, grid.affine, atol=0.1)
+            mask = np.isin(label.array, settings.values) if same else None
+    except UNREADABLE as exc:
+        raise ReaderStudyError(path, f"can not be read: {exc}") from exc
+    if mask is None:
+        raise ReaderStudyError(path, f"does not fit the image of case {case}, {grid.shape}")
+    return mask
+
+
+def _table(
+    path: Path, column: str, readers: tuple[str, ...], cases: list[str]
+) -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield (reader, case) and value of each row of an optional table."""
+    if not path.is_file():
+        return
+    with path.open(newline="", encoding="utf-8") as file:
+        for number, row in enumerate(csv.DictReader(file), start=2):
+            key = (row.get("reader") or "", row.get("case") or "")
+            value = (row.get(column) or "").strip()
+            if key[0] not in readers or key[1] not in cases:
+                raise ReaderStudyError(path, f"line {number}: unknown reader or case {key}")
+            if not (value in list(Grade) if column == "grade" else _is_number(value)):
+                raise ReaderStudyError(path, f"line {number}: {column} {value!r} is none")
+            yield key, value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return np.isfinite(float(text)) and float(text) >= 0
+    except ValueError:
+        return False
