@@ -80,6 +80,17 @@ class StorageError(TrainingError):
         )
 
 
+class MemoryShortError(TrainingError):
+    """A step or a validation found no memory; the run's checkpoint is as it was last written."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        self.checkpoint = checkpoint
+        super().__init__(
+            f"Out of memory; {checkpoint} is safe. Free memory, or lower schedule.batch or "
+            "schedule.validation_slices, and run the same command again"
+        )
+
+
 class ExportError(TrainingError):
     """The exported model does not agree with the trained one, or breaks a limit of the bundle."""
 

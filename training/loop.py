@@ -29,11 +29,15 @@ from training.augmentation import augment
 from training.curves import draw_curves
 from training.errors import CheckpointError, NoSamplesError, StorageError
 from training.metrics import lesion_f1, voxel_scores
-from training.recipe import Decay, Keep, ScheduleSettings, SegmentRecipe
+from training.recipe import Decay, Keep, NetworkSettings, ScheduleSettings, SegmentRecipe
+from training.safekeeping import keep, naming_shortage, release, reserve
 from training.slices import PreparedCase, Sampler
 
 FREE_MB = 500.0
 """Room that a run asks for before it starts, MB: two checkpoints, weights and curves, with reserve."""
+
+RESERVED = 2
+"""Checkpoints that room is kept back for: the last one and the weights."""
 
 Report = Callable[["Epoch", int, int], None]
 """Called after each step with the running epoch, the step and the last step."""
@@ -54,7 +58,7 @@ class Epoch:
 
 @dataclass(slots=True)
 class State:
-    """Everything that a resumed run needs."""
+    """Everything that a resumed run needs, and when its epoch began by this process's clock, s."""
 
     model: networks.UNet
     average: networks.UNet
@@ -65,6 +69,7 @@ class State:
     best_epoch: int = -1
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     history: list[Epoch] = field(default_factory=list)
+    begun_at: float = 0.0
 
 
 def train(
@@ -92,7 +97,8 @@ def train(
     Raises:
         NoSamplesError: without a training case.
         CheckpointError: if the folder holds a checkpoint of another recipe or architecture.
-        StorageError: if the disk can not hold the run.
+        StorageError: if the disk can not hold the run, before it starts or later on.
+        MemoryShortError: if a step or a validation finds no memory; the checkpoint is safe.
     """
     schedule = recipe.schedule
     sampler = Sampler(training, recipe.sources, schedule.lesion_share, recipe.seed)
@@ -106,29 +112,55 @@ def train(
     epoch_steps = schedule.epoch_steps or max(1, sampler.slices // schedule.batch)
     last = epoch_steps * schedule.epochs
     _write_data(folder, training, validation, last)
-    saved_at, begun_at, end = time.monotonic(), time.monotonic(), stop_after or last
-    while state.step < min(last, end) and not _is_finished(state, schedule):
-        if state.step % epoch_steps == 0:
-            state.history.append(Epoch(state.step // epoch_steps))
-            begun_at = time.monotonic()
-        epoch = state.history[-1]
-        epoch.learning_rate = _set_rate(state, schedule, last)
-        loss, dice = _learn(state, recipe, sampler, loss_of, device)
-        done = state.step % epoch_steps
-        epoch.loss += (loss - epoch.loss) / (done + 1)
-        epoch.train_dice += (dice - epoch.train_dice) / (done + 1)
-        state.step += 1
-        if report:
-            report(epoch, state.step, last)
-        if state.step % epoch_steps == 0:
-            _validate(state, recipe, validation, device)
-            epoch.seconds = time.monotonic() - begun_at
-            _write_history(folder, state)
-        if time.monotonic() - saved_at > 60 * schedule.checkpoint_minutes:
-            _save(state, folder, recipe)
-            saved_at = time.monotonic()
-    _save(state, folder, recipe)
-    return _finish(state, schedule, folder)
+    checkpoint, end = folder / "checkpoint.pt", min(last, stop_after or last)
+    with naming_shortage(checkpoint):
+        _save(state, folder, recipe)
+        reserve(folder, RESERVED * checkpoint.stat().st_size)
+        if _is_open(state, epoch_steps):
+            state.begun_at = time.monotonic()
+            _close(state, recipe, validation, device, folder)
+        saved_at = state.begun_at = time.monotonic()
+        while state.step < end and not _is_finished(state, schedule):
+            if state.step % epoch_steps == 0:
+                state.history.append(Epoch(state.step // epoch_steps))
+                state.begun_at = time.monotonic()
+            epoch = state.history[-1]
+            epoch.learning_rate = _set_rate(state, schedule, last)
+            loss, dice = _learn(state, recipe, sampler, loss_of, device)
+            done = state.step % epoch_steps
+            epoch.loss += (loss - epoch.loss) / (done + 1)
+            epoch.train_dice += (dice - epoch.train_dice) / (done + 1)
+            state.step += 1
+            if report:
+                report(epoch, state.step, last)
+            if time.monotonic() - saved_at > 60 * schedule.checkpoint_minutes or _is_open(state, epoch_steps):
+                _save(state, folder, recipe)
+                saved_at = time.monotonic()
+            if _is_open(state, epoch_steps):
+                _close(state, recipe, validation, device, folder)
+        _save(state, folder, recipe)
+        network = _finish(state, schedule, folder)
+    release(folder)
+    return network
+
+
+def _is_open(state: State, epoch_steps: int) -> bool:
+    """Tell whether the last epoch has all its steps and was not validated yet."""
+    return bool(state.history) and state.step % epoch_steps == 0 and state.history[-1].seconds == 0
+
+
+def _close(
+    state: State,
+    recipe: SegmentRecipe,
+    cases: Sequence[PreparedCase],
+    device: torch.device,
+    folder: Path,
+) -> None:
+    """Validate an epoch and write its scores and curves."""
+    epoch = state.history[-1]
+    _validate(state, recipe, cases, device)
+    epoch.seconds = time.monotonic() - state.begun_at
+    _write_history(folder, state)
 
 
 def _start(recipe: SegmentRecipe, device: torch.device) -> State:
@@ -291,7 +323,10 @@ def _write_data(
 
 
 def _save(state: State, folder: Path, recipe: SegmentRecipe) -> None:
-    """Write the checkpoint beside the old one and exchange them, so that a kill leaves one of both."""
+    """Write the checkpoint beside the old one and exchange them, so that a kill leaves one of both.
+
+    It is written before each validation, too, so that a validation that fails costs no training.
+    """
     content = {
         "recipe": recipe.model_dump(mode="json"),
         "model": state.model.state_dict(),
@@ -302,9 +337,7 @@ def _save(state: State, folder: Path, recipe: SegmentRecipe) -> None:
         "best": (state.best_score, state.best_epoch, state.best_weights),
         "history": [asdict(epoch) for epoch in state.history],
     }
-    unfinished = folder / "checkpoint.part"
-    torch.save(content, unfinished)
-    unfinished.replace(folder / "checkpoint.pt")
+    keep(content, folder / "checkpoint.pt")
 
 
 def _resume(state: State, path: Path, recipe: SegmentRecipe) -> None:
@@ -312,7 +345,7 @@ def _resume(state: State, path: Path, recipe: SegmentRecipe) -> None:
         return
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        if content["recipe"]["network"] != recipe.model_dump(mode="json")["network"]:
+        if NetworkSettings.model_validate(content["recipe"]["network"]) != recipe.network:
             raise CheckpointError(path, "is of another architecture")
         state.model.load_state_dict(content["model"])
         state.average.load_state_dict(content["average"])
@@ -333,5 +366,5 @@ def _write_history(folder: Path, state: State) -> None:
 def _finish(state: State, schedule: ScheduleSettings, folder: Path) -> networks.UNet:
     if schedule.keep is not Keep.LAST and state.best_weights:
         state.average.load_state_dict(state.best_weights)
-    torch.save(state.average.state_dict(), folder / "weights.pt")
+    keep(state.average.state_dict(), folder / "weights.pt")
     return state.average.eval()

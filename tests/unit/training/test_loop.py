@@ -1,14 +1,18 @@
 """The training loop: learns, resumes exactly, stops when it should, refuses what it can not continue."""
 
+import errno
 import json
+import resource
+from pathlib import Path
 
 import pytest
 import torch
 
 from tests.support.training_cases import bright_spot_case, tiny_recipe
-from training.errors import CheckpointError, NoSamplesError, StorageError
+from training.errors import CheckpointError, MemoryShortError, NoSamplesError, StorageError
 from training.loop import train
 from training.recipe import Decay, Keep, NetworkSettings
+from training.safekeeping import RESERVE, keep, reserve
 from training.slices import store_cases
 
 
@@ -75,6 +79,62 @@ def test_a_broken_checkpoint_is_named(cases, tmp_path) -> None:
 def test_a_full_disk_is_noticed_before_training(cases, tmp_path) -> None:
     with pytest.raises(StorageError, match="MB needed"):
         train(tiny_recipe(), cases, [], tmp_path, needed_mb=1e12)
+
+
+def test_want_of_memory_leaves_a_checkpoint_to_go_on_from(cases, tmp_path) -> None:
+    def greedy(epoch, step: int, last: int) -> None:
+        if step == 12:
+            raise MemoryError
+
+    recipe = tiny_recipe()
+    train(recipe, cases[:2], cases[2:], tmp_path / "whole")
+    with pytest.raises(MemoryShortError, match=r"checkpoint\.pt is safe"):
+        train(recipe, cases[:2], cases[2:], tmp_path / "parts", report=greedy)
+    train(recipe, cases[:2], cases[2:], tmp_path / "parts")
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_an_epoch_that_died_before_its_validation_is_validated_on_resume(cases, tmp_path) -> None:
+    class Unvalidated(list):
+        def __len__(self) -> int:
+            raise MemoryError
+
+    with pytest.raises(MemoryShortError):
+        train(tiny_recipe(), cases[:2], Unvalidated(cases[2:]), tmp_path / "run")
+    held = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+    assert held["step"] == 4
+    train(tiny_recipe(), cases[:2], cases[2:], tmp_path / "run")
+    history = json.loads((tmp_path / "run" / "history.json").read_text())
+    assert [epoch["dice"] is not None for epoch in history] == [True] * 3
+
+
+def test_a_disk_that_fills_up_leaves_the_last_checkpoint(cases, tmp_path) -> None:
+    train(tiny_recipe(), cases[:2], cases[2:], tmp_path / "run", stop_after=6)
+    before = (tmp_path / "run" / "checkpoint.pt").read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(StorageError, match=r"checkpoint\.pt"):
+            train(tiny_recipe(), cases[:2], cases[2:], tmp_path / "run")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
+    assert not (tmp_path / "run" / "checkpoint.part").exists()
+
+
+def test_the_last_checkpoint_takes_the_room_that_was_kept_back(tmp_path) -> None:
+    reserve(tmp_path, 10)
+    (tmp_path / "checkpoint.pt").write_text("old")
+
+    def write(content: object, path: Path) -> None:
+        if (tmp_path / RESERVE).exists():
+            path.write_text("half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        path.write_text(str(content))
+
+    keep("new", tmp_path / "checkpoint.pt", write)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"checkpoint.pt": "new"}
 
 
 @pytest.mark.parametrize(
