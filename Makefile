@@ -61,7 +61,7 @@ peers:
 
 .venv/dev: .venv/serve requirements/dev.lock
 	$(PIP) install --require-hashes -r requirements/dev.lock
-	$(PIP) install --no-deps torch==2.13.0
+	$(PIP) install --no-deps torch==2.13.0 monai==1.6.1
 	@touch $@
 
 lock: | .venv/bin/pip

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from node import bundle_commands
 from node.assessment import Assessor
 from node.certificates import check_tls
 from node.console import EXIT_FAILED, AsJson, Config, configured, err, out, reported
@@ -42,6 +43,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(bundle_commands.app, name="bundle")
 
 Roles = Annotated[
     list[Role] | None, typer.Option("--role", help="do this only; may be repeated, wins over `roles`")

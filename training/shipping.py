@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.bundle import densest
 from engines.manifest import Manifest
 from engines.postprocessing import lesion_mask
 from engines.preprocessing import prepare
@@ -19,9 +20,6 @@ from training.export import write_bundle
 from training.pool import Split
 from training.slices import input_volumes
 from training.study import FINAL, Evaluation, Study, load_network
-
-SAMPLE_SLICES = 6
-"""Neighbouring slices kept for the proof of faster runners: about 1.5 MB in half precision."""
 
 KINDS = {
     CaseKind.REAL: "real scans of patients with multiple sclerosis, labelled by people",
@@ -99,7 +97,5 @@ def proof_slices(study: Study, predictions: list[Prediction], evaluation: Evalua
     for case in study.sources.made(recipe.segment, Split.TEST, [CaseKind.SIMULATED]):
         if case.name == chosen:
             slices = prepare(input_volumes(case, recipe), recipe.preprocessing).slices
-            centre = int(np.argmax(found[case.name].sum(axis=(1, 2))))
-            start = int(np.clip(centre - SAMPLE_SLICES // 2, 0, max(0, len(slices) - SAMPLE_SLICES)))
-            return np.ascontiguousarray(slices[start : start + SAMPLE_SLICES])
+            return densest(slices, found[case.name])
     raise NoSamplesError(recipe.name, recipe.segment, study.sources.searched)
