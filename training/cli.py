@@ -10,12 +10,14 @@ from typing import Annotated
 import torch
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
 
 from engines.bundle import load_bundle, shipped_bundles
 from engines.errors import EngineError
 from engines.segments import Segment
+from training.cases import CaseKind
 from training.errors import TrainingError
+from training.evaluation import Prediction
 from training.loop import Epoch, Report
 from training.pool import Split
 from training.preview import write_contact_sheets
@@ -25,8 +27,9 @@ from training.reader_study import read_study
 from training.recipe import Recipe, load_recipe, shipped_recipes
 from training.report import write_report
 from training.shipping import ship
+from training.simulation.production import fill_pool, orders
 from training.sources import Sources
-from training.study import Study, evaluate_study, train_study, write_evaluation
+from training.study import Evaluation, Study, evaluate_study, train_study, write_evaluation
 
 app = typer.Typer(no_args_is_help=True, help="Train, evaluate and export the segmentors.")
 console = Console()
@@ -39,7 +42,8 @@ RunsFolder = Annotated[Path, typer.Option("--runs", help="Folder that runs and r
 BundlesFolder = Annotated[Path, typer.Option("--bundles", help="Folder that bundles go to.")]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")]
 
-MRI, POOL, RUNS = Path("../shared/data/mri"), Path("runs/pool"), Path("runs")
+DATA, MRI = Path("data"), Path("data/mri")
+POOL, RUNS = Path("runs/pool"), Path("runs")
 
 
 @contextmanager
@@ -69,11 +73,16 @@ def run(
 ) -> None:
     """Train the segmentors of a recipe; go on where an earlier run stopped."""
     torch.set_num_threads(threads)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with _told(), Progress(*columns, console=console) as progress:
+    with _told():
         for study in _studies(load_recipe(recipe), segment, mri, pool, runs):
-            train_study(study, _bar(progress, study.recipe.segment), progress.console.print)
-            console.print(f"weights in {study.folder}")
+            _train(study)
+
+
+def _train(study: Study) -> None:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        train_study(study, _bar(progress, study.recipe.segment), progress.console.print)
+    console.print(f"weights in {study.folder}", highlight=False, soft_wrap=True)
 
 
 def _bar(progress: Progress, segment: Segment) -> Report:
@@ -99,14 +108,20 @@ def evaluate(
     runs: RunsFolder = RUNS,
     threads: Threads = 2,
 ) -> None:
-    """Score trained segmentors on held-out real cases and on the pool's test cases."""
+    """Score trained segmentors on held-out real cases and on test cases: numbers, tables, plots."""
     torch.set_num_threads(threads)
     with _told():
         for study in _studies(load_recipe(recipe), segment, mri, pool, runs):
-            evaluation, _ = evaluate_study(study, console.print)
-            write_evaluation(evaluation, study.folder / "evaluation.json")
-            lines = write_report(evaluation, study.recipe.segment, study.folder / "report")
-            console.print("\n".join(lines), markup=False, soft_wrap=True)
+            _evaluate(study)
+
+
+def _evaluate(study: Study) -> tuple[Evaluation, list[Prediction]]:
+    """Evaluate a study, write its report and print it."""
+    evaluation, predictions = evaluate_study(study, console.print)
+    write_evaluation(evaluation, study.folder / "evaluation.json")
+    lines = write_report(evaluation, study.recipe.segment, study.folder / "report")
+    console.print("\n".join(lines), markup=False, soft_wrap=True)
+    return evaluation, predictions
 
 
 @app.command()
@@ -123,13 +138,61 @@ def export(
     torch.set_num_threads(threads)
     with _told():
         for study in _studies(load_recipe(recipe), segment, mri, pool, runs):
-            folder = (bundles or shipped_bundles()) / study.recipe.segment.lower()
-            evaluation, predictions = evaluate_study(study, console.print)
-            write_evaluation(evaluation, study.folder / "evaluation.json")
-            write_report(evaluation, study.recipe.segment, study.folder / "report")
-            ship(study, evaluation, predictions, folder)
-            manifest = load_bundle(folder).manifest
-            console.print(f"{folder}: {manifest.name} {manifest.version}")
+            _export(study, bundles or shipped_bundles())
+
+
+def _export(study: Study, bundles: Path) -> None:
+    folder = bundles / study.recipe.segment.lower()
+    ship(study, *_evaluate(study), folder)
+    manifest = load_bundle(folder).manifest
+    console.print(f"{folder}: {manifest.name} {manifest.version}", highlight=False, soft_wrap=True)
+
+
+@app.command(name="ship")
+def ship_all(
+    recipe: RecipeName,
+    data: Annotated[Path, typer.Option("--data", help="Holds mri/, synthesis/, dicom/, t2star/.")] = DATA,
+    segment: OneSegment = None,
+    pool: PoolFolder = POOL,
+    runs: RunsFolder = RUNS,
+    bundles: BundlesFolder | None = None,
+    threads: Threads = 2,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes of the simulator.")] = 2,
+) -> None:
+    """Simulate, train, evaluate and export all segmentors; each part goes on where it was stopped."""
+    torch.set_num_threads(threads)
+    with _told():
+        read = load_recipe(recipe)
+        for study in _studies(read, segment, data / "mri", pool, runs):
+            if any(kind is not CaseKind.REAL for kind in study.recipe.sources):
+                _simulate(study.recipe.segment, data, pool, workers)
+        for study in _studies(read, segment, data / "mri", pool, runs):
+            _train(study)
+            _export(study, bundles or shipped_bundles())
+
+
+def _simulate(segment: Segment, data: Path, pool: Path, workers: int) -> None:
+    """Fill the pool of a segment where its sources are there; else a filled pool is taken as is."""
+    if not (data / "synthesis").is_dir() and (pool / segment).is_dir():
+        return
+    listed = orders(segment, data, pool)
+    missing = sum(not order.path.is_file() for order in listed)
+    for _ in track(fill_pool(listed, workers), f"{segment} cases", missing, console=console):
+        pass
+
+
+@app.command(name="data")
+def check_data(mri: MriFolder = MRI) -> None:
+    """Say of each data set what is there and what is missing; exit 1 if a set is there in part."""
+    partly = False
+    with _told():
+        for dataset in Sources(mri, None).datasets():
+            lacking = dataset.missing()
+            held = dataset.case_folders() if mri.is_dir() else ()
+            complete = f"{dataset.manifest.name}: complete, {len(held)} cases for training"
+            console.print("\n".join(lacking) or complete, highlight=False, markup=False, soft_wrap=True)
+            partly |= bool(lacking) and any((mri / case).exists() for case in held)
+    raise typer.Exit(int(partly))
 
 
 @app.command()

@@ -143,6 +143,12 @@ class ScheduleSettings(_Block):
     validation_slices: int = Field(default=2000, ge=1)
     checkpoint_minutes: Positive = 3.0
 
+    @property
+    def follows_validation(self) -> bool:
+        """Whether validation decides on rate, end or weights, so that its cases can not be scored."""
+        chosen = self.keep is not Keep.LAST or self.decay is Decay.PLATEAU
+        return chosen or self.patience_epochs > 0 or self.overfit_score < 1
+
 
 class SegmentorSettings(_Block):
     """One segmentor of a recipe.

@@ -77,12 +77,18 @@ def describe_protocol(study: Study) -> str:
         text += (
             f" Real cases are scored by {len(groups)}-fold cross-validation over patients ({names}): each by "
             "a network, and at an operating point, that no scan of the patient had a part in. The shipped "
-            "network learned from all of them."
+            f"network learned from {_learned_from(study, groups)}."
         )
     return text + (
         " Simulated and painted test cases come from anatomies and scans of which neither training nor "
         "validation has seen any."
     )
+
+
+def _learned_from(study: Study, groups: list[tuple[str, ...]]) -> str:
+    if study.recipe.schedule.follows_validation and len(groups) > 2:
+        return f"all but {', '.join(groups[0])}, who decided when to stop; in a fold the next one's did"
+    return "all of them"
 
 
 def proof_slices(study: Study, predictions: list[Prediction], evaluation: Evaluation) -> NDArray[np.float32]:

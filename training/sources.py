@@ -37,11 +37,15 @@ class Sources:
                 yield from dataset.iterate()
 
     def datasets(self) -> tuple[Dataset, ...]:
-        """Return the data sets of the shipped manifests, at the folder of the real data."""
+        """Return the data sets of the shipped manifests and of those that lie in the folder of the real data.
+
+        Raises: ManifestError: names the key that is wrong.
+        """
         if self.mri is None:
             return ()
-        folder = Path(str(files("training"))) / "manifests"
-        return tuple(Dataset(read_manifest(path), self.mri) for path in sorted(folder.glob("*.yaml")))
+        shipped = Path(str(files("training"))) / "manifests"
+        paths = [*sorted(shipped.glob("*.yaml")), *sorted(self.mri.glob("*.yaml"))]
+        return tuple(Dataset(read_manifest(path), self.mri) for path in paths)
 
     def made(self, segment: Segment, split: Split, kinds: Sequence[CaseKind]) -> Iterator[Case]:
         """Read simulated and painted cases of a split."""

@@ -102,12 +102,14 @@ def train_study(study: Study, report: Report | None, announce: Announce) -> None
     if not prepared:
         raise NoSamplesError(recipe.name, recipe.segment, study.sources.searched)
     watched = store_cases(study.sources.cases(recipe, Split.VALIDATION), recipe, store)[::VALIDATION_EVERY]
-    for number, patients in enumerate(study.held_out()):
+    groups = study.held_out()
+    for number, patients in enumerate(groups):
         announce(f"fold {number}, without {', '.join(patients)}")
-        learned, unseen = _part(prepared, patients)
+        learned, unseen = split_cases(recipe, prepared, groups, number)
         _train_calibrated(recipe, learned, watched, unseen, study.folder / f"fold_{number}", report)
     announce(FINAL)
-    _train_calibrated(recipe, prepared, watched, [], study.folder / FINAL, report)
+    learned, unseen = split_cases(recipe, prepared, groups, None)
+    _train_calibrated(recipe, learned, watched, unseen, study.folder / FINAL, report)
 
 
 def _train_calibrated(
@@ -121,6 +123,30 @@ def _train_calibrated(
     """Train one network; the held-out real cases are watched, but do not calibrate what is scored on them."""
     network = train(recipe, learned, [*watched, *unseen], folder, report)
     write_calibration(fit(count_logits(network, watched)), folder)
+
+
+def split_cases(
+    recipe: SegmentRecipe,
+    cases: Sequence[PreparedCase],
+    groups: Sequence[tuple[str, ...]],
+    number: int | None,
+) -> tuple[list[PreparedCase], list[PreparedCase]]:
+    """Split cases into those to learn from and the real ones to watch between epochs.
+
+    Where validation decides nothing, the patients of the fold are watched. Where it does, they take no part,
+    and those of the next fold are watched, not learned from; the final network does without the first fold's.
+
+    Args:
+        recipe: whether validation decides.
+        cases: of all patients.
+        groups: patients of each fold.
+        number: of the fold that is held out, or None for the final network.
+    """
+    follows = recipe.schedule.follows_validation and len(groups) > 2
+    if number is None:
+        return _part(cases, groups[0]) if follows else (list(cases), [])
+    learned, unseen = _part(cases, groups[number])
+    return _part(learned, groups[(number + 1) % len(groups)]) if follows else (learned, unseen)
 
 
 def _part(

@@ -13,7 +13,9 @@ from training.card import contact_sheet, manifest_scores, write_card
 from training.cases import CaseKind
 from training.errors import CheckpointError
 from training.pool import Split, write_pool_case
+from training.recipe import Keep
 from training.shipping import describe_data, describe_protocol
+from training.slices import store_cases
 from training.sources import Sources, folds
 from training.study import (
     REAL,
@@ -21,6 +23,7 @@ from training.study import (
     Study,
     evaluate_study,
     load_network,
+    split_cases,
     train_study,
     write_evaluation,
 )
@@ -67,6 +70,23 @@ def test_no_fold_learns_from_a_scan_of_its_own_patients(study) -> None:
         learned = {case["patient"] for case in data["cases"] if case["use"] == "training"}
         assert learned == set(PATIENTS) - set(held_out)
         assert set(held_out) <= {case["patient"] for case in data["cases"] if case["use"] == "validation"}
+
+
+def test_patients_who_decide_when_to_stop_are_neither_learned_from_nor_scored(study, tmp_path) -> None:
+    schedule = study.recipe.schedule.model_copy(update={"keep": Keep.DICE})
+    recipe = study.recipe.model_copy(update={"schedule": schedule})
+    cases = [bright_spot_case(name, CaseKind.REAL, seed=n) for n, name in enumerate("abc")]
+    prepared = store_cases(cases, recipe, tmp_path)
+    groups = [("patient_a",), ("patient_b",), ("patient_c",)]
+    splits = [split_cases(recipe, prepared, groups, number) for number in (0, 2, None)]
+    assert [[[case.name for case in part] for part in split] for split in splits] == [
+        [["c"], ["b"]],
+        [["b"], ["a"]],
+        [["b", "c"], ["a"]],
+    ]
+    learned, watched = split_cases(study.recipe, prepared, groups, 0)  # keeps the last weights
+    assert [case.name for case in learned] == ["b", "c"]
+    assert [case.name for case in watched] == ["a"]
 
 
 def test_the_final_network_learns_from_all_patients(study) -> None:

@@ -72,5 +72,28 @@ def test_an_empty_pool_is_named(places) -> None:
     assert "no case found" in result.output.replace("\n", " ")
 
 
+def test_data_sets_are_told_complete_or_what_they_lack(tmp_path) -> None:
+    text = "{name: own, licence: none, source: us, series: {T1: '{case}/t1.nii.gz'}, cases: ['p*']}"
+    (tmp_path / "own.yaml").write_text(text)
+    told = CliRunner().invoke(app, ["data", "--mri", str(tmp_path)])
+    assert told.exit_code == 0
+    assert "own: no case in" in told.output
+    (tmp_path / "p1").mkdir()
+    told = CliRunner().invoke(app, ["data", "--mri", str(tmp_path)])
+    assert told.exit_code == 1
+    assert "own: p1/t1.nii.gz is missing" in told.output
+    (tmp_path / "p1" / "t1.nii.gz").touch()
+    assert "own: complete, 1 cases" in CliRunner().invoke(app, ["data", "--mri", str(tmp_path)]).output
+
+
+def test_one_command_trains_evaluates_and_exports(places) -> None:
+    folder, arguments = places
+    common = ["ship", arguments[0], "--data", str(folder / "none"), *arguments[3:]]
+    shipped = CliRunner().invoke(app, [*common, "--bundles", str(folder / "bundles")])
+    assert shipped.exit_code == 0, shipped.output
+    assert load_bundle(folder / "bundles" / "wmh").manifest.scores
+    assert (folder / "runs" / "tiny" / "WMH" / "report" / "report.md").is_file()
+
+
 def test_the_shipped_recipes_are_listed() -> None:
     assert "wmh-flair-384" in CliRunner().invoke(app, ["recipes"]).output
