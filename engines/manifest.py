@@ -50,6 +50,28 @@ class SampleFile(BaseModel):
     sha256: Sha256
 
 
+class BatchProfile(BaseModel):
+    """How many slices a compiled plan takes at once, for TensorRT's optimisation profile.
+
+    Attributes:
+        min: fewest slices of a run.
+        opt: what the plan is made fastest for: the slices of a usual clinical Series.
+        max: most slices of a run; longer Series run in several batches.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min: int = Field(default=1, ge=1)
+    opt: int = Field(default=24, ge=1)
+    max: int = Field(default=32, ge=1, le=1024)
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if not self.min <= self.opt <= self.max:
+            raise ValueError("batch: min, opt and max must rise")
+        return self
+
+
 class Score(BaseModel):
     """One measured score: its name and unit, its value, and the cases and protocol it was measured on."""
 
@@ -76,6 +98,7 @@ class Manifest(BaseModel):
             method's bounds for the segment hold.
         drop_outside_limits: True removes lesions outside the limits instead of marking them.
         model: the ONNX file.
+        batch: slices of a run on a GPU.
         samples: slices for the proof of faster runners; without them only float32 is used.
         licence: of the weights.
         training_data: what the network learned from, with the licences.
@@ -96,6 +119,7 @@ class Manifest(BaseModel):
     size_limits_mm: tuple[Bound | None, Bound | None] | None = None
     drop_outside_limits: bool = False
     model: ModelFile
+    batch: BatchProfile = BatchProfile()
     samples: SampleFile | None = None
     licence: Text
     training_data: Text
@@ -107,6 +131,11 @@ class Manifest(BaseModel):
     def channels(self) -> int:
         """Channels of the network's input."""
         return len(self.inputs) * (2 * self.preprocessing.neighbours + 1)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(channels, rows, columns) of one slice as the network takes it."""
+        return (self.channels, *self.preprocessing.pixel_grid)
 
     @model_validator(mode="after")
     def _check_inputs(self) -> Self:

@@ -7,24 +7,20 @@ one Series costs only the segments that need it; each of them says why it was no
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from engines.alignment import Alignment, align
-from engines.bundle import Bundle
-from engines.errors import InputError, RunnerError
+from engines.errors import InputError
 from engines.exclusion import EXCLUSION_ORDER, disjoint, exclude
-from engines.findings import ModelIdentity, NotAssessed, SegmentFinding, StudyFindings
-from engines.lesions import METHOD_LIMITS_MM, Limits, measure
-from engines.manifest import Manifest
-from engines.postprocessing import lesion_mask, probabilities
-from engines.preprocessing import check_image, prepare
-from engines.progress import MEASURING, Progress, Step, segmenting
+from engines.findings import NotAssessed, SegmentFinding, StudyFindings
+from engines.lesions import measure
+from engines.preprocessing import check_image
+from engines.progress import MEASURING, Progress, Step
 from engines.registration import RegistrationSpec
-from engines.resampling import Interpolation, resample
-from engines.runners.base import Runner
+from engines.resampling import resample
+from engines.segmentation import Segmentor, segment_all
 from engines.segments import Segment, SeriesType
 from engines.volume import Volume
 
@@ -39,43 +35,6 @@ class PipelineSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     registration: RegistrationSpec = RegistrationSpec()
-
-
-@dataclass(frozen=True, slots=True)
-class Segmentor:
-    """A checked bundle and the open runner of its model."""
-
-    bundle: Bundle
-    runner: Runner
-
-    @property
-    def manifest(self) -> Manifest:
-        """What the bundle says of itself."""
-        return self.bundle.manifest
-
-    @property
-    def identity(self) -> ModelIdentity:
-        """The model as results cite it."""
-        manifest = self.manifest
-        return ModelIdentity(manifest.name, manifest.version, manifest.model.sha256, self.runner.name)
-
-    @property
-    def limits_mm(self) -> Limits | None:
-        """The bounds of a lesion's axial diameter, mm: the manifest's or else the method's."""
-        if self.manifest.size_limits_mm is None:
-            return METHOD_LIMITS_MM.get(self.manifest.segment)
-        smallest, largest = self.manifest.size_limits_mm
-        if smallest is None and largest is None:
-            return None
-        return (smallest or 0.0, np.inf if largest is None else largest)
-
-
-@dataclass(frozen=True, slots=True)
-class Segmented:
-    """What a network saw: its mask and probabilities, on the grid of its first input."""
-
-    mask: Volume
-    probability: Volume
 
 
 def segment_study(
@@ -99,13 +58,8 @@ def segment_study(
     usable, problems = _usable(volumes)
     planned, not_assessed = _plan(segmentors, usable, problems)
     alignment = align(usable, _meeting(planned, usable), settings.registration, progress)
-    segmented: dict[Segment, Segmented] = {}
-    for segment, segmentor in planned.items():
-        progress(Step(segmenting(segment), f"segmenting {segment} on {segmentor.manifest.inputs[0]}"))
-        try:
-            segmented[segment] = _segment(segmentor, usable, alignment)
-        except InputError as exc:
-            not_assessed[segment] = f"{segmentor.manifest.inputs[0]} Series: {exc}"
+    segmented, unusable = segment_all(planned, usable, alignment, progress)
+    not_assessed |= unusable
     progress(Step(MEASURING, "excluding and measuring"))
     series_of = {segment: planned[segment].manifest.inputs[0] for segment in segmented}
     masks, exclusions = exclude(
@@ -122,7 +76,11 @@ def segment_study(
         registrations=alignment.records,
         exclusions=exclusions,
         combined=combined,
-        remarks=(*_remarks(findings, segmentors, usable, problems, alignment), *unseen),
+        remarks=(
+            *_remarks(findings, segmentors, usable, problems, alignment),
+            *(notice for found in segmented.values() for notice in found.notices),
+            *unseen,
+        ),
     )
 
 
@@ -177,25 +135,6 @@ def _meeting(planned: Mapping[Segment, Segmentor], usable: Mapping[SeriesType, V
         elif segment in excluded:
             meeting.add(inputs[0])
     return meeting
-
-
-def _segment(segmentor: Segmentor, volumes: Mapping[SeriesType, Volume], alignment: Alignment) -> Segmented:
-    """Run one segmentor on its inputs, brought onto the grid of the first one."""
-    manifest = segmentor.manifest
-    first, *others = manifest.inputs
-    inputs: list[Volume | None] = [volumes[first]]
-    for other in others:
-        if other in volumes:
-            transform = alignment.between(first, other)
-            inputs.append(resample(volumes[other], volumes[first].grid, transform, Interpolation.LINEAR))
-        else:
-            inputs.append(None)
-    prepared = prepare(inputs, manifest.preprocessing)
-    try:
-        probability = probabilities(segmentor.runner.run(prepared.slices), prepared)
-    except RunnerError as exc:
-        raise RunnerError(f"{manifest.segment} with {manifest.name} {manifest.version}: {exc}") from exc
-    return Segmented(lesion_mask(probability, manifest.postprocessing), probability)
 
 
 def _finding(segmentor: Segmentor, mask: Volume, probability: Volume) -> SegmentFinding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,12 @@ MIN_DICE = 0.999
 
 MAX_VOLUME_CHANGE = 0.005
 """Largest difference of the two volumes, share of the reference."""
+
+NO_SLICES = "there are no sample slices to prove it on"
+"""Why a candidate of a bundle without samples is not taken."""
+
+NO_LESION = "the slices show no lesion, so they prove nothing"
+"""Why a candidate is not taken on slices that the reference finds nothing on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +44,37 @@ class Agreement:
     lesions: tuple[int, int]
 
 
-def prove(reference: Runner, candidate: Runner, slices: NDArray[np.float32], threshold: float) -> Agreement:
-    """Run both on the same slices and compare what they find.
+class Referee:
+    """Compares candidates with the reference, which runs once.
 
     Args:
-        reference: the runner that is right by definition.
-        candidate: the faster one.
-        slices: (n, channels, rows, columns), neighbouring slices that show lesions.
+        open_reference: opens the runner that is right by definition.
+        slices: (n, channels, rows, columns), neighbouring slices with lesions, or None if there are none.
         threshold: probability from which on a pixel is lesion.
-
-    Raises: RunnerError: if one of them fails.
     """
-    return compare(reference.run(slices), candidate.run(slices), threshold)
+
+    def __init__(
+        self, open_reference: Callable[[], Runner], slices: NDArray[np.float32] | None, threshold: float
+    ) -> None:
+        self._open_reference, self._slices, self._threshold = open_reference, slices, threshold
+        self._expected: NDArray[np.float32] | None = None
+
+    @property
+    def can_judge(self) -> bool:
+        """Whether there are slices to compare on."""
+        return self._slices is not None
+
+    def check(self, candidate: Runner) -> Agreement:
+        """Run a candidate on the slices and compare what it finds.
+
+        Raises: RunnerError: if it fails, or the reference does.
+        """
+        if self._slices is None:
+            return Agreement(False, NO_SLICES, 0.0, 1.0, (0, 0))
+        if self._expected is None:
+            with self._open_reference() as reference:
+                self._expected = reference.run(self._slices)
+        return compare(self._expected, candidate.run(self._slices), self._threshold)
 
 
 def compare(reference: NDArray[np.float32], candidate: NDArray[np.float32], threshold: float) -> Agreement:
@@ -59,7 +85,7 @@ def compare(reference: NDArray[np.float32], candidate: NDArray[np.float32], thre
     expected, found = reference[:, 0] >= level, candidate[:, 0] >= level
     total = int(expected.sum())
     if total == 0:
-        return Agreement(False, "the slices show no lesion, so they prove nothing", 0.0, 1.0, (0, 0))
+        return Agreement(False, NO_LESION, 0.0, 1.0, (0, 0))
     dice = 2 * int((expected & found).sum()) / (total + int(found.sum()))
     change = abs(int(found.sum()) - total) / total
     lesions = (label(expected)[1], label(found)[1])

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engines.findings import NotAssessed, StudyFindings
-from engines.pipeline import Segmentor, segment_study
+from engines.pipeline import segment_study
 from engines.progress import READING, WRITING, Progress, Step
+from engines.segmentation import Segmentor
 from engines.segments import Segment, SeriesType
 from node.errors import NothingToAssessError
 from node.identification_rules import rules_with

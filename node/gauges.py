@@ -13,7 +13,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection, func, select
 
-from engines.pipeline import Segmentor
+from engines.segmentation import Segmentor
 from engines.segments import Segment
 from node.completeness import CompletenessSettings
 from node.database import Database
@@ -141,9 +141,10 @@ class EngineCollector(Collector):
             labels=("segment", "runner", "precision", "proof"),
         )
         for segment, segmentor in self._segmentors.items():
-            runner, _, precision = segmentor.runner.name.rpartition(" ")
-            proof = "reference" if precision == "f32" else "proven"
-            family.add_metric((segment.value, runner, precision, proof), 1)
+            report = segmentor.report
+            if report is not None:
+                labels = (segment.value, report.name, report.precision.value, report.proof)
+                family.add_metric(labels, 1)
         yield family
 
 

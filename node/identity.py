@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from importlib.metadata import version
 
-from engines.pipeline import Segmentor
+from engines.segmentation import Segmentor
 from engines.segments import Segment
 from node.settings import NodeSettings
 

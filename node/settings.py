@@ -13,6 +13,7 @@ from engines.bundle import shipped_bundles
 from engines.pipeline import PipelineSettings
 from engines.runners.base import RunnerKind, RunnerSettings
 from engines.segments import Segment
+from engines.settings import EngineSettings
 from node.completeness import CompletenessSettings
 from node.identification import IdentificationRule
 from node.outbound import DestinationSettings, SenderSettings
@@ -78,6 +79,7 @@ class NodeSettings(BaseModel):
     runner_limits: RunnerSettings = Field(
         default=RunnerSettings(), description="how much of the machine a model takes"
     )
+    engines: EngineSettings = Field(default=EngineSettings(), description="how models are compiled for a GPU")
     pipeline: PipelineSettings = Field(
         default=PipelineSettings(), description="registration, exclusion and measurement"
     )
@@ -108,6 +110,11 @@ class NodeSettings(BaseModel):
             if unknown:
                 raise ValueError(f"routes.{position}: no destination is named {', '.join(unknown)}")
         return self
+
+    @property
+    def engine_folder(self) -> Path:
+        """Folder of compiled engines."""
+        return self.engines.cache or self.root / "engines"
 
     @property
     def index_url(self) -> str:

@@ -19,13 +19,30 @@ from engines.errors import RunnerError
 class RunnerKind(StrEnum):
     """Which runtime runs a model, in which precision.
 
-    ``AUTO`` takes the fastest one that agrees with the reference, which is ``ONNXRUNTIME`` in float32.
+    ``AUTO`` takes the first one, in the order written here, that this machine has and that agrees with the
+    reference, which is ``ONNXRUNTIME``: float32 on the CPU.
     """
 
     AUTO = "auto"
-    ONNXRUNTIME = "onnxruntime"
-    OPENVINO = "openvino"
+    TENSORRT = "tensorrt"
+    TENSORRT_RTX = "tensorrt-rtx"
     OPENVINO_BF16 = "openvino-bf16"
+    OPENVINO = "openvino"
+    ONNXRUNTIME_CUDA = "onnxruntime-cuda"
+    ONNXRUNTIME = "onnxruntime"
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it runs on an NVIDIA GPU, so that the CPU is free meanwhile."""
+        return self in {RunnerKind.TENSORRT, RunnerKind.TENSORRT_RTX, RunnerKind.ONNXRUNTIME_CUDA}
+
+
+Notice = Callable[[str], None]
+"""Told what a reader of the report must know about a run."""
+
+
+def unheard(_: str) -> None:
+    """Take a notice that nobody asked for."""
 
 
 class RunnerSettings(BaseModel):
@@ -58,8 +75,12 @@ class Runner(Protocol):
     def name(self) -> str:
         """Runtime, version and precision, as results cite it."""
 
-    def run(self, slices: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(self, slices: NDArray[np.float32], notice: Notice = unheard) -> NDArray[np.float32]:
         """Return logits (n, 1, rows, columns) of slices (n, channels, rows, columns), both float32.
+
+        Args:
+            slices: (n, channels, rows, columns) float32.
+            notice: told when the run did not go as the runner's name says: in smaller batches, on the CPU.
 
         Raises: RunnerError: if the slices do not fit the model, or the runtime failed.
         """
@@ -86,9 +107,17 @@ def run_in_batches(
     Returns: (n, 1, rows, columns) logits.
     Raises: RunnerError: if there is no slice, or the array is not float32 of rank 4.
     """
+    check_slices(slices)
+    starts = range(0, len(slices), batch)
+    return np.concatenate([infer(np.ascontiguousarray(slices[at : at + batch])) for at in starts])
+
+
+def check_slices(slices: NDArray[np.float32]) -> None:
+    """Refuse what no runner takes.
+
+    Raises: RunnerError: if there is no slice, or the array is not float32 of rank 4.
+    """
     if slices.ndim != 4 or slices.dtype != np.float32 or not len(slices):
         raise RunnerError(
             f"Slices are float32 (n, channels, rows, columns), got {slices.dtype} {slices.shape}"
         )
-    starts = range(0, len(slices), batch)
-    return np.concatenate([infer(np.ascontiguousarray(slices[at : at + batch])) for at in starts])

@@ -1,20 +1,94 @@
-"""Which runner runs a bundle."""
+"""Which runner runs a bundle, and why not another."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.build import Progress, silent
 from engines.bundle import Bundle, read_samples
-from engines.errors import RunnerError
-from engines.proof import prove
+from engines.cache import PlanCache
+from engines.engine_report import EngineReport, PassedOver
+from engines.errors import NotProvenError, RunnerError
+from engines.gpu.backend import TensorRtBackend
+from engines.gpu.flavour import FlavourKind
+from engines.ladder import Proven, climb_down
+from engines.precision import Precision
+from engines.proof import NO_LESION, NO_SLICES, Referee
 from engines.runners.base import Runner, RunnerKind, RunnerSettings
+from engines.runners.onnx_cuda import OnnxCudaRunner
 from engines.runners.onnx_runtime import OnnxRuntimeRunner
 from engines.runners.open_vino import OpenVinoRunner, has_bf16
+from engines.runners.reserve import ReservedRunner
+from engines.settings import EngineSettings
+
+AUTO_ORDER = tuple(kind for kind in RunnerKind if kind is not RunnerKind.AUTO)
+"""In which order ``AUTO`` tries them."""
+
+REFERENCE = "float32 on the CPU is the reference"
+"""Proof of onnxruntime."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What runners may use.
+
+    Attributes:
+        limits: how much of the CPU.
+        engines: how networks are compiled.
+        folder: of compiled plans.
+        progress: told how far a build is.
+    """
+
+    limits: RunnerSettings = field(default_factory=RunnerSettings)
+    engines: EngineSettings = field(default_factory=EngineSettings)
+    folder: Path = Path("csvd-data/engines")
+    progress: Progress = silent
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An open, proven and warm runner, and how it came to be chosen."""
+
+    runner: Runner
+    report: EngineReport
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """What every opener is given."""
+
+    bundle: Bundle
+    machine: Machine
+    referee: Referee
+    by_name: bool
+
+    def reference(self) -> Runner:
+        bundle = self.bundle
+        return OnnxRuntimeRunner(bundle.model_path, bundle.manifest.model, self.machine.limits)
+
+    def proven(self, kind: RunnerKind, runner: Runner, precision: Precision) -> Proven:
+        """Return a runner that agrees with the reference; close one that does not.
+
+        Raises: NotProvenError
+        """
+        try:
+            agreement = self.referee.check(runner)
+        except RunnerError:
+            with runner:
+                raise
+        if not agreement.agrees:
+            with runner:
+                raise NotProvenError(kind.value, agreement.reason)
+        return Proven(runner, precision, agreement.reason)
 
 
 def available_runners() -> tuple[RunnerKind, ...]:
-    """Return the runners that this machine can open, the reference first."""
+    """Return the runners of the CPU that this machine can open, the reference first."""
     always = (RunnerKind.ONNXRUNTIME, RunnerKind.OPENVINO)
     return (*always, RunnerKind.OPENVINO_BF16) if has_bf16() else always
 
@@ -25,45 +99,139 @@ def open_runner(
     settings: RunnerSettings | None = None,
     samples: NDArray[np.float32] | None = None,
 ) -> Runner:
-    """Open the runner of a bundle.
+    """Open the runner of a bundle; see ``choose_runner``."""
+    machine = Machine(limits=settings or RunnerSettings())
+    return choose_runner(bundle, kind, machine, samples).runner
 
-    bfloat16 is used only after it has found the same lesions as float32 on sample slices. Which runner
-    ``AUTO`` takes depends on the bundle and the machine alone, so a Study gets the same masks every time.
+
+def choose_runner(
+    bundle: Bundle,
+    kind: RunnerKind = RunnerKind.AUTO,
+    machine: Machine | None = None,
+    samples: NDArray[np.float32] | None = None,
+) -> Choice:
+    """Open the runner of a bundle, prove it and let it run once.
+
+    A runner other than the reference is used only after it has found the same lesions on sample slices. Which
+    one ``AUTO`` takes depends on the bundle and the machine alone, so a Study gets the same masks every time.
 
     Args:
         bundle: a checked bundle.
         kind: which runner.
-        settings: threads and batch.
+        machine: what it may use.
         samples: (n, channels, rows, columns) slices for the proof; by default those of the bundle.
 
-    Raises: RunnerError: if the runtime can not open the model, or bfloat16 was asked for and is not proven.
+    Raises: RunnerError: if a runner that was asked for by name can not be opened or is not proven.
     """
-    settings = settings or RunnerSettings()
-    path, model = bundle.model_path, bundle.manifest.model
-    if kind is RunnerKind.OPENVINO:
-        return OpenVinoRunner(path, model, settings)
-    reference = OnnxRuntimeRunner(path, model, settings)
-    if kind is RunnerKind.ONNXRUNTIME or (kind is RunnerKind.AUTO and not has_bf16()):
-        return reference
+    machine = machine or Machine()
+    slices = read_samples(bundle) if samples is None else samples
+    # The candidate is what opens the reference, so the two need each other: the referee asks for it late.
+    referee = Referee(lambda: candidate.reference(), slices, bundle.manifest.postprocessing.threshold)
+    candidate = _Candidate(bundle, machine, referee, by_name=kind is not RunnerKind.AUTO)
+    order = AUTO_ORDER if kind is RunnerKind.AUTO else (kind,)
+    taken, proven, passed = _first_that_opens(candidate, order)
+    _warm_up(proven.runner, bundle)
+    later = order[order.index(taken) + 1 :]
+    report = EngineReport(
+        segment=bundle.manifest.segment,
+        runner=taken,
+        name=proven.runner.name,
+        precision=proven.precision,
+        proof=proven.proof,
+        passed_over=(
+            *passed,
+            *proven.passed_over,
+            *(PassedOver(one, None, f"{taken} comes first") for one in later),
+        ),
+    )
+    return Choice(proven.runner, report)
+
+
+def _first_that_opens(
+    candidate: _Candidate, order: tuple[RunnerKind, ...]
+) -> tuple[RunnerKind, Proven, list[PassedOver]]:
+    """Open the first runner of an order that can be; if none can, raise what the last one said."""
+    passed: list[PassedOver] = []
+    *earlier, last = order
+    for kind in earlier:
+        try:
+            return kind, OPENERS[kind](candidate), passed
+        except RunnerError as exc:
+            passed.append(PassedOver(kind, None, str(exc)))
+    return last, OPENERS[last](candidate), passed
+
+
+def _warm_up(runner: Runner, bundle: Bundle) -> None:
+    """Let a runner allocate and tune what it does on its first run, before a Study waits for it."""
+    runner.run(np.zeros((1, *bundle.manifest.input_shape), np.float32))
+
+
+def _open_reference(candidate: _Candidate) -> Proven:
+    return Proven(candidate.reference(), Precision.FP32, REFERENCE)
+
+
+def _openvino(candidate: _Candidate) -> Runner:
+    bundle = candidate.bundle
+    return OpenVinoRunner(bundle.model_path, bundle.manifest.model, candidate.machine.limits)
+
+
+def _open_openvino(candidate: _Candidate) -> Proven:
+    if not candidate.by_name and not candidate.referee.can_judge:
+        raise NotProvenError(RunnerKind.OPENVINO.value, NO_SLICES)
+    runner = _openvino(candidate)
+    if not candidate.referee.can_judge:
+        return Proven(runner, Precision.FP32, f"taken by name; {NO_SLICES}")
     try:
-        return _proven_bf16(bundle, reference, settings, samples)
-    except RunnerError:
-        if kind is RunnerKind.AUTO:
-            return reference
+        return candidate.proven(RunnerKind.OPENVINO, runner, Precision.FP32)
+    except NotProvenError as exc:
+        if candidate.by_name and exc.reason == NO_LESION:
+            return Proven(_openvino(candidate), Precision.FP32, f"taken by name; {NO_LESION}")
         raise
 
 
-def _proven_bf16(
-    bundle: Bundle, reference: Runner, settings: RunnerSettings, samples: NDArray[np.float32] | None
-) -> Runner:
-    name = bundle.folder.name
-    slices = read_samples(bundle) if samples is None else samples
-    if slices is None:
-        raise RunnerError(
-            f"Bundle {name}: bfloat16 can not be used: there are no sample slices to prove it on"
+def _open_openvino_bf16(candidate: _Candidate) -> Proven:
+    bundle = candidate.bundle
+    if not candidate.referee.can_judge:
+        raise NotProvenError(RunnerKind.OPENVINO_BF16.value, NO_SLICES)
+    runner = OpenVinoRunner(bundle.model_path, bundle.manifest.model, candidate.machine.limits, "bf16")
+    return candidate.proven(RunnerKind.OPENVINO_BF16, runner, Precision.BF16)
+
+
+def _open_cuda(candidate: _Candidate) -> Proven:
+    manifest = candidate.bundle.manifest
+    runner = OnnxCudaRunner(
+        candidate.bundle.model_path, manifest.model, candidate.machine.limits, manifest.batch
+    )
+    reserved = ReservedRunner(runner, candidate.reference)
+    return candidate.proven(RunnerKind.ONNXRUNTIME_CUDA, reserved, Precision.FP32)
+
+
+def _open_tensorrt(kind: FlavourKind) -> Callable[[_Candidate], Proven]:
+    """Return the opener of one flavour of TensorRT."""
+
+    def open_flavour(candidate: _Candidate) -> Proven:
+        machine = candidate.machine
+        backend = TensorRtBackend(kind, machine.engines, machine.folder)
+        proven = climb_down(
+            candidate.bundle,
+            backend,
+            PlanCache(machine.folder),
+            candidate.referee,
+            machine.engines.first_precision,
+            machine.progress,
         )
-    candidate = OpenVinoRunner(bundle.model_path, bundle.manifest.model, settings, "bf16")
-    agreement = prove(reference, candidate, slices, bundle.manifest.postprocessing.threshold)
-    if not agreement.agrees:
-        raise RunnerError(f"Bundle {name}: bfloat16 can not be used: {agreement.reason}")
-    return candidate
+        runner = ReservedRunner(proven.runner, candidate.reference)
+        return Proven(runner, proven.precision, proven.proof, proven.passed_over)
+
+    return open_flavour
+
+
+OPENERS: dict[RunnerKind, Callable[[_Candidate], Proven]] = {
+    RunnerKind.TENSORRT: _open_tensorrt(RunnerKind.TENSORRT),
+    RunnerKind.TENSORRT_RTX: _open_tensorrt(RunnerKind.TENSORRT_RTX),
+    RunnerKind.OPENVINO_BF16: _open_openvino_bf16,
+    RunnerKind.OPENVINO: _open_openvino,
+    RunnerKind.ONNXRUNTIME_CUDA: _open_cuda,
+    RunnerKind.ONNXRUNTIME: _open_reference,
+}
+"""How each runner is opened: proven, or an error that says why not."""

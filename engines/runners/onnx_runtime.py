@@ -1,4 +1,4 @@
-"""The reference runner: onnxruntime on the CPU, float32."""
+"""onnxruntime in float32: on the CPU, which is the reference, and on an NVIDIA GPU."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-from engines.errors import RunnerError
+from engines.errors import DeviceMemoryError, RunnerError
 from engines.manifest import ModelFile
-from engines.runners.base import RunnerSettings, run_in_batches
+from engines.runners.base import Notice, RunnerSettings, run_in_batches, unheard
 
 RUNTIME_ERRORS = (
     state.EPFail,
@@ -33,13 +33,27 @@ ERRORS_ONLY = 3
 """Log level of a session: its warnings go past the node's structured logs."""
 
 
-def open_session(path: Path, threads: int, *, optimised: bool = True) -> onnxruntime.InferenceSession:
-    """Open an ONNX file on the CPU.
+CPU_PROVIDER = "CPUExecutionProvider"
+CUDA_PROVIDER = "CUDAExecutionProvider"
+"""onnxruntime's names of what computes."""
+
+EXACT_CUDA = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+"""Options of CUDA: products in float32, convolutions chosen without trial runs."""
+
+MEMORY_WORDS = ("allocate memory", "out of memory", "cudaMalloc")
+"""How onnxruntime says that a GPU is full; it has no error of its own for it."""
+
+
+def open_session(
+    path: Path, threads: int, *, optimised: bool = True, on_gpu: bool = False
+) -> onnxruntime.InferenceSession:
+    """Open an ONNX file.
 
     Args:
         path: the ONNX file.
         threads: of one run.
         optimised: False only reads the graph, which is enough to look at its tensors.
+        on_gpu: True runs it on the first NVIDIA GPU and, what that can not run, on the CPU.
 
     Raises: RunnerError: if onnxruntime can not open it.
     """
@@ -50,8 +64,9 @@ def open_session(path: Path, threads: int, *, optimised: bool = True) -> onnxrun
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if not optimised:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    providers: list[object] = [(CUDA_PROVIDER, EXACT_CUDA)] if on_gpu else []
     try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(path, options, providers=[*providers, CPU_PROVIDER])
     except RUNTIME_ERRORS as exc:
         raise RunnerError(f"onnxruntime can not open {path.name}: {exc}") from exc
 
@@ -68,18 +83,12 @@ class OnnxRuntimeRunner:
         """Runtime, version and precision."""
         return f"onnxruntime {onnxruntime.__version__} CPU f32"
 
-    def run(self, slices: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(self, slices: NDArray[np.float32], notice: Notice = unheard) -> NDArray[np.float32]:
         """Return logits (n, 1, rows, columns) of slices (n, channels, rows, columns)."""
         return run_in_batches(slices, self._settings.batch, self._infer)
 
     def _infer(self, slices: NDArray[np.float32]) -> NDArray[np.float32]:
-        if self._session is None:
-            raise RunnerError("This runner was closed: open another one")
-        try:
-            (logits,) = self._session.run([self._model.output], {self._model.input: slices})
-        except RUNTIME_ERRORS as exc:
-            raise RunnerError(f"onnxruntime failed on slices of shape {slices.shape}: {exc}") from exc
-        return np.asarray(logits)
+        return infer(self._session, self._model, slices)
 
     def __enter__(self) -> Self:
         return self
@@ -88,3 +97,24 @@ class OnnxRuntimeRunner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._session = None
+
+
+def infer(
+    session: onnxruntime.InferenceSession | None, model: ModelFile, slices: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Run one batch.
+
+    Raises:
+        RunnerError: if the runner is closed or onnxruntime fails.
+        DeviceMemoryError: if it says that the memory of a device is full.
+    """
+    if session is None:
+        raise RunnerError("This runner was closed: open another one")
+    try:
+        (logits,) = session.run([model.output], {model.input: slices})
+    except RUNTIME_ERRORS as exc:
+        said = f"onnxruntime failed on slices of shape {slices.shape}: {exc}"
+        if any(words in str(exc) for words in MEMORY_WORDS):
+            raise DeviceMemoryError(said) from exc
+        raise RunnerError(said) from exc
+    return np.asarray(logits)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engines.errors import RunnerError
 from engines.manifest import ModelFile
-from engines.runners.base import RunnerSettings, run_in_batches
+from engines.runners.base import Notice, RunnerSettings, run_in_batches, unheard
 
 Precision = Literal["f32", "bf16"]
 
@@ -51,7 +51,7 @@ class OpenVinoRunner:
         version = openvino.__version__.split("-", maxsplit=1)[0]
         return f"openvino {version} CPU {self._precision}"
 
-    def run(self, slices: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(self, slices: NDArray[np.float32], notice: Notice = unheard) -> NDArray[np.float32]:
         """Return logits (n, 1, rows, columns) of slices (n, channels, rows, columns)."""
         if self._compiled is None:
             raise RunnerError("This runner was closed: open another one")

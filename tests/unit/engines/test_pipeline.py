@@ -10,9 +10,11 @@ from scipy.spatial.transform import Rotation
 from engines.errors import RunnerError
 from engines.findings import StudyFindings
 from engines.lesions import METHOD_LIMITS_MM
-from engines.pipeline import PipelineSettings, Segmentor, segment_study
+from engines.pipeline import PipelineSettings, segment_study
 from engines.registration import RegistrationSpec
+from engines.runners.base import Notice, unheard
 from engines.runners.choice import open_runner
+from engines.segmentation import Segmentor
 from engines.segments import Segment, SeriesType
 from engines.volume import Grid, Volume
 from tests.support.head import axial_grid, grid_points, head
@@ -289,7 +291,7 @@ class Recorder:
     def __init__(self) -> None:
         self.shown = np.zeros(0)
 
-    def run(self, slices: np.ndarray) -> np.ndarray:
+    def run(self, slices: np.ndarray, notice: Notice = unheard) -> np.ndarray:
         self.shown = slices
         return np.full((len(slices), 1, *slices.shape[2:]), -9, np.float32)
 
@@ -322,7 +324,7 @@ def test_a_missing_optional_input_is_told(tmp_path: Path) -> None:
 class Broken(Recorder):
     """A runner whose runtime fails."""
 
-    def run(self, slices: np.ndarray) -> np.ndarray:
+    def run(self, slices: np.ndarray, notice: Notice = unheard) -> np.ndarray:
         raise RunnerError("out of memory")
 
 

@@ -127,7 +127,7 @@ def test_auto_refuses_bfloat16_when_it_loses_lesions(tmp_path: Path) -> None:
     image[:, :, 10:20, 10:20] = 2.001
     with open_runner(bundle, samples=image) as runner:
         assert runner.name.endswith("f32")
-    with pytest.raises(RunnerError, match="bfloat16 can not be used"):
+    with pytest.raises(RunnerError, match="openvino-bf16 can not be used: Dice"):
         open_runner(bundle, RunnerKind.OPENVINO_BF16, samples=image)
 
 

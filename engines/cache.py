@@ -1,0 +1,302 @@
+"""Compiled plans on disk: a plan is found by everything that it depends on, and never used when damaged.
+
+Convention: a file is ``MAGIC``, one line of JSON (the key, the digest and the size of the plan, and when it
+was built), and the plan. It is written under another name and renamed, so that it is whole or not there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
+
+from engines.errors import PlanCacheError
+
+MAGIC = b"csvd-plan 1\n"
+"""First bytes of a plan file; the number changes with the layout."""
+
+SUFFIX = ".plan"
+"""Of plan files."""
+
+LOCK_TIMEOUT_S = 1800.0
+"""Longest wait for another process that builds the same plan, seconds: a slow build takes minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanKey:
+    """What a plan depends on; two equal keys may share a plan.
+
+    Attributes:
+        model: name of the model, for people.
+        onnx_sha256: digest of the bundle's ONNX file.
+        samples_sha256: digest of the slices that int8 was calibrated on, or empty.
+        precision: of the computation.
+        batch: (min, opt, max) slices of a run.
+        input_shape: (channels, rows, columns) of a slice.
+        flavour: which runtime.
+        version: of the runtime.
+        options: further choices that change the plan.
+        capability: compute capability of the GPU, times ten; 0 without a GPU.
+        gpu: its name; empty if the plan serves every GPU of the capability.
+        driver: its driver; empty likewise.
+    """
+
+    model: str
+    onnx_sha256: str
+    samples_sha256: str
+    precision: str
+    batch: tuple[int, int, int]
+    input_shape: tuple[int, int, int]
+    flavour: str
+    version: str
+    options: str = ""
+    capability: int = 0
+    gpu: str = ""
+    driver: str = ""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all fields, lower-case hex."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def file_name(self) -> str:
+        """Name of the plan's file, unique to the key."""
+        return f"{self.model}-{self.precision}-{self.flavour}-{self.digest[:16]}{SUFFIX}"
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Self:
+        """Read a key as JSON holds it.
+
+        Raises: KeyError, TypeError: if a field is missing or unknown.
+        """
+        batch, shape = tuple(record["batch"]), tuple(record["input_shape"])
+        return cls(**{**record, "batch": batch, "input_shape": shape})
+
+
+@dataclass(frozen=True, slots=True)
+class PlanEntry:
+    """One file of the cache.
+
+    Attributes:
+        path: where it lies.
+        size: of the file, bytes.
+        key: what it depends on, or None if it can not be read.
+        built_at: when it was compiled, or None likewise.
+        problem: why it can not be used, or empty.
+    """
+
+    path: Path
+    size: int
+    key: PlanKey | None
+    built_at: datetime | None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Obtained:
+    """A plan, and where it came from.
+
+    Attributes:
+        key: whose plan it is.
+        plan: the bytes.
+        built: whether it was compiled now.
+        problem: why it was not kept for the next start, or empty.
+    """
+
+    key: PlanKey
+    plan: bytes
+    built: bool
+    problem: str = ""
+
+
+class PlanCache:
+    """The plans of one folder, which several processes may share.
+
+    Args:
+        folder: made when the first plan is kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def obtain(self, keys: Sequence[PlanKey], build: Callable[[], bytes]) -> Obtained:
+        """Return the plan of the first key that has one; build that of the first key if none has.
+
+        Processes that want the same plan build it once. A damaged plan counts as absent. A plan that can not
+        be kept, because the disk is full or the folder read-only, is returned all the same.
+
+        Raises: what ``build`` raises.
+        """
+        found = self._find_any(keys)
+        if found is not None:
+            return found
+        try:
+            lock = self._lock(keys[0])
+        except PlanCacheError as exc:
+            return Obtained(keys[0], build(), built=True, problem=str(exc))
+        try:
+            return self._find_any(keys) or self._keep(keys[0], build())
+        finally:
+            lock.release()
+
+    def replace(self, key: PlanKey, refused: PlanKey, build: Callable[[], bytes]) -> Obtained:
+        """Build a plan anew, because the runtime refused the one that was kept.
+
+        Args:
+            key: of the new plan.
+            refused: of the old one, which is forgotten.
+            build: compiles it.
+
+        Raises: what ``build`` raises.
+        """
+        try:
+            self.discard(refused)
+        except PlanCacheError as exc:
+            return Obtained(key, build(), built=True, problem=str(exc))
+        return self.obtain((key,), build)
+
+    def _find_any(self, keys: Sequence[PlanKey]) -> Obtained | None:
+        for key in keys:
+            plan = self.find(key)
+            if plan is not None:
+                return Obtained(key, plan, built=False)
+        return None
+
+    def find(self, key: PlanKey) -> bytes | None:
+        """Return the plan of a key, or None if there is none that is whole."""
+        path = self.folder / key.file_name
+        try:
+            entry, plan = _read(path)
+        except OSError:
+            return None
+        return plan if entry.key == key and not entry.problem else None
+
+    def put(self, key: PlanKey, plan: bytes) -> Path:
+        """Keep a plan and return its file.
+
+        Raises: PlanCacheError: if it can not be written, as on a full disk; then nothing is left behind.
+        """
+        path = self.folder / key.file_name
+        header = {
+            "key": asdict(key),
+            "sha256": hashlib.sha256(plan).hexdigest(),
+            "size": len(plan),
+            "built_at": datetime.now(UTC).isoformat(),
+        }
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write_whole(path, MAGIC + json.dumps(header).encode() + b"\n" + plan)
+        except OSError as exc:
+            raise PlanCacheError(
+                str(self.folder), f"can not keep {path.name}: {exc.strerror or exc}"
+            ) from exc
+        return path
+
+    def discard(self, key: PlanKey) -> None:
+        """Forget the plan of a key, if there is one.
+
+        Raises: PlanCacheError: if the file can not be removed.
+        """
+        self.remove(self.folder / key.file_name)
+
+    def remove(self, path: Path) -> None:
+        """Remove one file of the cache.
+
+        Raises: PlanCacheError: if it can not be removed.
+        """
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as exc:
+            raise PlanCacheError(str(self.folder), f"can not remove {path.name}: {exc.strerror}") from exc
+
+    def entries(self) -> list[PlanEntry]:
+        """List all plans by name, the damaged ones with what is wrong with them."""
+        return [_read(path)[0] for path in sorted(self.folder.glob(f"*{SUFFIX}"))]
+
+    def _keep(self, key: PlanKey, plan: bytes) -> Obtained:
+        try:
+            self.put(key, plan)
+        except PlanCacheError as exc:
+            return Obtained(key, plan, built=True, problem=str(exc))
+        return Obtained(key, plan, built=True)
+
+    def _lock(self, key: PlanKey) -> FileLock:
+        """Return the lock of a key, taken.
+
+        Raises: PlanCacheError: if the folder takes no lock file, or another process does not finish.
+        """
+        lock = FileLock(self.folder / f".{key.digest[:16]}.lock")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=LOCK_TIMEOUT_S)
+        except Timeout as exc:
+            raise PlanCacheError(str(self.folder), f"another process builds {key.file_name}") from exc
+        except OSError as exc:
+            raise PlanCacheError(str(self.folder), f"can not be written: {exc.strerror or exc}") from exc
+        return lock
+
+
+def read_scratch(path: Path) -> bytes:
+    """Read what only makes work faster; nothing if it is not there."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def write_scratch(path: Path, content: bytes) -> None:
+    """Keep what only makes work faster; that it can not be kept is no fault."""
+    if not content:
+        return
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_whole(path, content)
+
+
+def _read(path: Path) -> tuple[PlanEntry, bytes]:
+    """Read a plan file and say what is wrong with it.
+
+    Raises: OSError: if it can not be read at all.
+    """
+    content = path.read_bytes()
+    if not content.startswith(MAGIC):
+        return PlanEntry(path, len(content), None, None, "damaged: no plan file of this version"), b""
+    header, _, plan = content.removeprefix(MAGIC).partition(b"\n")
+    try:
+        record = json.loads(header)
+        key = PlanKey.from_record(record["key"])
+        built_at = datetime.fromisoformat(record["built_at"])
+    except (ValueError, KeyError, TypeError) as exc:
+        return PlanEntry(path, len(content), None, None, f"damaged: {exc}"), b""
+    whole = hashlib.sha256(plan).hexdigest() == record.get("sha256")
+    problem = "" if whole else f"damaged: {len(plan)} of {record.get('size')} bytes, or other bytes"
+    return PlanEntry(path, len(content), key, built_at, problem), plan
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that after a crash it is whole or not there.
+
+    Raises: OSError: then nothing is left behind.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

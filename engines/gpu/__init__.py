@@ -1,0 +1,1 @@
+"""NVIDIA GPUs: driver, memory, streams and the two flavours of TensorRT."""

@@ -1,0 +1,130 @@
+"""TensorRT as a backend of plans: either flavour, on the GPU that is here or for one that is elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engines.build import Progress
+from engines.bundle import Bundle, read_samples
+from engines.cache import PlanKey, read_scratch, write_scratch
+from engines.errors import RunnerError, RunnerUnavailableError
+from engines.gpu.compilation import Compilation, compile_plan
+from engines.gpu.cuda import CudaRuntime
+from engines.gpu.driver import PACKAGES_MISSING, Gpu, find_gpu
+from engines.gpu.execution import TensorRtEngine
+from engines.gpu.flavour import RTX_CAPABILITIES, Flavour, FlavourKind, cuda_of
+from engines.precision import Precision
+from engines.runners.base import Runner, RunnerKind
+from engines.runners.tensorrt import TensorRtRunner
+from engines.settings import EngineSettings
+
+
+class TensorRtBackend:
+    """Compiles and opens plans.
+
+    Args:
+        kind: which flavour.
+        settings: of compiled engines.
+        folder: of the cache, for the timings of kernels.
+        capability: compile for GPUs of this compute capability, times ten, which need not be here; then
+            nothing can be opened.
+
+    Raises:
+        RunnerUnavailableError: if TensorRT is not installed or does not serve the GPU.
+        NoDriverError, OldDriverError: if the driver is missing or too old.
+    """
+
+    def __init__(
+        self, kind: FlavourKind, settings: EngineSettings, folder: Path, capability: int | None = None
+    ) -> None:
+        self.kind: RunnerKind = kind
+        self._settings, self._folder, self._ahead = settings, folder, capability
+        # Before TensorRT is loaded: it needs a driver that is there and new enough.
+        self._gpu = find_gpu(kind.value, cuda_of(kind)) if capability is None else None
+        self._flavour = Flavour(kind)
+        if kind is RunnerKind.TENSORRT_RTX and self._gpu is not None:
+            _check_capability(self._gpu)
+
+    def keys(self, bundle: Bundle, precision: Precision) -> tuple[PlanKey, ...]:
+        """Return the key of a plan made here and, for RTX, of one made ahead of time.
+
+        TensorRT for RTX leaves the last step to the driver, so that a plan serves every GPU of a capability.
+        """
+        if self._gpu is None:
+            return (self._key(bundle, precision, self._ahead or 0),)
+        own = self._key(bundle, precision, self._gpu.capability, self._gpu)
+        ahead = self._key(bundle, precision, self._gpu.capability)
+        return (own, ahead) if self.kind is RunnerKind.TENSORRT_RTX else (own,)
+
+    def build(self, bundle: Bundle, precision: Precision, progress: Progress) -> bytes:
+        """Compile a plan.
+
+        Raises: PlanError: with TensorRT's own words.
+        """
+        try:
+            from engines.typed_onnx import write_precision
+        except ImportError as exc:
+            raise RunnerUnavailableError(self.kind.value, PACKAGES_MISSING) from exc
+        manifest = bundle.manifest
+        samples = read_samples(bundle) if precision is Precision.INT8 else None
+        compilation = Compilation(
+            model=manifest.name,
+            onnx=write_precision(bundle.model_path, precision, manifest.model.input, samples),
+            precision=precision,
+            input_name=manifest.model.input,
+            input_shape=manifest.input_shape,
+            batch=manifest.batch,
+            capability=self._ahead,
+            version_compatible=self._settings.version_compatible,
+            timing_cache=read_scratch(self._timings),
+        )
+        plan, timings = compile_plan(self._flavour, compilation, progress)
+        write_scratch(self._timings, timings)
+        return plan
+
+    def open(self, plan: bytes, bundle: Bundle, precision: Precision) -> Runner:
+        """Open a plan on the GPU.
+
+        Raises:
+            RunnerError: if this backend compiles for another machine.
+            PlanError: if TensorRT refuses the plan.
+            DeviceError: if the GPU has no room for it, or fails.
+        """
+        if self._gpu is None:
+            raise RunnerError(f"{self.kind} compiles ahead of time here: there is no GPU to run on")
+        manifest = bundle.manifest
+        engine = TensorRtEngine(self._flavour, plan, manifest.model, manifest.input_shape)
+        name = f"{self.kind} {self._flavour.version} {self._gpu.name} {precision}"
+        return TensorRtRunner(name, engine, CudaRuntime(), manifest.input_shape, manifest.batch)
+
+    @property
+    def _timings(self) -> Path:
+        """The file of kernel timings, which hold for one GPU and one TensorRT."""
+        gpu = self._gpu.name.replace(" ", "-") if self._gpu else f"sm{self._ahead}"
+        return self._folder / f"{self.kind}-{self._flavour.version}-{gpu}.timings"
+
+    def _key(self, bundle: Bundle, precision: Precision, capability: int, gpu: Gpu | None = None) -> PlanKey:
+        manifest = bundle.manifest
+        calibrated = precision is Precision.INT8 and manifest.samples is not None
+        return PlanKey(
+            model=manifest.name,
+            onnx_sha256=manifest.model.sha256,
+            samples_sha256=manifest.samples.sha256 if calibrated and manifest.samples else "",
+            precision=precision.value,
+            batch=(manifest.batch.min, manifest.batch.opt, manifest.batch.max),
+            input_shape=manifest.input_shape,
+            flavour=self.kind.value,
+            version=self._flavour.version,
+            options="version-compatible" if self._settings.version_compatible else "",
+            capability=capability,
+            gpu=gpu.name if gpu else "",
+            driver=gpu.driver if gpu else "",
+        )
+
+
+def _check_capability(gpu: Gpu) -> None:
+    if gpu.capability not in RTX_CAPABILITIES:
+        raise RunnerUnavailableError(
+            RunnerKind.TENSORRT_RTX.value,
+            f"it does not serve {gpu.name} (compute capability {gpu.capability / 10:.1f}): use tensorrt",
+        )

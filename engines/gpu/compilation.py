@@ -1,0 +1,150 @@
+"""From an ONNX file to a plan, with either flavour of TensorRT."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from engines.build import BuildProgress, Progress
+from engines.errors import PlanError
+from engines.gpu.flavour import RTX_CAPABILITIES, Flavour
+from engines.manifest import BatchProfile
+from engines.precision import Precision
+from engines.runners.base import RunnerKind
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+
+@dataclass(frozen=True, slots=True)
+class Compilation:
+    """What a plan is compiled from and for.
+
+    Attributes:
+        model: name, for messages.
+        onnx: the network with its precision written into it.
+        precision: of the network; float32 and TF32 are one ONNX file and differ by a flag.
+        input_name: of its one input.
+        input_shape: (channels, rows, columns) of one slice.
+        batch: slices of a run.
+        capability: compute capability, times ten, to compile for, or None for that of the GPU that is here.
+        version_compatible: whether the lean runtime of later versions may run the plan.
+        timing_cache: kernel timings of earlier builds, or nothing.
+    """
+
+    model: str
+    onnx: bytes
+    precision: Precision
+    input_name: str
+    input_shape: tuple[int, int, int]
+    batch: BatchProfile
+    capability: int | None = None
+    version_compatible: bool = False
+    timing_cache: bytes = b""
+
+
+def compile_plan(flavour: Flavour, compilation: Compilation, progress: Progress) -> tuple[bytes, bytes]:
+    """Compile a strongly typed network.
+
+    Args:
+        flavour: which TensorRT.
+        compilation: from what and for what.
+        progress: told each step of TensorRT; what it raises ends the build.
+
+    Returns: the plan and the timing cache with what was measured now (empty where the flavour has none).
+    Raises: PlanError: with TensorRT's own words and the operator that it lacks, if it is one.
+    """
+    flavour.forget_errors()
+    builder = flavour.trt.Builder(flavour.logger)
+    network = _parse(flavour, builder, compilation)
+    config = builder.create_builder_config()
+    _set_profile(builder, config, compilation)
+    _set_target(flavour, config, compilation)
+    monitor = _monitor(flavour, compilation.model, progress)
+    config.progress_monitor = monitor
+    cache = config.create_timing_cache(compilation.timing_cache)
+    config.set_timing_cache(cache, ignore_mismatch=False)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise PlanError(compilation.model, f"TensorRT can not compile it: {flavour.last_error}")
+    measured = config.get_timing_cache()
+    return bytes(plan), b"" if measured is None else bytes(measured.serialize())
+
+
+def _parse(flavour: Flavour, builder: trt.Builder, compilation: Compilation) -> trt.INetworkDefinition:
+    flag = flavour.trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED
+    network = builder.create_network(1 << int(flag))
+    parser = flavour.trt.OnnxParser(network, flavour.logger)
+    if not parser.parse(compilation.onnx):
+        errors = [parser.get_error(index) for index in range(parser.num_errors)]
+        said = "; ".join(dict.fromkeys(_describe(error) for error in errors)) or flavour.last_error
+        raise PlanError(compilation.model, f"TensorRT can not read it: {said}")
+    return network
+
+
+def _describe(error: trt.ParserError) -> str:
+    operator = error.node_operator()
+    at = f"{operator} ({error.node_name()}): " if operator else ""
+    return f"{at}{error.desc()}"
+
+
+def _set_profile(builder: trt.Builder, config: trt.IBuilderConfig, compilation: Compilation) -> None:
+    profile = builder.create_optimization_profile()
+    batch, shape = compilation.batch, compilation.input_shape
+    profile.set_shape(compilation.input_name, (batch.min, *shape), (batch.opt, *shape), (batch.max, *shape))
+    if config.add_optimization_profile(profile) < 0:
+        raise PlanError(compilation.model, f"slices of shape {shape} do not fit the network")
+
+
+def _set_target(flavour: Flavour, config: trt.IBuilderConfig, compilation: Compilation) -> None:
+    """Set what the plan is compiled for: precision of float32 products, device, later runtimes."""
+    flags = flavour.trt.BuilderFlag
+    if compilation.precision is Precision.FP32:
+        config.clear_flag(flags.TF32)
+    if compilation.version_compatible:
+        config.set_flag(flags.VERSION_COMPATIBLE)
+    if compilation.capability is None:
+        return
+    if flavour.kind is not RunnerKind.TENSORRT_RTX:
+        raise PlanError(compilation.model, "only TensorRT for RTX compiles for a GPU that is not here")
+    set_capability(flavour, config, compilation.model, compilation.capability)
+
+
+def set_capability(flavour: Flavour, config: trt.IBuilderConfig, model: str, capability: int) -> None:
+    """Compile for GPUs of one compute capability, whatever this machine has.
+
+    Raises: PlanError: if the flavour does not offer it.
+    """
+    if capability not in RTX_CAPABILITIES:
+        offered = ", ".join(map(str, RTX_CAPABILITIES))
+        raise PlanError(model, f"TensorRT for RTX does not serve capability {capability}, only {offered}")
+    # Only this flavour has these names; both sides of the type check see them as untyped.
+    target: Any = getattr(flavour.trt, "ComputeCapability")  # noqa: B009
+    settable: Any = config
+    settable.num_compute_capabilities = 1
+    settable.set_compute_capability(getattr(target, f"SM{capability}"), 0)
+
+
+def _monitor(flavour: Flavour, model: str, progress: Progress) -> trt.IProgressMonitor:
+    """Return a progress monitor that hands TensorRT's steps on."""
+    if not TYPE_CHECKING:
+        trt = flavour.trt
+
+    class Monitor(trt.IProgressMonitor):
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.steps: dict[str, int] = {}
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self.steps[phase_name] = num_steps
+            progress(BuildProgress(model, phase_name, 0, num_steps))
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            progress(BuildProgress(model, phase_name, step + 1, self.steps.get(phase_name, 0)))
+            return True
+
+        def phase_finish(self, phase_name: str) -> None:
+            steps = self.steps.pop(phase_name, 0)
+            progress(BuildProgress(model, phase_name, steps, steps))
+
+    return Monitor()

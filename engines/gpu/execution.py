@@ -1,0 +1,127 @@
+"""An opened plan of either flavour of TensorRT: contexts that run it in memory which the runner owns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from engines.errors import DeviceError, DeviceMemoryError, PlanError
+from engines.gpu.flavour import Flavour
+from engines.manifest import ModelFile
+from engines.runners.base import RunnerKind
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+
+class Context(Protocol):
+    """One place where a plan runs, for batches of one size."""
+
+    def prepare(self, batch: int) -> int:
+        """Set the batch and return how many bytes of working memory it takes."""
+
+    def bind(self, slices: int, logits: int, working: int, working_bytes: int) -> None:
+        """Set the device addresses of input, output and working memory."""
+
+    def enqueue(self, stream: int) -> None:
+        """Queue one run."""
+
+
+class Engine(Protocol):
+    """An opened plan."""
+
+    @property
+    def max_batch(self) -> int:
+        """Most slices of a run, by the plan's profile."""
+
+    def create_context(self) -> Context:
+        """Return a new context, whose working memory its owner gives."""
+
+
+class TensorRtEngine:
+    """A plan in TensorRT. Only to be made where ``engines.gpu.driver`` found a GPU.
+
+    Args:
+        flavour: which TensorRT.
+        plan: as compiled; whole.
+        model: names of input and output.
+        input_shape: (channels, rows, columns) of one slice.
+
+    Raises: PlanError: if the plan was made for another version or device.
+    """
+
+    def __init__(
+        self, flavour: Flavour, plan: bytes, model: ModelFile, input_shape: tuple[int, int, int]
+    ) -> None:
+        flavour.forget_errors()
+        self._flavour, self._model, self._shape = flavour, model, input_shape
+        self._runtime = flavour.trt.Runtime(flavour.logger)
+        engine = self._runtime.deserialize_cuda_engine(plan)
+        if engine is None:
+            raise PlanError(model.file, f"{flavour.kind} can not open the plan: {flavour.last_error}")
+        self._engine = engine
+
+    @property
+    def max_batch(self) -> int:
+        """Most slices of a run, by the plan's profile."""
+        _smallest, _usual, largest = self._engine.get_tensor_profile_shape(self._model.input, 0)
+        return int(largest[0])
+
+    def create_context(self) -> TensorRtContext:
+        """Return a new context.
+
+        Raises: DeviceMemoryError: if TensorRT made none; it gives no other reason.
+        """
+        config = self._engine.create_runtime_config()
+        strategy = self._flavour.trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        config.set_execution_context_allocation_strategy(strategy)
+        _specialise_at_once(self._flavour, config)
+        context = self._engine.create_execution_context(config)
+        if context is None:
+            raise DeviceMemoryError(f"TensorRT made no execution context: {self._flavour.last_error}")
+        return TensorRtContext(self._flavour, context, self._model, self._shape)
+
+
+class TensorRtContext:
+    """An execution context of TensorRT."""
+
+    def __init__(
+        self,
+        flavour: Flavour,
+        context: trt.IExecutionContext,
+        model: ModelFile,
+        input_shape: tuple[int, int, int],
+    ) -> None:
+        self._flavour, self._context, self._model, self._shape = flavour, context, model, input_shape
+
+    def prepare(self, batch: int) -> int:
+        """Set the batch and return how many bytes of working memory it takes."""
+        if not self._context.set_input_shape(self._model.input, (batch, *self._shape)):
+            raise DeviceError(f"The plan takes no batch of {batch}: {self._flavour.last_error}")
+        return int(self._context.update_device_memory_size_for_shapes())
+
+    def bind(self, slices: int, logits: int, working: int, working_bytes: int) -> None:
+        """Set the device addresses of input, output and working memory."""
+        self._context.set_device_memory(working, working_bytes)
+        for name, address in ((self._model.input, slices), (self._model.output, logits)):
+            if not self._context.set_tensor_address(name, address):
+                raise DeviceError(f"The plan has no tensor {name}: {self._flavour.last_error}")
+
+    def enqueue(self, stream: int) -> None:
+        """Queue one run."""
+        if not self._context.execute_async_v3(stream):
+            said = self._flavour.last_error
+            kind = DeviceMemoryError if "memory" in said.lower() else DeviceError
+            raise kind(f"TensorRT could not run the plan: {said}")
+
+
+def _specialise_at_once(flavour: Flavour, config: trt.IRuntimeConfig) -> None:
+    """Have TensorRT for RTX compile its kernels before the first run.
+
+    Left to itself it runs general kernels until special ones are ready in the background, so that the kernels
+    that were proven would not be those that serve.
+    """
+    if flavour.kind is RunnerKind.TENSORRT_RTX:
+        # Only this flavour has these names; both sides of the type check see them as untyped.
+        settable: Any = config
+        strategies: Any = getattr(flavour.trt, "DynamicShapesKernelSpecializationStrategy")  # noqa: B009
+        settable.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER

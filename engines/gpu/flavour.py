@@ -1,0 +1,100 @@
+"""The two flavours of TensorRT, which share one API: for data-centre cards, and for RTX cards.
+
+The names of ``tensorrt`` stand for both: the code is type-checked once against the stubs of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Literal
+
+from engines.errors import RunnerUnavailableError
+from engines.runners.base import RunnerKind
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    import tensorrt as trt
+FlavourKind = Literal[RunnerKind.TENSORRT, RunnerKind.TENSORRT_RTX]
+
+MODULES = {RunnerKind.TENSORRT: "tensorrt", RunnerKind.TENSORRT_RTX: "tensorrt_rtx"}
+"""What is imported."""
+
+EXTRAS = {RunnerKind.TENSORRT: "gpu", RunnerKind.TENSORRT_RTX: "rtx"}
+"""Extra of this distribution that installs it."""
+
+CUDA_BUILDS = (13, 12)
+"""Major versions of CUDA that TensorRT is built for, the newest first."""
+
+RTX_CAPABILITIES = (75, 80, 86, 89, 120, 121)
+"""Compute capabilities, times ten, that TensorRT for RTX compiles for."""
+
+
+class Flavour:
+    """One installed TensorRT.
+
+    Attributes:
+        kind: which flavour.
+        trt: its module.
+        version: its version.
+        cuda: major version of CUDA that it was built for.
+        errors: what TensorRT complained of since the last ``forget_errors``.
+
+    Raises: RunnerUnavailableError: if it is not installed or its libraries can not be loaded.
+    """
+
+    def __init__(self, kind: FlavourKind) -> None:
+        if TYPE_CHECKING:
+            self.trt = trt
+        else:
+            try:
+                self.trt = import_module(MODULES[kind])
+            except (ImportError, OSError) as exc:
+                problem = f"{MODULES[kind]} is not installed ({exc}): pip install 'csvd-node[{EXTRAS[kind]}]'"
+                raise RunnerUnavailableError(kind.value, problem) from exc
+        self.kind = kind
+        self.version: str = self.trt.__version__
+        self.cuda = cuda_of(kind)
+        self.errors: list[str] = []
+        self.logger = _logger(self.trt, self.errors.append)
+
+    def forget_errors(self) -> None:
+        """Begin a new piece of work."""
+        self.errors.clear()
+
+    @property
+    def last_error(self) -> str:
+        """The last complaint, or that there was none."""
+        return self.errors[-1] if self.errors else "TensorRT gave no reason"
+
+
+def cuda_of(kind: FlavourKind) -> int:
+    """Return the CUDA major version of an installed TensorRT, by the name of its distribution.
+
+    It is asked before TensorRT is loaded, to tell whether the driver is new enough for it.
+    """
+    for major in CUDA_BUILDS:
+        try:
+            version(f"{MODULES[kind]}_cu{major}")
+        except PackageNotFoundError:
+            continue
+        return major
+    return CUDA_BUILDS[-1]
+
+
+def _logger(module: ModuleType, on_error: Callable[[str], None]) -> trt.ILogger:
+    """Return a TensorRT logger that hands errors on; left to itself it prints past the node's logs."""
+    if not TYPE_CHECKING:
+        trt = module
+
+    class Listener(trt.ILogger):
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
+            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
+                on_error(msg)
+
+    return Listener()

@@ -1,0 +1,90 @@
+"""onnxruntime on an NVIDIA GPU, in float32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from engines.errors import RunnerUnavailableError
+from engines.gpu.driver import find_gpu
+from engines.manifest import BatchProfile, ModelFile
+from engines.runners.base import Notice, RunnerKind, RunnerSettings, run_in_batches, unheard
+from engines.runners.halving import run_halving
+from engines.runners.onnx_runtime import CUDA_PROVIDER, infer, open_session
+
+KIND = RunnerKind.ONNXRUNTIME_CUDA
+
+CUDA_MAJOR = 12
+"""Used where onnxruntime does not say which CUDA it was built for."""
+
+
+class OnnxCudaRunner:
+    """Runs a model with onnxruntime on the first NVIDIA GPU.
+
+    Args:
+        path: the ONNX file.
+        model: names of input and output.
+        settings: threads for what the GPU can not run.
+        batch: slices of a run.
+
+    Raises:
+        RunnerUnavailableError: if this onnxruntime has no CUDA, or fell back to the CPU without a word.
+        NoDriverError, OldDriverError: if the driver is missing or too old.
+    """
+
+    def __init__(self, path: Path, model: ModelFile, settings: RunnerSettings, batch: BatchProfile) -> None:
+        if CUDA_PROVIDER not in onnxruntime.get_available_providers():
+            raise RunnerUnavailableError(KIND.value, "this onnxruntime has no CUDA: install onnxruntime-gpu")
+        self._gpu = find_gpu(KIND.value, _cuda_major())
+        session = open_session(path, settings.thread_count, on_gpu=True)
+        check_providers(session.get_providers())
+        self._session: onnxruntime.InferenceSession | None = session
+        self._model, self._profile, self._batch = model, batch, batch.opt
+
+    @property
+    def name(self) -> str:
+        """Runtime, version, device and precision."""
+        return f"onnxruntime {onnxruntime.__version__} CUDA {self._gpu.name} f32"
+
+    def run(self, slices: NDArray[np.float32], notice: Notice = unheard) -> NDArray[np.float32]:
+        """Return logits (n, 1, rows, columns) of slices (n, channels, rows, columns).
+
+        Raises: DeviceMemoryError: if the GPU has no memory for the smallest batch.
+        """
+
+        def attempt(batch: int) -> NDArray[np.float32]:
+            return run_in_batches(slices, batch, lambda part: infer(self._session, self._model, part))
+
+        self._batch, logits = run_halving(self._batch, self._profile.min, attempt, notice)
+        return logits
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._session = None
+
+
+def check_providers(active: list[str]) -> None:
+    """Refuse a session that left CUDA out: onnxruntime falls back to the CPU without an error.
+
+    Raises: RunnerUnavailableError
+    """
+    if CUDA_PROVIDER not in active:
+        raise RunnerUnavailableError(
+            KIND.value, f"onnxruntime fell back to {', '.join(active)}: its CUDA libraries did not load"
+        )
+
+
+def _cuda_major() -> int:
+    """Return the CUDA major version that onnxruntime was built for."""
+    said = str(getattr(onnxruntime, "cuda_version", "") or "")
+    major = said.split(".", maxsplit=1)[0]
+    return int(major) if major.isdigit() else CUDA_MAJOR

@@ -1,0 +1,63 @@
+"""A GPU runner with the CPU in reserve: a Study is not lost because a GPU is full or fails."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.errors import DeviceError
+from engines.runners.base import Notice, Runner, unheard
+
+
+class ReservedRunner:
+    """Runs on a GPU, and on the CPU when the GPU can not; the next run tries the GPU again.
+
+    Args:
+        first: the GPU's runner.
+        open_reserve: opens the CPU's runner, when it is needed for the first time.
+    """
+
+    def __init__(self, first: Runner, open_reserve: Callable[[], Runner]) -> None:
+        self._opened = ExitStack()
+        self._first = self._opened.enter_context(first)
+        self._open_reserve = open_reserve
+        self._reserve: Runner | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """The GPU's runner, as results cite it; a run on the CPU is told to the notice."""
+        return self._first.name
+
+    def run(self, slices: NDArray[np.float32], notice: Notice = unheard) -> NDArray[np.float32]:
+        """Return logits (n, 1, rows, columns) of slices (n, channels, rows, columns).
+
+        Raises: RunnerError: if the slices do not fit, or the CPU's runtime fails as well.
+        """
+        try:
+            return self._first.run(slices, notice)
+        except DeviceError as exc:
+            reserve = self._reserve_runner()
+            logits = reserve.run(slices)
+            notice(f"the GPU could not be used ({exc}): {reserve.name} ran instead of {self.name}")
+            return logits
+
+    def _reserve_runner(self) -> Runner:
+        with self._lock:
+            if self._reserve is None:
+                self._reserve = self._opened.enter_context(self._open_reserve())
+            return self._reserve
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._opened.close()

@@ -1,0 +1,149 @@
+"""Runs the segmentors of a Study: one after the other on the CPU, all at a time on a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from engines.alignment import Alignment
+from engines.bundle import Bundle
+from engines.engine_report import EngineReport
+from engines.errors import InputError, RunnerError
+from engines.findings import ModelIdentity
+from engines.lesions import METHOD_LIMITS_MM, Limits
+from engines.manifest import Manifest
+from engines.postprocessing import lesion_mask, probabilities
+from engines.preprocessing import prepare
+from engines.progress import Progress, Step, segmenting
+from engines.resampling import Interpolation, resample
+from engines.runners.base import Runner
+from engines.segments import Segment, SeriesType
+from engines.volume import Volume
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentor:
+    """A checked bundle and the open runner of its model.
+
+    Attributes:
+        bundle: the model.
+        runner: what runs it.
+        report: how the runner was chosen, if it was chosen by ``choose_runner``.
+    """
+
+    bundle: Bundle
+    runner: Runner
+    report: EngineReport | None = None
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the bundle says of itself."""
+        return self.bundle.manifest
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """The model as results cite it."""
+        manifest = self.manifest
+        return ModelIdentity(manifest.name, manifest.version, manifest.model.sha256, self.runner.name)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the CPU is free while it runs."""
+        return self.report is not None and self.report.runner.on_gpu
+
+    @property
+    def limits_mm(self) -> Limits | None:
+        """The bounds of a lesion's axial diameter, mm: the manifest's or else the method's."""
+        if self.manifest.size_limits_mm is None:
+            return METHOD_LIMITS_MM.get(self.manifest.segment)
+        smallest, largest = self.manifest.size_limits_mm
+        if smallest is None and largest is None:
+            return None
+        return (smallest or 0.0, np.inf if largest is None else largest)
+
+
+@dataclass(frozen=True, slots=True)
+class Segmented:
+    """What a network saw, on the grid of its first input.
+
+    Attributes:
+        mask: Volume of bool.
+        probability: Volume of float32 in 0..1.
+        notices: what a reader must know of the run.
+    """
+
+    mask: Volume
+    probability: Volume
+    notices: tuple[str, ...] = ()
+
+
+def segment_all(
+    planned: Mapping[Segment, Segmentor],
+    volumes: Mapping[SeriesType, Volume],
+    alignment: Alignment,
+    progress: Progress,
+) -> tuple[dict[Segment, Segmented], dict[Segment, str]]:
+    """Run segmentors on the volumes of a Study.
+
+    Those on a GPU run at the same time, each in its own stream: while one computes, the CPU prepares the
+    slices of another. Those on the CPU take all of it, one after the other.
+
+    Args:
+        planned: by segment; their inputs are there.
+        volumes: the Study's usable volumes.
+        alignment: relates them.
+        progress: told what is done now, by the calling thread.
+
+    Returns: what was found, and for the other segments why they can not be assessed.
+    Raises: RunnerError: if a runtime fails, which has nothing to do with the Study.
+    """
+    waiting: dict[Segment, Callable[[], Segmented]] = {}
+    on_gpu = [segment for segment, segmentor in planned.items() if segmentor.on_gpu]
+    with ThreadPoolExecutor(max_workers=max(1, len(on_gpu))) as pool:
+        for segment, segmentor in planned.items():
+            if segment in on_gpu:
+                waiting[segment] = pool.submit(segment_one, segmentor, volumes, alignment).result
+            else:
+                waiting[segment] = partial(segment_one, segmentor, volumes, alignment)
+        segmented, not_assessed = {}, {}
+        for segment, segmentor in planned.items():
+            first = segmentor.manifest.inputs[0]
+            progress(Step(segmenting(segment), f"segmenting {segment} on {first}"))
+            try:
+                segmented[segment] = waiting[segment]()
+            except InputError as exc:
+                not_assessed[segment] = f"{first} Series: {exc}"
+    return segmented, not_assessed
+
+
+def segment_one(
+    segmentor: Segmentor, volumes: Mapping[SeriesType, Volume], alignment: Alignment
+) -> Segmented:
+    """Run one segmentor on its inputs, brought onto the grid of the first one.
+
+    Raises:
+        InputError: if an input can not be segmented.
+        RunnerError: if the runtime fails.
+    """
+    manifest = segmentor.manifest
+    first, *others = manifest.inputs
+    inputs: list[Volume | None] = [volumes[first]]
+    for other in others:
+        if other in volumes:
+            transform = alignment.between(first, other)
+            inputs.append(resample(volumes[other], volumes[first].grid, transform, Interpolation.LINEAR))
+        else:
+            inputs.append(None)
+    prepared = prepare(inputs, manifest.preprocessing)
+    notices: list[str] = []
+    try:
+        logits = segmentor.runner.run(prepared.slices, notices.append)
+        probability = probabilities(logits, prepared)
+    except RunnerError as exc:
+        raise RunnerError(f"{manifest.segment} with {manifest.name} {manifest.version}: {exc}") from exc
+    mask = lesion_mask(probability, manifest.postprocessing)
+    return Segmented(mask, probability, tuple(f"{manifest.segment}: {notice}" for notice in notices))

@@ -1,0 +1,28 @@
+"""What can be chosen about compiled engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from engines.precision import Precision
+
+
+class EngineSettings(BaseModel):
+    """How networks are compiled for a GPU, and where the plans are kept."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cache: Path | None = Field(
+        default=None, description="folder of compiled plans; by default engines in the node's root"
+    )
+    first_precision: Precision = Field(
+        default=Precision.FP16,
+        description="the fastest precision that is tried: int8, fp16, bf16, tf32 or fp32; "
+        "the slower ones follow until one agrees with the reference",
+    )
+    version_compatible: bool = Field(
+        default=False,
+        description="make TensorRT plans that its later lean runtimes run, too; larger and slower",
+    )
