@@ -18,9 +18,7 @@ from node.assessment import Assessor
 from node.certificates import check_tls
 from node.console import EXIT_FAILED, AsJson, Config, configured, err, out, reported
 from node.database import Database
-from node.deliveries import Deliveries
 from node.demonstration import demonstrate
-from node.evaluations import Evaluations
 from node.findings_report import render_findings
 from node.folder import process_folder
 from node.identification_rules import rules_with
@@ -28,6 +26,7 @@ from node.identify_report import render_inventory
 from node.inventory import identify_paths
 from node.listing import study_rows
 from node.rebuilding import rebuild
+from node.retrying import retry_study
 from node.roles import Role
 from node.segmentors import open_segmentors
 from node.service import Service, now
@@ -132,14 +131,7 @@ def retry(
 ) -> None:
     """Evaluate a Study again with what is here, or send again what was given up; the running node does it."""
     with configured(config) as settings, _index(settings) as database:
-        evaluations, deliveries = Evaluations(database), Deliveries(database)
-        done = evaluations.of_study(study_uid)
-        queued = deliveries.queue_given_up(done[-1].evaluation_id, now()) if done else 0
-        if queued:
-            out.print(f"{queued} Instances are sent again.")
-            return
-        evaluation = evaluations.retry(study_uid, now())
-        out.print(f"Evaluation {evaluation.evaluation_id} waits for the node (run {evaluation.run}).")
+        out.print(retry_study(database, study_uid, now()))
 
 
 @app.command("check-config")

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, Select, Table, func, select
 
 from node.completeness import CompletenessSettings, Verdict
 from node.database import Database
 from node.evaluations import EvaluationState
-from node.study_states import ARRIVED, ARRIVING, EVALUATING, StudyState, open_verdicts
+from node.study_states import (
+    ARRIVED,
+    ARRIVING,
+    EVALUATING,
+    StudyState,
+    decided_state,
+    open_verdicts,
+    with_latest_evaluation,
+)
 from node.tables import conflicts, deliveries, evaluations, instances, studies
 
 
@@ -62,11 +71,80 @@ def study_rows(database: Database, now: datetime, settings: CompletenessSettings
     Raises:
         IndexUnavailableError: if the index can not be read.
     """
+    return list(study_page(database, now, settings, StudyChoice(size=None)).rows)
+
+
+@dataclass(frozen=True, slots=True)
+class StudyChoice:
+    """Which Studies to list.
+
+    Attributes:
+        state: only those there; None for all.
+        uid: only those whose Study Instance UID contains this.
+        exactly: only the one that has just this UID.
+        number: of the page, from 1.
+        size: Studies on a page; None for all of them.
+    """
+
+    state: StudyState | None = None
+    uid: str = ""
+    exactly: bool = False
+    number: int = 1
+    size: int | None = 50
+
+
+@dataclass(frozen=True, slots=True)
+class StudyPage:
+    """Part of the list.
+
+    Attributes:
+        rows: its lines, the latest first.
+        total: Studies on all pages.
+    """
+
+    rows: tuple[StudyRow, ...]
+    total: int
+
+
+def study_page(
+    database: Database, now: datetime, settings: CompletenessSettings, choice: StudyChoice
+) -> StudyPage:
+    """List the Studies of a choice, the latest first.
+
+    Args:
+        database: the index.
+        now: the current time, against which a Study that still arrives is judged.
+        settings: how long such a Study is waited for.
+        choice: which ones, and how many.
+
+    Raises:
+        IndexUnavailableError: if the index can not be read.
+    """
     with database.reading() as connection:
-        collected = _collect(connection)
-        found = connection.execute(select(studies).order_by(studies.c.last_at.desc())).all()
         verdicts = open_verdicts(connection, now, settings)
-    return [_row(study, verdicts.get(study.study_uid), collected) for study in found]
+        chosen = _chosen(choice, verdicts)
+        total = connection.scalar(select(func.count()).select_from(chosen.subquery())) or 0
+        in_order = chosen.order_by(studies.c.last_at.desc(), studies.c.study_uid)
+        if choice.size is not None:
+            in_order = in_order.limit(choice.size).offset((choice.number - 1) * choice.size)
+        found = connection.execute(in_order).all()
+        shown = None if choice.size is None else [study.study_uid for study in found]
+        collected = _collect(connection, shown)
+    rows = tuple(_row(study, verdicts.get(study.study_uid), collected) for study in found)
+    return StudyPage(rows, total)
+
+
+def _chosen(choice: StudyChoice, verdicts: Mapping[str, Verdict]) -> Select[Any]:
+    statement = select(studies)
+    if choice.exactly:
+        statement = statement.where(studies.c.study_uid == choice.uid)
+    elif choice.uid:
+        statement = statement.where(studies.c.study_uid.contains(choice.uid, autoescape=True))
+    if choice.state is None:
+        return statement
+    open_there = [uid for uid, verdict in verdicts.items() if ARRIVING[verdict.state] is choice.state]
+    is_there = (decided_state() == choice.state) | studies.c.study_uid.in_(open_there)
+    return statement.select_from(with_latest_evaluation()).where(is_there)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +157,12 @@ class _Collected:
     deliveries: dict[str, list[Row[Any]]]
 
 
-def _collect(connection: Connection) -> _Collected:
+def _collect(connection: Connection, shown: list[str] | None) -> _Collected:
+    """Collect what belongs to some Studies, or to all."""
+
+    def of_shown(statement: Select[Any], table: Table) -> Select[Any]:
+        return statement if shown is None else statement.where(table.c.study_uid.in_(shown))
+
     by_study = select(
         instances.c.study_uid, func.count(instances.c.series_uid.distinct()), func.count()
     ).group_by(instances.c.study_uid)
@@ -87,13 +170,16 @@ def _collect(connection: Connection) -> _Collected:
         conflicts.c.study_uid
     )
     in_order = select(evaluations).order_by(evaluations.c.number)
+    sent = select(deliveries).join(evaluations, evaluations.c.evaluation_id == deliveries.c.evaluation_id)
     outbox: dict[str, list[Row[Any]]] = defaultdict(list)
-    for delivery in connection.execute(select(deliveries)):
+    for delivery in connection.execute(of_shown(sent, evaluations)):
         outbox[delivery.evaluation_id].append(delivery)
+    counted = connection.execute(of_shown(by_study, instances))
+    apart = connection.execute(of_shown(kept_apart, conflicts))
     return _Collected(
-        extents={study: (series, count) for study, series, count in connection.execute(by_study)},
-        conflicts={row.study_uid: row.kept_apart for row in connection.execute(kept_apart)},
-        evaluations={row.study_uid: row for row in connection.execute(in_order)},
+        extents={study: (series, count) for study, series, count in counted},
+        conflicts={row.study_uid: row.kept_apart for row in apart},
+        evaluations={row.study_uid: row for row in connection.execute(of_shown(in_order, evaluations))},
         deliveries=outbox,
     )
 

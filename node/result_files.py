@@ -10,6 +10,7 @@ from io import StringIO
 from rich.console import Console
 
 from node.assessment import Assessment
+from node.findings_record import record_findings
 from node.findings_report import render_findings
 from node.results.pictures import overlay_sheet
 
@@ -26,8 +27,9 @@ class Companion:
 
 
 def companions(assessment: Assessment) -> Iterator[Companion]:
-    """Make the summary of the findings, the record of the chosen Series, and the overlays as a picture."""
+    """Make summary and record of the findings, the record of the chosen Series, and a picture of overlays."""
     yield Companion("findings.txt", _summary(assessment).encode())
+    yield Companion("findings.json", record_findings(assessment.findings).model_dump_json(indent=2).encode())
     record = json.dumps(assessment.selection.to_record(), indent=2)
     yield Companion("selection.json", record.encode())
     yield Companion("overlays.png", overlay_sheet(assessment.findings, assessment.sources))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from types import TracebackType
@@ -10,7 +10,10 @@ from typing import Self
 
 import structlog
 from dbos import DBOSConfiguredInstance
+from fastapi import FastAPI
 
+from engines.pipeline import Segmentor
+from engines.segments import Segment
 from node.assessment import Assessor
 from node.certificates import CertificateCollector
 from node.courier import Courier
@@ -24,11 +27,14 @@ from node.health import Health
 from node.index import Index
 from node.metrics import Metrics
 from node.receiver import Receiver
+from node.retrying import retry_study
 from node.roles import Role
 from node.segmentors import open_segmentors
 from node.settings import NodeSettings
 from node.store import Store
-from node.web.application import make_application
+from node.study_view import StudyViews
+from node.web.application import add_pages, make_application
+from node.web.pages import PageSources, engine_lines
 from node.web.server import WebServer
 from node.work_queue import DELIVERIES, EVALUATIONS, DurableQueue
 from node.workflow import DeliveryWorkflow, EvaluationWorkflow, WorkflowRunner
@@ -68,6 +74,8 @@ class Service:
     def __init__(self, settings: NodeSettings) -> None:
         self.settings = settings
         self.health, self.metrics = Health(parts_of(settings.roles)), Metrics(settings.receiver.calling_aes)
+        self._application: FastAPI | None = None
+        self._engines: Mapping[Segment, Segmentor] = {}
         self._parts = ExitStack()
 
     def __enter__(self) -> Self:
@@ -89,14 +97,15 @@ class Service:
         """Answer over HTTP from the first moment, so that a probe sees what the node waits for."""
         web = self.settings.web
         if web.port is not None:
-            application = make_application(self.health, self.metrics.registry)
-            opened.enter_context(WebServer(application, web.host, web.port))
+            self._application = make_application(self.health, self.metrics.registry)
+            opened.enter_context(WebServer(self._application, web.host, web.port))
 
     def _put_together(self, opened: ExitStack) -> None:
         settings, observer, health = self.settings, self.metrics, self.health
         store = Store(settings.root)
         health.opened("store", store.check)
         database = self._open_database(opened)
+        self._show(database, store)
         index, evaluations, deliveries = Index(database), Evaluations(database), Deliveries(database)
         courier = Courier(settings, store, evaluations, deliveries, now, observer)
         workflows: dict[str, DBOSConfiguredInstance] = {}
@@ -127,10 +136,22 @@ class Service:
         registry.register(DiskCollector(settings.root))
         return database
 
+    def _show(self, database: Database, store: Store) -> None:
+        """Show the pages, if this process is to."""
+        if self._application is None or Role.WEB not in self.settings.roles:
+            return
+        sources = PageSources(
+            StudyViews(database, store, self.settings.completeness, now),
+            lambda: engine_lines(self._engines),
+            lambda study_uid: retry_study(database, study_uid, now()),
+        )
+        add_pages(self._application, sources, self.settings.web)
+
     def _open_engines(self, opened: ExitStack) -> Assessor:
         """Open the models, and export what runs them."""
         self.health.opening("engines", "the models are opened and proven")
         segmentors = opened.enter_context(open_segmentors(self.settings))
+        self._engines = segmentors
         running = ", ".join(f"{name}: {each.runner.name}" for name, each in segmentors.items())
         self.health.opened("engines", lambda: running)
         self.metrics.registry.register(EngineCollector(segmentors))

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
-from prometheus_client import CollectorRegistry
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse
+from fastapi.staticfiles import StaticFiles
+from fastapi.templating import Jinja2Templates
+from prometheus_client import CollectorRegistry
+from starlette.exceptions import HTTPException
+
+from node.errors import IndexUnavailableError, NodeError, UnknownStudyError
 from node.health import Health
+from node.web.pages import PageSources, page_router
 from node.web.probes import probe_router
+from node.web.settings import WebSettings
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+"""The pages need nothing but their own style and pictures; no other site may frame or cache them."""
 
 
 def make_application(health: Health, registry: CollectorRegistry) -> FastAPI:
@@ -18,4 +37,42 @@ def make_application(health: Health, registry: CollectorRegistry) -> FastAPI:
     """
     application = FastAPI(title="csvd-node", docs_url=None, redoc_url=None, openapi_url=None)
     application.include_router(probe_router(health, registry))
+
+    @application.middleware("http")
+    async def add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        response = await call_next(request)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
     return application
+
+
+def add_pages(application: FastAPI, sources: PageSources, settings: WebSettings) -> None:
+    """Add the pages, once there is something to show.
+
+    Args:
+        application: may be served already.
+        sources: what they show.
+        settings: who may see them, and what they allow.
+    """
+    here = Path(__file__).parent
+    templates = Jinja2Templates(here / "templates")
+
+    def tell(request: Request, error: Exception) -> HTMLResponse:
+        code, said, headers = _answer_of(error)
+        return templates.TemplateResponse(
+            request, "message.html", {"code": code, "said": said}, status_code=code, headers=headers
+        )
+
+    for kind in (HTTPException, NodeError):
+        application.add_exception_handler(kind, tell)
+    application.include_router(page_router(sources, settings))
+    application.mount("/static", StaticFiles(directory=here / "static"), name="static")
+
+
+def _answer_of(error: Exception) -> tuple[int, str, dict[str, str]]:
+    if isinstance(error, HTTPException):
+        return error.status_code, str(error.detail), dict(error.headers or {})
+    codes = {UnknownStudyError: 404, IndexUnavailableError: 503}
+    return codes.get(type(error), 500), str(error), {}

@@ -1,8 +1,8 @@
-"""Where the node answers over HTTP."""
+"""Where the node answers over HTTP, and what its pages allow."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 
 class WebSettings(BaseModel):
@@ -21,3 +21,16 @@ class WebSettings(BaseModel):
         le=65535,
         description="TCP port of probes, metrics and pages; 0 takes a free one, null opens none",
     )
+    allow_retry: bool = Field(
+        default=False, description="let the page of a Study take it up again with a button"
+    )
+    user: str = Field(
+        default="", max_length=64, description="name that the pages ask for (HTTP Basic); empty asks nobody"
+    )
+    password: SecretStr | None = Field(default=None, description="password that goes with it")
+
+    @model_validator(mode="after")
+    def _user_has_password(self) -> WebSettings:
+        if bool(self.user) is not bool(self.password and self.password.get_secret_value()):
+            raise ValueError("user and password belong together: give both or none")
+        return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
+from pydicom import dcmread
 
 from engines.segments import Segment
 from tests.integration.test_node import ENDED, RESULTS, all_of, push, study_of, write_study
@@ -37,6 +38,18 @@ def test_metrics_tell_the_way_of_a_study(tmp_path: Path) -> None:
         # What the index says is kept for a moment.
         wait_until(lambda: value(metrics_of(node), "csvd_studies", state="delivered") == 1, 20, "counted")
         seen = metrics_of(node)
+        study = node.get(f"/studies/{study_of('one')}").text
+        told = [study, node.get("/").text, node.get("/engines").text, node.get("/metrics").text, node.log()]
+        picture = node.get(f"/studies/{study_of('one')}/overlays.png")
+    source = dcmread(files[0])
+    for keyword in ("PatientName", "PatientID", "PatientBirthDate"):
+        marked = str(source[keyword].value)
+        assert marked, f"the Study bears a {keyword}"
+        assert not any(marked in text for text in told), f"{keyword} is told"
+    assert picture.content.startswith(b"\x89PNG")
+    assert study.count(">delivered</span>") >= RESULTS, "each Instance's delivery"
+    assert "0000 Success" in study
+    assert "EchoTime" in study, "the evidence"
     assert value(seen, "csvd_associations_total", calling_ae="MR1", result="released") == 1
     assert value(seen, "csvd_associations_total", calling_ae="ECHOSCU", result="rejected") == 1
     assert value(seen, "csvd_instances_received_total", result="new") == len(files)

@@ -1,0 +1,132 @@
+"""All that is known of one Study, collected from index and store, without any attribute of the patient."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+from node.completeness import CompletenessSettings
+from node.database import Database
+from node.deliveries import Deliveries, Delivery
+from node.errors import UnknownStudyError
+from node.evaluations import Evaluation, Evaluations
+from node.findings_record import FindingsRecord
+from node.listing import StudyChoice, StudyPage, StudyRow, study_page
+from node.results.sr import ROLE as REPORT_ROLE
+from node.store import Store
+
+FINDINGS, SELECTION, PICTURE = "findings.json", "selection.json", "overlays.png"
+"""Files that the evaluator writes beside the results."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesLine:
+    """What one stack of images was taken for, and why."""
+
+    series_uid: str
+    series_number: int | None
+    label: str
+    slices: int
+    series_type: str | None
+    kind: str
+    evidence: tuple[str, ...]
+    outcome: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StudyView:
+    """One Study.
+
+    Attributes:
+        row: its line in the list.
+        evaluations: all of them, oldest first.
+        series: what was looked at, those that were chosen first.
+        findings: of the latest evaluation with results; None before there is one.
+        deliveries: of the latest evaluation.
+        has_picture: whether there is a picture of the overlays.
+    """
+
+    row: StudyRow
+    evaluations: tuple[Evaluation, ...]
+    series: tuple[SeriesLine, ...]
+    findings: FindingsRecord | None
+    deliveries: tuple[Delivery, ...]
+    has_picture: bool
+
+
+class StudyViews:
+    """Shows Studies.
+
+    Args:
+        database: the index.
+        store: holds what the evaluations wrote.
+        settings: when a Study is complete.
+        clock: the current time, with a time zone.
+    """
+
+    def __init__(
+        self, database: Database, store: Store, settings: CompletenessSettings, clock: Callable[[], datetime]
+    ) -> None:
+        self._database, self._store, self._settings, self._clock = database, store, settings, clock
+        self._evaluations, self._deliveries = Evaluations(database), Deliveries(database)
+
+    def page(self, choice: StudyChoice) -> StudyPage:
+        """List a page of Studies.
+
+        Raises:
+            IndexUnavailableError: if the index does not answer.
+        """
+        return study_page(self._database, self._clock(), self._settings, choice)
+
+    def study(self, study_uid: str) -> StudyView:
+        """Collect what is known of a Study.
+
+        Raises:
+            UnknownStudyError: if the index does not know it.
+            IndexUnavailableError: if the index does not answer.
+        """
+        rows = self.page(StudyChoice(uid=study_uid, exactly=True)).rows
+        if not rows:
+            raise UnknownStudyError(study_uid)
+        (row,) = rows
+        findings = self._read(study_uid, FINDINGS)
+        return StudyView(
+            row=row,
+            evaluations=tuple(self._evaluations.of_study(study_uid)),
+            series=_series(self._read(study_uid, SELECTION)),
+            findings=FindingsRecord.model_validate_json(findings) if findings else None,
+            deliveries=tuple(self._deliveries.of_evaluation(row.evaluation_id)) if row.evaluation_id else (),
+            has_picture=self.picture(study_uid) is not None,
+        )
+
+    def picture(self, study_uid: str) -> bytes | None:
+        """Return the picture of the overlays as PNG, None if there is none."""
+        return self._read(study_uid, PICTURE)
+
+    def _read(self, study_uid: str, name: str) -> bytes | None:
+        """Read a file of the latest evaluation that made a report; it lies beside the report."""
+        for evaluation in reversed(self._evaluations.of_study(study_uid)):
+            for result in reversed(self._evaluations.results(evaluation.evaluation_id)):
+                if result.kind == REPORT_ROLE:
+                    report = PurePosixPath(result.path)
+                    beside = report.with_name(report.name.removesuffix(f"{REPORT_ROLE}.dcm") + name)
+                    path = self._store.path(str(beside))
+                    return path.read_bytes() if path.is_file() else None
+        return None
+
+
+def _series(selection: bytes | None) -> tuple[SeriesLine, ...]:
+    if selection is None:
+        return ()
+    lines = [_line(stack) for stack in json.loads(selection)["stacks"]]
+    return tuple(sorted(lines, key=lambda line: (line.outcome != "chosen", line.series_number or 0)))
+
+
+def _line(stack: dict[str, Any]) -> SeriesLine:
+    values = {name: stack[name] for name in SeriesLine.__slots__}
+    return SeriesLine(**{**values, "evidence": tuple(values["evidence"])})

@@ -1,0 +1,133 @@
+"""The pages for people: Studies, one Study, the models. They carry UIDs, and no attribute of a patient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.templating import Jinja2Templates
+
+from engines.pipeline import Segmentor
+from engines.segments import Segment
+from node.identity import SOFTWARE_VERSION
+from node.listing import StudyChoice
+from node.study_states import StudyState
+from node.study_view import StudyViews
+from node.web.access import check_token, checked_user, form_token, keep_token
+from node.web.settings import WebSettings
+from node.web.words import clock, delivery_state, dicom_status, number
+
+SIZE = 50
+"""Studies on a page."""
+
+LONGEST_UID = 64
+"""Characters of a UID (PS3.5 9.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLine:
+    """A model of this process and what runs it."""
+
+    segment: str
+    model: str
+    runner: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PageSources:
+    """What the pages show.
+
+    Attributes:
+        views: the Studies.
+        engines: the models of this process; none where it does not evaluate.
+        retry: takes up a Study again and says how.
+    """
+
+    views: StudyViews
+    engines: Callable[[], Sequence[EngineLine]]
+    retry: Callable[[str], str]
+
+
+def page_router(sources: PageSources, settings: WebSettings) -> APIRouter:
+    """Make the routes of the pages.
+
+    Args:
+        sources: what they show.
+        settings: who may see them, and what they allow.
+    """
+    router = APIRouter(dependencies=[Depends(checked_user(settings))], include_in_schema=False)
+    templates = _templates()
+
+    @router.get("/", response_class=HTMLResponse)
+    def studies(
+        request: Request,
+        state: str = "",
+        uid: Annotated[str, Query(max_length=LONGEST_UID)] = "",
+        page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
+    ) -> Response:
+        """List Studies."""
+        chosen = StudyState(state) if state in set(StudyState) else None
+        found = sources.views.page(StudyChoice(chosen, uid.strip(), number=page, size=SIZE))
+        pages = max(1, math.ceil(found.total / SIZE))
+        shown = {"found": found, "states": list(StudyState), "state": state, "uid": uid}
+        return templates.TemplateResponse(request, "studies.html", {**shown, "page": page, "pages": pages})
+
+    @router.get("/studies/{study_uid}", response_class=HTMLResponse)
+    def study(request: Request, study_uid: str) -> Response:
+        """Show one Study."""
+        token = form_token(request)
+        shown = {"study": sources.views.study(study_uid), "token": token, "allow_retry": settings.allow_retry}
+        response = templates.TemplateResponse(request, "study.html", shown)
+        if settings.allow_retry:
+            keep_token(response, token)
+        return response
+
+    @router.get("/studies/{study_uid}/overlays.png")
+    def picture(study_uid: str) -> Response:
+        """Show the picture of the overlays."""
+        content = sources.views.picture(study_uid)
+        if content is None:
+            raise HTTPException(404, "There is no picture of this Study")
+        return Response(content, media_type="image/png")
+
+    @router.post("/studies/{study_uid}/retry", dependencies=[Depends(check_token)])
+    def retry(study_uid: str) -> Response:
+        """Take up a Study again."""
+        if not settings.allow_retry:
+            raise HTTPException(403, "Set web.allow_retry to take up Studies from here")
+        sources.retry(study_uid)
+        return RedirectResponse(f"/studies/{study_uid}", status_code=303)
+
+    @router.get("/engines", response_class=HTMLResponse)
+    def engines(request: Request) -> Response:
+        """Show what runs each model."""
+        return templates.TemplateResponse(request, "engines.html", {"engines": sources.engines()})
+
+    return router
+
+
+def engine_lines(segmentors: Mapping[Segment, Segmentor]) -> list[EngineLine]:
+    """Describe the models that this process has open."""
+    return [
+        EngineLine(segment.value, f"{each.manifest.name} {each.manifest.version}", each.runner.name, "")
+        for segment, each in segmentors.items()
+    ]
+
+
+def _templates() -> Jinja2Templates:
+    templates = Jinja2Templates(Path(__file__).with_name("templates"))
+    templates.env.filters |= {
+        "clock": clock,
+        "delivery_state": delivery_state,
+        "dicom_status": dicom_status,
+        "number": number,
+    }
+    templates.env.globals["version"] = SOFTWARE_VERSION
+    templates.env.trim_blocks = templates.env.lstrip_blocks = True
+    return templates

@@ -1,0 +1,190 @@
+"""What the pages show, and whom they let do what; asked over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr, ValidationError
+from pydicom.uid import Comprehensive3DSRStorage
+
+from engines.segments import Segment
+from node.completeness import CompletenessSettings
+from node.database import Database
+from node.evaluations import Evaluations, EvaluationState, Result
+from node.findings_record import FindingsRecord, SegmentRecord
+from node.health import Health
+from node.listing import StudyChoice
+from node.results.sr import ROLE as REPORT_ROLE
+from node.retrying import retry_study
+from node.study_states import StudyState
+from node.study_view import StudyViews
+from node.web.application import add_pages, make_application
+from node.web.pages import EngineLine, PageSources
+from node.web.server import WebServer
+from node.web.settings import WebSettings
+from tests.support.arrivals import STUDY_UID, Arrivals, at
+from tests.support.peers import LOOPBACK
+from tests.support.series_files import uid_from
+
+FINDINGS = FindingsRecord(
+    segments=(
+        SegmentRecord(segment=Segment.WMH, name="White matter hyperintensity", lesions=0, volume_ml=0.0),
+        SegmentRecord(segment=Segment.LACUNE, name="Lacune", not_assessed="no T1 <Series>"),
+    )
+)
+
+
+class Shown:
+    """An index with three Studies, the first evaluated, and pages over it."""
+
+    def __init__(self, folder: Path, database: Database) -> None:
+        self.database, self.arrivals = database, Arrivals(folder, database)
+        for number in (1, 2, 3):
+            self.arrivals.whole(f"association {number}", number * 10, study=number)
+        self.evaluations = Evaluations(database)
+        self._evaluate()
+
+    def _evaluate(self) -> None:
+        evaluation = self.evaluations.begin(STUDY_UID, None, at(20))
+        assert evaluation is not None
+        store, name = self.arrivals.store, evaluation.evaluation_id
+        path = store.put_result(STUDY_UID, name, f"abc-{REPORT_ROLE}.dcm", b"report")
+        store.put_result(STUDY_UID, name, "abc-findings.json", FINDINGS.model_dump_json().encode())
+        result = Result("1.2.3", REPORT_ROLE, Comprehensive3DSRStorage, path)
+        self.evaluations.add_results(name, [result])
+        self.evaluations.finish(name, at(30))
+
+    @property
+    def views(self) -> StudyViews:
+        return StudyViews(self.database, self.arrivals.store, CompletenessSettings(), lambda: at(1000))
+
+    @contextmanager
+    def served(self, **settings: object) -> Iterator[httpx.Client]:
+        application = make_application(Health(), CollectorRegistry())
+        sources = PageSources(
+            self.views,
+            lambda: [EngineLine("WMH", "wmh 0.3.0", "onnxruntime", "the reference")],
+            lambda study_uid: retry_study(self.database, study_uid, at(1000)),
+        )
+        with WebServer(application, LOOPBACK, 0) as server:
+            # As the running node does: the pages come when there is something to show.
+            add_pages(application, sources, WebSettings.model_validate(settings))
+            with httpx.Client(base_url=f"http://{LOOPBACK}:{server.port}", timeout=30) as client:
+                yield client
+
+
+@pytest.fixture
+def shown(tmp_path: Path, database: Database) -> Shown:
+    return Shown(tmp_path, database)
+
+
+def test_list_can_be_chosen_and_paged(shown: Shown) -> None:
+    def listed(choice: StudyChoice) -> list[str]:
+        return [row.study_uid for row in shown.views.page(choice).rows]
+
+    first, second, third = (str(uid_from("study", number)) for number in (1, 2, 3))
+    assert listed(StudyChoice()) == [third, second, first], "the latest first"
+    assert listed(StudyChoice(state=StudyState.EVALUATED)) == [first]
+    assert listed(StudyChoice(state=StudyState.WAITING)) == [third, second]
+    assert listed(StudyChoice(uid=second[5:-1])) == [second]
+    assert listed(StudyChoice(uid="%")) == [], "a sign of the database's own stands for itself"
+    assert listed(StudyChoice(uid=second[:-1], exactly=True)) == []
+    assert listed(StudyChoice(number=2, size=2)) == [first]
+    assert shown.views.page(StudyChoice(number=2, size=2)).total == 3
+
+
+def test_pages_show_what_is_there(shown: Shown) -> None:
+    with shown.served() as client:
+        listed = client.get("/", params={"state": "evaluated"})
+        assert listed.status_code == 200
+        assert f'href="/studies/{STUDY_UID}"' in listed.text
+        assert "1 Study of this choice" in listed.text
+        study = client.get(f"/studies/{STUDY_UID}").text
+        assert '<td class="number">0</td>' in study, "none found is a zero"
+        assert "<strong>Not assessed:</strong> no T1 &lt;Series&gt;" in study, "and not assessed is none"
+        assert study.count('<td class="number">0</td>') == 1
+        assert "the reference" in client.get("/engines").text
+        assert client.get("/static/style.css").status_code == 200
+
+
+def test_what_is_not_there_is_said_on_a_page(shown: Shown) -> None:
+    with shown.served() as client:
+        for path, words in (
+            ("/studies/1.2.3.4", "Study 1.2.3.4: not in the index"),
+            ("/nowhere", "Not Found"),
+            (f"/studies/{STUDY_UID}/overlays.png", "There is no picture of this Study"),
+        ):
+            answer = client.get(path)
+            assert answer.status_code == 404
+            assert words in answer.text
+            assert answer.headers["content-type"].startswith("text/html")
+
+
+def test_what_a_visitor_types_is_not_taken_for_markup(shown: Shown) -> None:
+    with shown.served() as client:
+        answer = client.get("/", params={"uid": '"><script>', "state": "<b>"})
+    assert "<script>" not in answer.text
+    assert "<b>" not in answer.text
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_pages_need_no_script_and_nothing_from_elsewhere(shown: Shown) -> None:
+    with shown.served() as client:
+        for path in ("/", f"/studies/{STUDY_UID}", "/engines"):
+            text = client.get(path).text
+            assert "<script" not in text
+            assert "http://" not in text
+            assert "https://" not in text
+
+
+def test_button_takes_up_a_study_only_from_a_page_of_ours(shown: Shown) -> None:
+    path = f"/studies/{STUDY_UID}"
+
+    def run() -> int:
+        return shown.evaluations.of_study(STUDY_UID)[-1].run
+
+    with shown.served(allow_retry=True) as client:
+        assert client.post(f"{path}/retry", data={"token": "guessed"}).status_code == 403
+        assert client.post(f"{path}/retry").status_code == 403
+        page = client.get(path)
+        token = page.text.split('name="token" value="')[1].split('"')[0]
+        assert "samesite=strict" in page.headers["set-cookie"].lower()
+        assert client.post(f"{path}/retry", data={"token": "another"}).status_code == 403
+        assert run() == 1
+        done = client.post(f"{path}/retry", data={"token": token})
+        assert (done.status_code, done.headers["location"]) == (303, path)
+    assert run() == 2
+    assert shown.evaluations.of_study(STUDY_UID)[-1].state is EvaluationState.WAITING
+
+
+def test_button_is_off_unless_it_is_allowed(shown: Shown) -> None:
+    with shown.served() as client:
+        assert "Take up again" not in client.get(f"/studies/{STUDY_UID}").text
+        client.cookies.set("csvd_form", "token")
+        answer = client.post(f"/studies/{STUDY_UID}/retry", data={"token": "token"})
+    assert answer.status_code == 403
+    assert "web.allow_retry" in answer.text
+
+
+def test_pages_ask_for_a_password_where_one_is_set_and_probes_do_not(shown: Shown) -> None:
+    settings = {"user": "ward", "password": "secret words"}
+    with shown.served(**settings) as client:
+        assert client.get("/").status_code == 401
+        assert client.get("/").headers["www-authenticate"].startswith("Basic")
+        assert client.get("/", auth=("ward", "wrong")).status_code == 401
+        assert client.get("/", auth=("other", "secret words")).status_code == 401
+        assert client.get("/", auth=("ward", "secret words")).status_code == 200
+        assert client.get("/health/live").status_code == 200
+        assert client.get("/metrics").status_code == 200
+
+
+def test_user_without_password_is_refused() -> None:
+    with pytest.raises(ValidationError, match="belong together"):
+        WebSettings(user="ward")
+    with pytest.raises(ValidationError, match="belong together"):
+        WebSettings(password=SecretStr("secret"))
