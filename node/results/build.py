@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydicom import Dataset
 
@@ -12,6 +12,7 @@ from engines.segments import Segment, SeriesType
 from node.model import SourceVolume
 from node.results.context import EvaluationContext
 from node.results.errors import InvalidContextError, MissingSourceError
+from node.results.one_patient import one_patient
 from node.results.references import SegmentReference
 from node.results.seg import SegmentationPlan, SegmentMask, build_segmentation, mask_on_source
 from node.results.segment_concepts import SEGMENT_CONCEPTS, SERIES_NAMES
@@ -71,7 +72,11 @@ def build_results(
     """
     if not sources:
         raise InvalidContextError(context.study_uid, "there is no source Series")
-    headers = {kind: read_source_header(source, context.study_uid) for kind, source in sources.items()}
+    headers, remarks = one_patient(
+        {kind: read_source_header(source, context.study_uid) for kind, source in sources.items()},
+        context.study_uid,
+    )
+    findings = replace(findings, remarks=(*findings.remarks, *remarks))
     objects: list[ResultObject] = []
     segments: dict[Segment, SegmentReference] = {}
     for finding in findings.findings:

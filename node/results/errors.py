@@ -63,6 +63,23 @@ class ForeignSourceError(ResultError):
         )
 
 
+class PatientMismatchError(ResultError):
+    """The Series of one Study name different patients.
+
+    Attributes:
+        keyword: the DICOM keyword of the attribute that differs.
+    """
+
+    def __init__(self, study_uid: str, keyword: str, first: str, other: str) -> None:
+        self.keyword = keyword
+        super().__init__(
+            study_uid,
+            "",
+            f"{keyword} of {other} is not that of {first}",
+            "correct the patient at the source and send the Study again",
+        )
+
+
 class MissingSourceError(ResultError):
     """A finding is on a type of Series that no source was given for."""
 

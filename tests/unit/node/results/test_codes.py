@@ -69,9 +69,3 @@ def test_every_segment_has_its_own_name_type_and_colour() -> None:
     concepts = [SEGMENT_CONCEPTS[segment] for segment in Segment]
     for attribute in ("label", "content_label", "property_type", "finding", "rgb"):
         assert len({getattr(concept, attribute) for concept in concepts}) == len(Segment)
-
-
-@pytest.mark.parametrize("segment", Segment)
-def test_colour_is_no_grey(segment: Segment) -> None:
-    red, green, blue = SEGMENT_CONCEPTS[segment].rgb
-    assert max(red, green, blue) - min(red, green, blue) >= 128

@@ -1,0 +1,60 @@
+"""One patient for all results of a Study, also where its Series contradict each other.
+
+Results that are filed under another patient are worse than none. If Patient ID or its issuer differ,
+there are no results. If other attributes of patient or Study differ (a name that was corrected between
+two Series), all results carry those of the first Series, and the report names which attributes differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from engines.segments import SeriesType
+from node.results.errors import PatientMismatchError
+from node.results.segment_concepts import SERIES_NAMES
+from node.results.source_header import TYPE_2, SourceHeader
+
+IDENTIFIERS = ("PatientID", "IssuerOfPatientID")
+"""What tells patients apart; the same Patient ID of two issuers means two patients (PS3.3 C.7.1.1)."""
+
+_COMPARED = tuple(dict.fromkeys((*IDENTIFIERS, *TYPE_2, "PatientBirthTime", "PatientIdentityRemoved")))
+
+
+def one_patient(
+    headers: Mapping[SeriesType, SourceHeader], study_uid: str
+) -> tuple[dict[SeriesType, SourceHeader], tuple[str, ...]]:
+    """Return the headers with patient and Study of the first, and sentences on what differed.
+
+    Args:
+        headers: of the source Series.
+        study_uid: Study Instance UID, for the error.
+
+    Raises:
+        PatientMismatchError: if the Series name different patients.
+    """
+    ordered = [kind for kind in SeriesType if kind in headers]
+    first, *others = ordered
+    remarks = []
+    for kind in others:
+        differing = _differing(headers[first], headers[kind])
+        for keyword in IDENTIFIERS:
+            if keyword in differing:
+                raise PatientMismatchError(study_uid, keyword, SERIES_NAMES[first], SERIES_NAMES[kind])
+        if differing:
+            remarks.append(
+                f"{', '.join(differing)} of {SERIES_NAMES[kind]} and {SERIES_NAMES[first]} differ; "
+                f"the results carry what {SERIES_NAMES[first]} says"
+            )
+    shared = headers[first].patient_and_study
+    return {kind: replace(headers[kind], patient_and_study=shared) for kind in ordered}, tuple(remarks)
+
+
+def _differing(one: SourceHeader, other: SourceHeader) -> list[str]:
+    """Name the attributes that both state, and not alike; one that is empty contradicts nothing."""
+    stated = {keyword: (_stated(one, keyword), _stated(other, keyword)) for keyword in _COMPARED}
+    return [keyword for keyword, values in stated.items() if all(values) and values[0] != values[1]]
+
+
+def _stated(header: SourceHeader, keyword: str) -> str:
+    return str(header.patient_and_study.get(keyword) or "").strip()
