@@ -1,9 +1,13 @@
-"""What the node takes over the network: SOP Classes and the transfer syntaxes they may come in."""
+"""What the node takes and sends over the network: SOP Classes, and the transfer syntaxes they may come in."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from pydicom.uid import (
     UID,
+    Comprehensive3DSRStorage,
     DeflatedExplicitVRLittleEndian,
     EnhancedMRImageStorage,
     ExplicitVRLittleEndian,
@@ -17,6 +21,7 @@ from pydicom.uid import (
     LegacyConvertedEnhancedMRImageStorage,
     MRImageStorage,
     RLELossless,
+    SegmentationStorage,
 )
 from pynetdicom import build_context
 from pynetdicom.presentation import PresentationContext
@@ -30,6 +35,14 @@ RECEIVED_SOP_CLASSES: tuple[UID, ...] = (
     LegacyConvertedEnhancedMRImageStorage,
 )
 """All that is received; anything else is refused when the association is negotiated, never dropped later."""
+
+CREATED_SOP_CLASSES: Mapping[UID, str] = MappingProxyType(
+    {
+        SegmentationStorage: "masks, one Instance for each source Series and one with all segments",
+        Comprehensive3DSRStorage: "the findings with numbers and reasons",
+    }
+)
+"""All that the node makes and sends, and what it holds."""
 
 UNCOMPRESSED: tuple[UID, ...] = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 """Transfer syntaxes that every data set can be written in, the preferred one first."""
