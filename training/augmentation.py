@@ -41,8 +41,6 @@ def augment(
     images = _drop_inputs(images, settings, neighbours, generator)
     images = _vary_neighbours(images, settings, neighbours, generator)
     images, targets = _move(images, targets, settings, generator)
-    if 0 < settings.crop < min(images.shape[2:]):
-        images, targets = _crop(images, targets, settings.crop, generator)
     images = _rescale_intensity(images, settings, generator)
     images = _lower_resolution(images, settings, generator)
     return _add_noise(images, settings, generator), targets
@@ -92,20 +90,16 @@ def _vary_neighbours(
 def _move(
     images: Tensor, targets: Tensor, settings: AugmentationSettings, generator: Generator
 ) -> tuple[Tensor, Tensor]:
-    """Rotate, scale, shear, shift and mirror images and targets together."""
-    count = images.shape[0]
-    angle = _uniform(count, -1, 1, generator) * math.radians(settings.rotation_deg)
-    zoom = torch.exp(-_uniform(count, -1, 1, generator) * math.log(settings.scale))
-    shear = _uniform(count, -1, 1, generator) * settings.shear
-    mirror_x = torch.where(_chance(count, settings.flip, generator), -1.0, 1.0)
-    mirror_y = torch.where(_chance(count, settings.flip, generator), -1.0, 1.0)
-    cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
-    theta = torch.zeros(count, 2, 3)
-    theta[:, 0, 0], theta[:, 0, 1] = cos * mirror_x, (shear * cos - sin) * mirror_y
-    theta[:, 1, 0], theta[:, 1, 1] = sin * mirror_x, (shear * sin + cos) * mirror_y
-    theta[:, :, 2] = torch.rand(count, 2, generator=generator).mul(4).sub(2) * settings.shift
-    grid = functional.affine_grid(theta, [count, 1, *images.shape[2:]], align_corners=False)
-    grid = grid.to(images.device)
+    """Rotate, scale, shear, shift and mirror images and targets together, and cut out what is learned from.
+
+    Only the pixels of the window are interpolated: what lies outside is never computed.
+    """
+    transform = _draw_transform(images.shape[0], settings, generator)
+    size = (images.shape[2], images.shape[3])
+    if 0 < settings.crop < min(size):
+        transform = _window(transform, targets, settings.crop, generator)
+        size = (settings.crop, settings.crop)
+    grid = functional.affine_grid(transform, [len(images), 1, *size], align_corners=False).to(images.device)
     # Beyond the edge the edge repeats: that is air in every normalisation, while 0 is air in one only.
     moved = functional.grid_sample(images, grid, align_corners=False, padding_mode="border")
     layers = torch.cat([targets == 1, targets == IGNORE], dim=1).to(images.dtype)
@@ -115,22 +109,39 @@ def _move(
     return moved, result.masked_fill_((ignored >= 0.5) & (lesion < 0.5), IGNORE)
 
 
-def _crop(images: Tensor, targets: Tensor, side: int, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Cut a square window out of each image: around a lesion pixel with some chance, else anywhere."""
-    rows, columns = images.shape[2:]
-    parts_of_images, parts_of_targets = [], []
-    for image, target in zip(images, targets, strict=True):
+def _draw_transform(count: int, settings: AugmentationSettings, generator: Generator) -> Tensor:
+    """Return (count, 2, 3) from places in the result to places in the image: x, y from -1 to 1."""
+    angle = _uniform(count, -1, 1, generator) * math.radians(settings.rotation_deg)
+    zoom = torch.exp(-_uniform(count, -1, 1, generator) * math.log(settings.scale))
+    shear = _uniform(count, -1, 1, generator) * settings.shear
+    mirror_x = torch.where(_chance(count, settings.flip, generator), -1.0, 1.0)
+    mirror_y = torch.where(_chance(count, settings.flip, generator), -1.0, 1.0)
+    cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+    transform = torch.zeros(count, 2, 3)
+    transform[:, 0, 0], transform[:, 0, 1] = cos * mirror_x, (shear * cos - sin) * mirror_y
+    transform[:, 1, 0], transform[:, 1, 1] = sin * mirror_x, (shear * sin + cos) * mirror_y
+    transform[:, :, 2] = torch.rand(count, 2, generator=generator).mul(4).sub(2) * settings.shift
+    return transform
+
+
+def _window(transform: Tensor, targets: Tensor, side: int, generator: Generator) -> Tensor:
+    """Narrow transforms to square windows: around a lesion pixel with some chance, else anywhere."""
+    size = torch.tensor([targets.shape[3], targets.shape[2]], dtype=torch.float32)
+    share = side / size
+    narrowed = transform.clone()
+    for number, target in enumerate(targets):
         lesion = (target[0] == 1).nonzero()
         wanted, pick = torch.rand(2, generator=generator).tolist()
-        place = torch.rand(2, generator=generator) * torch.tensor([rows - side, columns - side])
+        centre = torch.rand(2, generator=generator) * 2 - 1
+        turn, move = transform[number, :, :2], transform[number, :, 2]
         if len(lesion) and wanted < AROUND_LESION:
-            centre = lesion[int(pick * len(lesion))].cpu()
-            place = centre - side * (0.2 + 0.6 * torch.rand(2, generator=generator))
-        top = int(place[0].clamp(0, rows - side))
-        left = int(place[1].clamp(0, columns - side))
-        parts_of_images.append(image[:, top : top + side, left : left + side])
-        parts_of_targets.append(target[:, top : top + side, left : left + side])
-    return torch.stack(parts_of_images), torch.stack(parts_of_targets)
+            place = (lesion[int(pick * len(lesion))].cpu().flip(0) + 0.5) / size * 2 - 1
+            centre = torch.linalg.solve(turn, place - move) + centre * 0.6 * share
+        else:
+            centre = centre * (1 - share)
+        centre = centre.clamp(share - 1, 1 - share)
+        narrowed[number, :, :2], narrowed[number, :, 2] = turn * share, turn @ centre + move
+    return narrowed
 
 
 def _rescale_intensity(images: Tensor, settings: AugmentationSettings, generator: Generator) -> Tensor:

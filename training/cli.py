@@ -69,19 +69,23 @@ def run(
     mri: MriFolder = MRI,
     pool: PoolFolder = POOL,
     runs: RunsFolder = RUNS,
+    begin_with: Annotated[
+        Path | None, typer.Option("--begin-with", help="Folder of a bundle whose weights are trained on.")
+    ] = None,
     threads: Threads = 2,
 ) -> None:
     """Train the segmentors of a recipe; go on where an earlier run stopped."""
     torch.set_num_threads(threads)
     with _told():
         for study in _studies(load_recipe(recipe), segment, mri, pool, runs):
-            _train(study)
+            _train(study, begin_with)
 
 
-def _train(study: Study) -> None:
+def _train(study: Study, begin_with: Path | None = None) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
-        train_study(study, _bar(progress, study.recipe.segment), progress.console.print)
+        report = _bar(progress, study.recipe.segment)
+        train_study(study, report, progress.console.print, begin_with)
     console.print(f"weights in {study.folder}", highlight=False, soft_wrap=True)
 
 

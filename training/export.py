@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from engines.bundle import CARD_NAME, MODEL_NAME, file_sha256, load_bundle, write_manifest, write_samples
 from engines.manifest import Manifest, ModelFile, Score
@@ -30,19 +30,6 @@ OPSET = 18
 
 LICENCE = "Apache-2.0"
 """Of the shipped weights."""
-
-
-class Ensemble(nn.Module):
-    """Several networks as one: the mean of their logits, folded into one ONNX file."""
-
-    def __init__(self, members: Sequence[nn.Module]) -> None:
-        super().__init__()
-        self.members = nn.ModuleList(members)
-
-    def forward(self, slices: Tensor) -> Tensor:
-        """Map (batch, channels, rows, columns) to logits (batch, 1, rows, columns)."""
-        total: Tensor = torch.stack([member(slices) for member in self.members]).mean(dim=0)
-        return total
 
 
 def write_onnx(model: nn.Module, recipe: SegmentRecipe, path: Path) -> None:

@@ -32,12 +32,22 @@ from training.metrics import lesion_f1, voxel_scores
 from training.recipe import Decay, Keep, NetworkSettings, ScheduleSettings, SegmentRecipe
 from training.safekeeping import keep, naming_shortage, release, reserve
 from training.slices import PreparedCase, Sampler
+from training.warm_start import load_bundle_weights
 
 FREE_MB = 500.0
 """Room that a run asks for before it starts, MB: two checkpoints, weights and curves, with reserve."""
 
 RESERVED = 2
 """Checkpoints that room is kept back for: the last one and the weights."""
+
+WEIGHTS, DATA, HISTORY = "weights.pt", "data.json", "history.json"
+"""Files of a finished training in its run folder: what it learned, from what, and how it went."""
+
+NATIVE_BFLOAT16 = {("avx512_bf16", True), ("amx_bf16", True), ("bf16", True)}
+"""Capabilities of CPUs, x86 and ARM, that multiply bfloat16 by themselves."""
+
+UNFOLDING_SLICES = 64
+"""Slices that the normalisations of a bundle's network are found with."""
 
 Report = Callable[["Epoch", int, int], None]
 """Called after each step with the running epoch, the step and the last step."""
@@ -80,6 +90,7 @@ def train(
     report: Report | None = None,
     stop_after: int | None = None,
     needed_mb: float = FREE_MB,
+    begin_with: Path | None = None,
 ) -> networks.UNet:
     """Train a segmentor, or go on where its run folder stopped.
 
@@ -91,12 +102,15 @@ def train(
         report: told of every step.
         stop_after: steps after which this call checkpoints and returns, as a kill would end it.
         needed_mb: free room that the run folder's disk must have, MB.
+        begin_with: weights of an earlier training to start from, or the folder of a bundle; random ones
+            if None.
 
     Returns: the network with the weights to ship, in evaluation mode.
 
     Raises:
         NoSamplesError: without a training case.
-        CheckpointError: if the folder holds a checkpoint of another recipe or architecture.
+        CheckpointError: if the folder holds a checkpoint of another recipe or architecture, or the weights to
+            begin with are of another.
         StorageError: if the disk can not hold the run, before it starts or later on.
         MemoryShortError: if a step or a validation finds no memory; the checkpoint is safe.
     """
@@ -106,7 +120,7 @@ def train(
         raise NoSamplesError(recipe.name, recipe.segment, (folder,))
     _open_folder(folder, recipe, needed_mb)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    state = _start(recipe, device)
+    state = _start(recipe, device, begin_with, sampler)
     _resume(state, folder / "checkpoint.pt", recipe)
     loss_of = losses.build(recipe.loss)
     epoch_steps = schedule.epoch_steps or max(1, sampler.slices // schedule.batch)
@@ -163,9 +177,14 @@ def _close(
     _write_history(folder, state)
 
 
-def _start(recipe: SegmentRecipe, device: torch.device) -> State:
+def _start(recipe: SegmentRecipe, device: torch.device, begin_with: Path | None, sampler: Sampler) -> State:
     torch.manual_seed(recipe.seed)
     model = networks.build(recipe.network, recipe.channels).to(device)
+    if begin_with is not None and begin_with.is_dir():
+        pixels, _ = sampler.draw(0, UNFOLDING_SLICES)
+        load_bundle_weights(model, begin_with, torch.from_numpy(pixels).to(device))
+    elif begin_with is not None:
+        load_weights(model, begin_with)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=recipe.schedule.learning_rate, weight_decay=recipe.schedule.weight_decay
@@ -174,8 +193,12 @@ def _start(recipe: SegmentRecipe, device: torch.device) -> State:
 
 
 def autocast(device: torch.device) -> AbstractContextManager[None]:
-    """Return the mixed precision of a device: bfloat16, whose range needs no loss scaling."""
-    context: AbstractContextManager[None] = torch.autocast(device.type, dtype=torch.bfloat16)
+    """Return the mixed precision of a device: bfloat16, whose range needs no loss scaling.
+
+    A CPU without instructions for it would emulate them thirty times slower than float32, and keeps float32.
+    """
+    able = device.type != "cpu" or bool(NATIVE_BFLOAT16 & torch.cpu.get_capabilities().items())
+    context: AbstractContextManager[None] = torch.autocast(device.type, dtype=torch.bfloat16, enabled=able)
     return context
 
 
@@ -319,7 +342,7 @@ def _write_data(
     ]
     counts = dict(Counter(case.kind.value for case in training))
     content = {"training": counts, "steps": steps, "cases": cases}
-    (folder / "data.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    (folder / DATA).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def _save(state: State, folder: Path, recipe: SegmentRecipe) -> None:
@@ -357,14 +380,25 @@ def _resume(state: State, path: Path, recipe: SegmentRecipe) -> None:
         raise CheckpointError(path, f"can not be read: {error}") from error
 
 
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Fill a network with the weights of a finished training.
+
+    Raises: CheckpointError: if there are none, or they are of another architecture.
+    """
+    try:
+        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+        raise CheckpointError(path, f"can not be read: {error}") from error
+
+
 def _write_history(folder: Path, state: State) -> None:
     rows = [asdict(epoch) for epoch in state.history]
-    (folder / "history.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    (folder / HISTORY).write_text(json.dumps(rows, indent=1), encoding="utf-8")
     draw_curves(rows, folder / "curves.png")
 
 
 def _finish(state: State, schedule: ScheduleSettings, folder: Path) -> networks.UNet:
     if schedule.keep is not Keep.LAST and state.best_weights:
         state.average.load_state_dict(state.best_weights)
-    keep(state.average.state_dict(), folder / "weights.pt")
+    keep(state.average.state_dict(), folder / WEIGHTS)
     return state.average.eval()

@@ -6,6 +6,7 @@ resolution and, with deep supervision, at each coarser decoder level; in evaluat
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -169,6 +170,22 @@ class SlabUNet(UNet):
         logits = super().forward(slices)
         finest = logits if isinstance(logits, Tensor) else logits[0]
         return finest.reshape(-1, self.slab, 1, *size)[:, self.slab // 2]
+
+
+def average(members: Sequence[UNet]) -> UNet:
+    """Return the mean of networks, weight by weight: as good as the mean of their results at the cost of one.
+
+    Args:
+        members: of one architecture, all trained on from the same weights.
+
+    Source: Wortsman et al., ICML 2022 (model soups).
+    """
+    mean = copy.deepcopy(members[0])
+    states = [member.state_dict() for member in members]
+    for name, value in mean.state_dict().items():
+        if value.is_floating_point():
+            value.copy_(torch.stack([state[name] for state in states]).mean(dim=0))
+    return mean
 
 
 def build(settings: NetworkSettings, inputs: int) -> UNet:

@@ -62,10 +62,14 @@ class Joint:
     false_per_free: float
 
     @property
-    def value(self) -> float:
-        """What the choice maximises: the mean of Dice and lesion F1, less a fine for false alarms."""
-        fine = FALSE_PENALTY * max(0.0, self.false_per_free - FALSE_ALLOWED)
-        return (self.dice + self.lesions.f1) / 2 - fine
+    def quality(self) -> float:
+        """The mean of Dice and lesion F1."""
+        return (self.dice + self.lesions.f1) / 2
+
+    @property
+    def fine(self) -> float:
+        """What false alarms on cases without a lesion cost."""
+        return FALSE_PENALTY * max(0.0, self.false_per_free - FALSE_ALLOWED)
 
 
 def find_candidates(prediction: Prediction) -> list[Candidates]:
@@ -139,13 +143,16 @@ def operating_points(
             yield spec, [joint([case[number] for case in group], smallest) for group in groups]
 
 
-def choose(groups: Sequence[Sequence[Sequence[Candidates]]]) -> PostprocessingSpec:
-    """Return the operating point with the best mean joint score over groups of cases (lists of candidates).
+def choose(
+    validation: Sequence[Sequence[Candidates]], real: Sequence[Sequence[Candidates]] = ()
+) -> PostprocessingSpec:
+    """Return the operating point of the best quality, less the fine for false alarms.
 
-    Groups count alike, so that many simulated cases do not outvote few real ones.
+    Args:
+        validation: lists of candidates of made cases; those without a lesion tell of false alarms.
+        real: lists of candidates of real cases, by which the quality is judged where there are any: what is
+            small or faint enough to be left alone is for people to say.
     """
-    filled = [group for group in groups if group]
-    best = max(
-        operating_points(filled), key=lambda point: sum(result.value for result in point[1]), default=None
-    )
-    return best[0] if best and filled else PostprocessingSpec()
+    points = operating_points([real or validation, validation])
+    best = max(points, key=lambda point: point[1][0].quality - point[1][1].fine)
+    return best[0] if validation or real else PostprocessingSpec()

@@ -150,6 +150,13 @@ class ScheduleSettings(_Block):
         return chosen or self.patience_epochs > 0 or self.overfit_score < 1
 
 
+class Ships(StrEnum):
+    """What is shipped: the network that learned from all cases, or the mean of the folds' weights."""
+
+    FINAL = "final"
+    FOLDS = "folds"
+
+
 class SegmentorSettings(_Block):
     """One segmentor of a recipe.
 
@@ -158,6 +165,10 @@ class SegmentorSettings(_Block):
         optional_inputs: those of them that a Study may lack.
         sources: kinds of cases it learns from, each with its weight in a batch.
         folds: parts that the patients with real labels are split into for cross-validation; 0 for none.
+        pretraining: of one network on simulated cases alone, which every fold starts from; none without it.
+        ships: what is shipped; ``folds`` saves the training on all cases, and needs folds that start from one
+            pretraining, for weights that have nothing in common have no mean.
+        network: replaces the recipe's network.
         loss: replaces the recipe's loss.
         schedule: replaces the recipe's schedule.
         augmentation: replaces the recipe's augmentation.
@@ -167,9 +178,18 @@ class SegmentorSettings(_Block):
     optional_inputs: tuple[SeriesType, ...] = ()
     sources: dict[CaseKind, Positive] = Field(min_length=1)
     folds: int = Field(default=0, ge=0, le=20)
+    pretraining: ScheduleSettings | None = None
+    ships: Ships = Ships.FINAL
+    network: NetworkSettings | None = None
     loss: LossSettings | None = None
     schedule: ScheduleSettings | None = None
     augmentation: AugmentationSettings | None = None
+
+    @model_validator(mode="after")
+    def _folds_to_ship(self) -> Self:
+        if self.ships is Ships.FOLDS and (self.folds < 2 or self.pretraining is None):
+            raise ValueError("ships: folds needs at least 2 folds and a pretraining")
+        return self
 
 
 class Recipe(_Block):
@@ -188,9 +208,10 @@ class Recipe(_Block):
 
     @model_validator(mode="after")
     def _grid_fits_network(self) -> Self:
-        stride = self.network.fold * 2 ** (len(self.network.channels) - 1)
-        if any(size % stride for size in self.preprocessing.pixel_grid):
-            raise ValueError(f"preprocessing.pixel_grid must be multiples of {stride} for this network")
+        for network in (self.network, *(own.network for own in self.segmentors.values())):
+            stride = network.fold * 2 ** (len(network.channels) - 1) if network else 1
+            if any(size % stride for size in self.preprocessing.pixel_grid):
+                raise ValueError(f"preprocessing.pixel_grid must be multiples of {stride} for this network")
         return self
 
     @model_validator(mode="after")
@@ -215,7 +236,7 @@ class Recipe(_Block):
             seed=self.seed,
             segment=segment,
             preprocessing=self.preprocessing,
-            network=self.network,
+            network=chosen.network or self.network,
             loss=chosen.loss or self.loss,
             augmentation=chosen.augmentation or self.augmentation,
             schedule=chosen.schedule or self.schedule,
@@ -223,6 +244,8 @@ class Recipe(_Block):
             optional_inputs=chosen.optional_inputs,
             sources=chosen.sources,
             folds=chosen.folds,
+            pretraining=chosen.pretraining,
+            ships=chosen.ships,
         )
 
 
@@ -242,6 +265,8 @@ class SegmentRecipe(_Block):
     optional_inputs: tuple[SeriesType, ...]
     sources: dict[CaseKind, float]
     folds: int = 0
+    pretraining: ScheduleSettings | None = None
+    ships: Ships = Ships.FINAL
 
     @property
     def channels(self) -> int:

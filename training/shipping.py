@@ -17,9 +17,11 @@ from training.cases import CaseKind
 from training.errors import NoSamplesError
 from training.evaluation import Prediction
 from training.export import write_bundle
+from training.loop import DATA, HISTORY
 from training.pool import Split
+from training.recipe import Ships
 from training.slices import input_volumes
-from training.study import FINAL, Evaluation, Study, load_network
+from training.study import Evaluation, Study, load_shipped, shipped_folders
 
 KINDS = {
     CaseKind.REAL: "real scans of patients with multiple sclerosis, labelled by people",
@@ -29,6 +31,13 @@ KINDS = {
 """What each kind of case is."""
 
 
+SHIPPED = {
+    Ships.FINAL: "The shipped network learned from {1}",
+    Ships.FOLDS: "The shipped network is the mean of the {0} networks of the folds, weight by weight",
+}
+"""What is shipped where there are folds."""
+
+
 def ship(study: Study, evaluation: Evaluation, predictions: list[Prediction], folder: Path) -> Manifest:
     """Write the bundle of a study's final network, with its scores, card and pictures.
 
@@ -36,7 +45,7 @@ def ship(study: Study, evaluation: Evaluation, predictions: list[Prediction], fo
         ExportError: if torch and onnxruntime differ or the file is too large.
         NoSamplesError: if no simulated case shows a lesion, from which the proof slices are taken.
     """
-    recipe, network = study.recipe, load_network(study.folder / FINAL, study.recipe)
+    recipe, network = study.recipe, load_shipped(study)
     training_data = describe_data(study)
     manifest = write_bundle(
         folder,
@@ -53,11 +62,12 @@ def ship(study: Study, evaluation: Evaluation, predictions: list[Prediction], fo
 
 
 def describe_data(study: Study) -> str:
-    """Return what a network learned from, by kind of case, from its run folder."""
-    held = json.loads((study.folder / FINAL / "data.json").read_text(encoding="utf-8"))
+    """Return what the shipped networks learned from, by kind of case, from their run folders."""
+    runs = [json.loads((folder / DATA).read_text(encoding="utf-8")) for folder in shipped_folders(study)]
+    cases = {case["name"]: case for run in runs for case in run["cases"] if case["use"] == "training"}
     sentences = []
     for kind, meaning in KINDS.items():
-        learned = [c for c in held["cases"] if c["kind"] == kind and c["use"] == "training"]
+        learned = [case for case in cases.values() if case["kind"] == kind]
         if learned:
             origins = "; ".join(sorted({f"{c['dataset']}: {c['licence']}" for c in learned}))
             sentences.append(f"{len(learned)} {meaning} ({origins})")
@@ -65,23 +75,25 @@ def describe_data(study: Study) -> str:
 
 
 def describe_protocol(study: Study) -> str:
-    """Return how long it was trained and how cases were kept apart, from the run folder."""
-    history = json.loads((study.folder / FINAL / "history.json").read_text(encoding="utf-8"))
-    held = json.loads((study.folder / FINAL / "data.json").read_text(encoding="utf-8"))
-    text = (
-        f"Trained for {held['steps']} steps of {study.recipe.schedule.batch} slices in {len(history)} epochs."
-    )
+    """Return how long it was trained and how cases were kept apart, from the run folders."""
+    recipe, folders = study.recipe, shipped_folders(study)
+    history = json.loads((folders[0] / HISTORY).read_text(encoding="utf-8"))
+    steps = json.loads((folders[0] / DATA).read_text(encoding="utf-8"))["steps"]
+    text = f"Trained for {steps} steps of {recipe.schedule.batch} slices in {len(history)} epochs"
+    if recipe.pretraining is not None:
+        before = recipe.pretraining.epoch_steps * recipe.pretraining.epochs
+        text += f", after {before} steps on simulated cases alone"
     groups = study.held_out()
     if groups:
         names = "; ".join(", ".join(group) for group in groups)
         text += (
-            f" Real cases are scored by {len(groups)}-fold cross-validation over patients ({names}): each by "
-            "a network, and at an operating point, that no scan of the patient had a part in. The shipped "
-            f"network learned from {_learned_from(study, groups)}."
+            f". Real cases are scored by {len(groups)}-fold cross-validation over patients ({names}): each "
+            "by a network, and at an operating point, that no scan of the patient had a part in. "
         )
+        text += SHIPPED[recipe.ships].format(len(folders), _learned_from(study, groups))
     return text + (
-        " Simulated and painted test cases come from anatomies and scans of which neither training nor "
-        "validation has seen any."
+        ". Simulated and painted test cases come from anatomies and scans of which neither training nor "
+        "validation has seen any, and were made after the last change of recipe and simulation."
     )
 
 

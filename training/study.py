@@ -1,7 +1,8 @@
 """One segmentor from cases to scores: its trainings (folds and final), predictions and operating point.
 
-Convention: ``<root>/<recipe>/<SEGMENT>/`` holds a run folder ``fold_<n>`` for each fold of the real patients
-and ``final`` for the network that learned from all of them; ``evaluation.json`` lies beside them.
+Convention: ``<root>/<recipe>/<SEGMENT>/`` holds a run folder ``fold_<n>`` for each fold of the real patients,
+``pretrained`` for what they start from, and ``final`` for a network that learned from all of them;
+``evaluation.json`` lies beside them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from engines.postprocessing import PostprocessingSpec
 from training import networks
 from training.calibration import count_logits, fit, read_calibration, write_calibration
 from training.cases import Case, CaseKind
-from training.errors import CheckpointError, NoSamplesError
+from training.errors import NoSamplesError
 from training.evaluation import (
     CaseScores,
     Prediction,
@@ -30,13 +31,16 @@ from training.evaluation import (
     predict_cases,
     score_case,
 )
-from training.loop import Report, predict, train
+from training.loop import WEIGHTS, Report, load_weights, predict, train
 from training.operating_point import Candidates, choose, find_candidates
 from training.pool import Split
-from training.recipe import SegmentRecipe
+from training.recipe import SegmentRecipe, Ships
 from training.slices import PreparedCase, store_cases, variants
 from training.sources import Sources, folds
 from training.summary import Summary, summarise
+
+PRETRAINED = "pretrained"
+"""Folder of the run that all others of a segmentor start from."""
 
 FINAL = "final"
 """Folder of the run whose network is shipped."""
@@ -90,8 +94,17 @@ class Evaluation:
     scores: dict[str, list[CaseScores]]
 
 
-def train_study(study: Study, report: Report | None, announce: Announce) -> None:
+def train_study(
+    study: Study, report: Report | None, announce: Announce, begin_with: Path | None = None
+) -> None:
     """Train every fold and the final network; each goes on where it stopped.
+
+    Args:
+        study: what to train.
+        report: told of every step.
+        announce: told what begins.
+        begin_with: folder of a bundle whose weights are trained on. It must not have learned from the real
+            patients of the folds, or their scores say nothing.
 
     Raises: NoSamplesError: if the sources hold no case.
     """
@@ -102,14 +115,33 @@ def train_study(study: Study, report: Report | None, announce: Announce) -> None
     if not prepared:
         raise NoSamplesError(recipe.name, recipe.segment, study.sources.searched)
     watched = store_cases(study.sources.cases(recipe, Split.VALIDATION), recipe, store)[::VALIDATION_EVERY]
+    if recipe.pretraining is not None:
+        announce(PRETRAINED)
+        begin_with = _pretrain(study, prepared, watched, report, begin_with)
     groups = study.held_out()
     for number, patients in enumerate(groups):
         announce(f"fold {number}, without {', '.join(patients)}")
         learned, unseen = split_cases(recipe, prepared, groups, number)
-        _train_calibrated(recipe, learned, watched, unseen, study.folder / f"fold_{number}", report)
-    announce(FINAL)
-    learned, unseen = split_cases(recipe, prepared, groups, None)
-    _train_calibrated(recipe, learned, watched, unseen, study.folder / FINAL, report)
+        folder = study.folder / f"fold_{number}"
+        _train_calibrated(recipe, learned, watched, unseen, folder, report, begin_with)
+    if recipe.ships is Ships.FINAL:
+        announce(FINAL)
+        learned, unseen = split_cases(recipe, prepared, groups, None)
+        _train_calibrated(recipe, learned, watched, unseen, study.folder / FINAL, report, begin_with)
+
+
+def _pretrain(
+    study: Study,
+    cases: Sequence[PreparedCase],
+    watched: Sequence[PreparedCase],
+    report: Report | None,
+    begin_with: Path | None,
+) -> Path:
+    """Train on simulated cases, which no real patient had a part in, and return the weights' file."""
+    recipe = study.recipe.model_copy(update={"schedule": study.recipe.pretraining})
+    simulated = [case for case in cases if case.kind is CaseKind.SIMULATED]
+    train(recipe, simulated, watched, study.folder / PRETRAINED, report, begin_with=begin_with)
+    return study.folder / PRETRAINED / WEIGHTS
 
 
 def _train_calibrated(
@@ -119,9 +151,10 @@ def _train_calibrated(
     unseen: Sequence[PreparedCase],
     folder: Path,
     report: Report | None,
+    begin_with: Path | None,
 ) -> None:
     """Train one network; the held-out real cases are watched, but do not calibrate what is scored on them."""
-    network = train(recipe, learned, [*watched, *unseen], folder, report)
+    network = train(recipe, learned, [*watched, *unseen], folder, report, begin_with=begin_with)
     write_calibration(fit(count_logits(network, watched)), folder)
 
 
@@ -158,18 +191,30 @@ def _part(
     return learned, unseen
 
 
-def load_network(folder: Path, recipe: SegmentRecipe) -> nn.Module:
-    """Read the shipped weights of a run, calibrated.
+def load_network(folder: Path, recipe: SegmentRecipe) -> networks.UNet:
+    """Read the weights of a run, calibrated.
 
     Raises: CheckpointError: if there are none, or they are of another architecture.
     """
-    path, model = folder / "weights.pt", networks.build(recipe.network, recipe.channels)
-    try:
-        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, RuntimeError, EOFError) as error:
-        raise CheckpointError(path, f"can not be read: {error}") from error
+    model = networks.build(recipe.network, recipe.channels)
+    load_weights(model, folder / WEIGHTS)
     read_calibration(folder).fold_into(model)
     return model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
+
+
+def load_shipped(study: Study) -> networks.UNet:
+    """Read what a study ships: its final network, or the mean of those of its folds, weight by weight.
+
+    Raises: CheckpointError: if a run has not ended, or its weights are of another architecture.
+    """
+    return networks.average([load_network(folder, study.recipe) for folder in shipped_folders(study)])
+
+
+def shipped_folders(study: Study) -> tuple[Path, ...]:
+    """Return the run folders of the networks that are shipped."""
+    if study.recipe.ships is Ships.FINAL:
+        return (study.folder / FINAL,)
+    return tuple(study.folder / f"fold_{number}" for number in range(study.recipe.folds))
 
 
 def evaluate_study(study: Study, announce: Announce) -> tuple[Evaluation, list[Prediction]]:
@@ -180,7 +225,7 @@ def evaluate_study(study: Study, announce: Announce) -> tuple[Evaluation, list[P
 
     Returns: the scores, and the predictions of the real and the test cases.
     """
-    recipe, final = study.recipe, load_network(study.folder / FINAL, study.recipe)
+    recipe, final = study.recipe, load_shipped(study)
     announce("validation cases")
     validation = [
         find_candidates(p) for p in _predict(study.sources.cases(recipe, Split.VALIDATION), recipe, final)
@@ -188,11 +233,11 @@ def evaluate_study(study: Study, announce: Announce) -> tuple[Evaluation, list[P
     announce("held-out real cases")
     by_fold = [list(_predict_fold(study, n, patients)) for n, patients in enumerate(study.held_out())]
     real = [[find_candidates(p) for p in fold] for fold in by_fold]
-    spec = choose([validation, _joined(real)])
+    spec = choose(validation, _joined(real))
     scores: dict[str, list[CaseScores]] = {}
     for number, fold in enumerate(by_fold):
         others = _joined(part for other, part in enumerate(real) if other != number)
-        point = choose([validation, others])
+        point = choose(validation, others)
         scores.setdefault(REAL, []).extend(score_case(p, point) for p in fold)
         with_rims = [counting_unsure(p) for p in fold if p.unsure is not None]
         scores.setdefault(REAL_WITH_UNSURE, []).extend(score_case(p, point) for p in with_rims)

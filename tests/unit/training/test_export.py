@@ -11,7 +11,7 @@ from engines.segments import Segment
 from tests.support.training_cases import tiny_recipe
 from training import networks
 from training.errors import ExportError
-from training.export import Ensemble, check_parity, write_bundle, write_onnx
+from training.export import check_parity, write_bundle, write_onnx
 
 
 @pytest.fixture
@@ -54,11 +54,3 @@ def test_a_network_that_is_too_large_for_a_bundle_is_refused(tmp_path) -> None:
     recipe = tiny_recipe(network=tiny_recipe().network.model_copy(update={"channels": (8, 800)}))
     with pytest.raises(ExportError, match="at most 16"):
         write_onnx(networks.build(recipe.network, 3), recipe, tmp_path / "model.onnx")
-
-
-def test_an_ensemble_is_the_mean_of_its_members(network) -> None:
-    torch.manual_seed(1)
-    other = networks.build(tiny_recipe().network, 3).eval()
-    batch = torch.from_numpy(slices())
-    expected = (network(batch) + other(batch)) / 2
-    torch.testing.assert_close(Ensemble([network, other])(batch), expected)

@@ -58,3 +58,12 @@ def test_deep_supervision_adds_coarser_logits_in_training_only() -> None:
 def test_an_untrained_network_sees_no_lesion_in_an_empty_slice() -> None:
     network = build(channels=(8, 8)).eval()
     assert network(torch.zeros(1, 1, 16, 16)).max() < -3
+
+
+def test_the_average_of_networks_has_their_mean_weights() -> None:
+    members = [build(channels=(8, 8), fold=2) for _ in range(2)]
+    mean = networks.average(members)
+    for name, value in mean.state_dict().items():
+        if value.is_floating_point():
+            expected = (members[0].state_dict()[name] + members[1].state_dict()[name]) / 2
+            torch.testing.assert_close(value, expected)

@@ -42,7 +42,7 @@ def test_a_threshold_above_the_probability_misses() -> None:
 
 
 def test_the_chosen_point_finds_the_lesion_without_the_false_spot() -> None:
-    chosen = choose([[find_candidates(spots())]])
+    chosen = choose([find_candidates(spots())])
     prediction = spots()
     found = prediction.probability.array >= chosen.threshold
     assert found[0, 2, 2]
@@ -51,9 +51,19 @@ def test_the_chosen_point_finds_the_lesion_without_the_false_spot() -> None:
 
 def test_false_alarms_on_healthy_cases_are_fined_beyond_one_half() -> None:
     scores = LesionScores(1, 0, 1, 0)
-    assert Joint(0.8, scores, 0.5).value == pytest.approx(0.9)
-    assert Joint(0.8, scores, 1.5).value == pytest.approx(0.8)
+    assert Joint(0.8, scores, 0.5).quality == pytest.approx(0.9)
+    assert Joint(0.8, scores, 0.5).fine == 0.0
+    assert Joint(0.8, scores, 1.5).fine == pytest.approx(0.1)
+
+
+def test_real_cases_judge_the_quality_where_there_are_any() -> None:
+    faint = predicted(np.full((10, 10), 0.25), np.ones((10, 10), dtype=bool))
+    inner = np.zeros((10, 10), dtype=bool)
+    inner[2:5, 2:5] = True
+    sharp = predicted(np.where(inner, 0.85, 0.55), inner)
+    assert choose([find_candidates(faint)]).threshold <= 0.2
+    assert choose([find_candidates(faint)], [find_candidates(sharp)]).threshold > 0.55
 
 
 def test_without_cases_the_middle_is_taken() -> None:
-    assert choose([[], []]).threshold == 0.5
+    assert choose([]).threshold == 0.5

@@ -97,6 +97,12 @@ def test_a_slab_that_the_network_can_not_see_is_refused(tmp_path, network, probl
         load_recipe(str(write_tiny_recipe(tmp_path, text)))
 
 
+def test_folds_are_shipped_only_if_they_start_from_one_pretraining(tmp_path) -> None:
+    path = write_tiny_recipe(tmp_path, TINY_YAML + "    folds: 3\n    ships: folds\n")
+    with pytest.raises(RecipeError, match="pretraining"):
+        load_recipe(str(path))
+
+
 def test_an_unreadable_recipe_names_the_shipped_ones() -> None:
     with pytest.raises(RecipeError, match="wmh-flair-384"):
         load_recipe("no-such-recipe")

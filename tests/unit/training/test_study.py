@@ -6,6 +6,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import torch
 
 from engines.segments import Segment, SeriesType
 from tests.support.training_cases import bright_spot_case, tiny_recipe
@@ -13,7 +14,7 @@ from training.card import contact_sheet, manifest_scores, write_card
 from training.cases import CaseKind
 from training.errors import CheckpointError
 from training.pool import Split, write_pool_case
-from training.recipe import Keep
+from training.recipe import Keep, Ships
 from training.shipping import describe_data, describe_protocol
 from training.slices import store_cases
 from training.sources import Sources, folds
@@ -23,6 +24,8 @@ from training.study import (
     Study,
     evaluate_study,
     load_network,
+    load_shipped,
+    shipped_folders,
     split_cases,
     train_study,
     write_evaluation,
@@ -129,3 +132,17 @@ def test_simulated_cases_are_read_from_their_split_only(study) -> None:
     assert names == ["9"]
     assert not list(study.sources.made(Segment.WMH, Split.TRAIN, [CaseKind.SIMULATED]))
     assert not list(study.sources.made(Segment.WMH, Split.TEST, [CaseKind.PAINTED]))
+
+
+def test_folds_start_from_simulated_cases_alone_and_their_mean_is_shipped(study, tmp_path) -> None:
+    write_pool_case(tmp_path / "pool" / "WMH" / Split.TRAIN, bright_spot_case("7", seed=7), Segment.WMH)
+    schedule = study.recipe.schedule.model_copy(update={"epochs": 1})
+    recipe = tiny_recipe(folds=2, schedule=schedule, pretraining=schedule, ships=Ships.FOLDS)
+    other = Study(recipe, Sources(study.sources.mri, tmp_path / "pool"), tmp_path / "runs")
+    train_study(other, None, quiet)
+    data = json.loads((other.folder / "pretrained" / "data.json").read_text())
+    assert [case["patient"] for case in data["cases"] if case["use"] == "training"] == ["patient_7"]
+    assert not (other.folder / "final").exists()
+    biases = [load_network(folder, recipe).head.bias for folder in shipped_folders(other)]
+    torch.testing.assert_close(load_shipped(other).head.bias, (biases[0] + biases[1]) / 2)
+    assert "after 4 steps on simulated cases alone" in describe_protocol(other)
