@@ -27,10 +27,11 @@ from numpy.typing import NDArray
 
 from benchmarks.roofline import measure_cpu, work_of
 from engines.bundle import Bundle, load_bundle, shipped_bundles
+from engines.errors import RunnerError
 from engines.postprocessing import lesion_mask, probabilities
 from engines.preprocessing import prepare
 from engines.runners.base import RunnerSettings
-from engines.runners.choice import available_runners, open_runner
+from engines.runners.choice import AUTO_ORDER, open_runner
 from engines.volume import Grid, Volume
 
 MIB = 1024
@@ -59,12 +60,12 @@ def bundles() -> list[Bundle]:
 
 
 def sides() -> dict[str, Callable[[ExitStack], Side]]:
-    """Name everything that can run a case on this machine, and what opens it."""
+    """Name everything that can run a case, and what opens it: proven runners of the node, and PyTorch."""
     named: dict[str, Callable[[ExitStack], Side]] = {
         f"node: {kind.value}": lambda opened, kind=kind: {  # type: ignore[misc]
             bundle.manifest.name: opened.enter_context(open_runner(bundle, kind)).run for bundle in bundles()
         }
-        for kind in available_runners()
+        for kind in AUTO_ORDER
     }
     return named | {
         f"PyTorch {variant}": torch_side(variant) for variant in ("eager", "channels-last", "compile")
@@ -154,7 +155,10 @@ def report(rounds: int, slices: int) -> Iterator[str]:
             "preparing and restoring alone": partial(run_case, blank(), loaded, volume)
         }
         for name, open_side in sides().items():
-            steps[name] = partial(run_case, open_side(opened), loaded, volume)
+            try:
+                steps[name] = partial(run_case, open_side(opened), loaded, volume)
+            except RunnerError as error:
+                yield f"left out: {name}: {error}"
         take_turns(steps, 1)
         times = take_turns(steps, rounds)
     yield f"A case of {len(loaded)} Series x {slices} slices, best of {rounds}; roofline {least:.0f} ms"

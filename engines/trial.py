@@ -1,4 +1,4 @@
-"""How a bundle's network fares on every runner of this machine: whether it opens, and what it finds."""
+"""How a bundle's network fares on every runner: whether this machine can open it, and what it finds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engines.errors import BundleError, RunnerError
 from engines.graph import Graph, read_graph
 from engines.proof import Agreement, compare
 from engines.runners.base import RunnerKind, RunnerSettings
-from engines.runners.choice import available_runners, open_runner
+from engines.runners.choice import AUTO_ORDER, open_runner
 
 REFERENCE = RunnerKind.ONNXRUNTIME
 """The runner that is right by definition: float32 on the CPU."""
@@ -48,9 +48,9 @@ class Trial:
 
 
 def try_runners(bundle: Bundle) -> tuple[Trial, ...]:
-    """Run a bundle's sample slices, or noise where it has none, on every runner of this machine.
+    """Run a bundle's sample slices, or noise where it has none, on every runner.
 
-    Returns: one trial for each runner, the reference first.
+    Returns: one trial for each runner, the reference first; of one that this machine lacks, what is missing.
     Raises: BundleError: if the reference can not run the network, or a slice's logits depend on the slices
         that it is run with.
     """
@@ -64,7 +64,7 @@ def try_runners(bundle: Bundle) -> tuple[Trial, ...]:
     if not gap <= BATCH_TOLERANCE:
         problem = f"a slice's logits change by {gap:.2g} with the slices beside it; is it in training mode?"
         raise BundleError(bundle.folder.name, "model.file", problem)
-    others = [kind for kind in available_runners() if kind is not REFERENCE]
+    others = [kind for kind in AUTO_ORDER if kind is not REFERENCE]
     return tuple(_try(bundle, graph, kind, slices, expected) for kind in (REFERENCE, *others))
 
 

@@ -67,7 +67,7 @@ def _scores(bundle: Bundle) -> Iterator[RenderableType]:
 
 
 def _trials(trials: Iterable[Trial]) -> Table:
-    table = Table(title="Runners of this machine", title_justify="left")
+    table = Table(title="Runners on this machine", title_justify="left")
     table.add_column("runner", no_wrap=True)
     table.add_column("largest difference of a logit", justify="right")
     table.add_column("against the reference")
