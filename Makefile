@@ -8,7 +8,7 @@ OHIF := 3.13.2
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --quiet --python-version 3.11 --no-header --no-annotate
 
-.PHONY: demo test lint types unit slow viewer viewer-tools peers lock clean
+.PHONY: demo test lint types unit slow gpu viewer viewer-tools peers lock clean
 
 demo: .venv/serve
 	$(BIN)/csvd-node demo tests/data/demo_study --output demo-out
@@ -21,9 +21,15 @@ lint: .venv/dev
 
 types: .venv/dev
 	$(BIN)/mypy
+	$(PIP) install --no-deps --upgrade --target build/stubs tensorrt-stubs==10.13.0.35.1
+	$(BIN)/python -m tests.support.tensorrt_types build/stubs
 
 unit: .venv/dev
 	$(BIN)/pytest -m "not slow and not gpu"
+
+# Needs an NVIDIA GPU; writes what was measured on it to build/gpu-report.md.
+gpu: .venv/dev
+	$(BIN)/pytest -m gpu tests/gpu
 
 slow: .venv/dev viewer-tools
 	$(BIN)/pytest -m "slow and not gpu"

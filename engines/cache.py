@@ -276,7 +276,7 @@ def _read(path: Path) -> tuple[PlanEntry, bytes]:
         record = json.loads(header)
         key = PlanKey.from_record(record["key"])
         built_at = datetime.fromisoformat(record["built_at"])
-    except (ValueError, KeyError, TypeError) as exc:
+    except (ValueError, KeyError, TypeError, RecursionError) as exc:
         return PlanEntry(path, len(content), None, None, f"damaged: {exc}"), b""
     whole = hashlib.sha256(plan).hexdigest() == record.get("sha256")
     problem = "" if whole else f"damaged: {len(plan)} of {record.get('size')} bytes, or other bytes"

@@ -15,8 +15,10 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, numpy_helper
+from onnx.checker import ValidationError
 from onnxconverter_common.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
@@ -56,7 +58,7 @@ def write_precision(
                 return bytes(_bfloat16(onnx.load(path)).SerializeToString())
             case _:
                 return path.read_bytes()
-    except (OSError, ValueError, TypeError, RuntimeError, onnx.checker.ValidationError) as exc:
+    except (OSError, ValueError, TypeError, RuntimeError, DecodeError, ValidationError) as exc:
         raise PlanError(path.name, f"can not be written in {precision}: {exc}") from exc
 
 

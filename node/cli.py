@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from node import bundle_commands
+from node import bundle_commands, engine_commands
 from node.assessment import Assessor
 from node.certificates import check_tls
 from node.console import EXIT_FAILED, AsJson, Config, configured, err, out, reported
@@ -44,6 +44,7 @@ app = typer.Typer(
 )
 
 app.add_typer(bundle_commands.app, name="bundle")
+app.add_typer(engine_commands.app, name="engines")
 
 Roles = Annotated[
     list[Role] | None, typer.Option("--role", help="do this only; may be repeated, wins over `roles`")
@@ -142,6 +143,9 @@ def check_config(config: Config = None) -> None:
         for segment, segmentor in segmentors.items():
             manifest = segmentor.bundle.manifest
             out.print(f"{segment.value}: {manifest.name} {manifest.version} on {segmentor.runner.name}")
+            if segmentor.report is not None:
+                for line in (segmentor.report.proof, *map(str, segmentor.report.passed_over)):
+                    out.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
         for certificate in check_tls(settings):
             out.print(f"{certificate.use}: certificate good until {certificate.expires_at:%Y-%m-%d}")
             if remark := certificate.remark(now()):

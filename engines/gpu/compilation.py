@@ -58,17 +58,24 @@ def compile_plan(flavour: Flavour, compilation: Compilation, progress: Progress)
     builder = flavour.trt.Builder(flavour.logger)
     network = _parse(flavour, builder, compilation)
     config = builder.create_builder_config()
-    _set_profile(builder, config, compilation)
+    _set_profile(flavour, builder, config, compilation)
     _set_target(flavour, config, compilation)
     monitor = _monitor(flavour, compilation.model, progress)
     config.progress_monitor = monitor
-    cache = config.create_timing_cache(compilation.timing_cache)
-    config.set_timing_cache(cache, ignore_mismatch=False)
+    # TensorRT for RTX measures no kernels when it compiles.
+    timed = flavour.kind is RunnerKind.TENSORRT
+    if timed:
+        timings = config.create_timing_cache(compilation.timing_cache)
+        config.set_timing_cache(timings, ignore_mismatch=False)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise PlanError(compilation.model, f"TensorRT can not compile it: {flavour.last_error}")
-    measured = config.get_timing_cache()
-    return bytes(plan), b"" if measured is None else bytes(measured.serialize())
+    return _bytes(plan), _bytes(config.get_timing_cache().serialize()) if timed else b""
+
+
+def _bytes(memory: Any) -> bytes:
+    """Copy memory of TensorRT, which is a buffer although its stubs do not say so."""
+    return bytes(memory)
 
 
 def _parse(flavour: Flavour, builder: trt.Builder, compilation: Compilation) -> trt.INetworkDefinition:
@@ -88,10 +95,13 @@ def _describe(error: trt.ParserError) -> str:
     return f"{at}{error.desc()}"
 
 
-def _set_profile(builder: trt.Builder, config: trt.IBuilderConfig, compilation: Compilation) -> None:
+def _set_profile(
+    flavour: Flavour, builder: trt.Builder, config: trt.IBuilderConfig, compilation: Compilation
+) -> None:
     profile = builder.create_optimization_profile()
     batch, shape = compilation.batch, compilation.input_shape
-    profile.set_shape(compilation.input_name, (batch.min, *shape), (batch.opt, *shape), (batch.max, *shape))
+    dims = [flavour.trt.Dims4(size, *shape) for size in (batch.min, batch.opt, batch.max)]
+    profile.set_shape(compilation.input_name, dims[0], dims[1], dims[2])
     if config.add_optimization_profile(profile) < 0:
         raise PlanError(compilation.model, f"slices of shape {shape} do not fit the network")
 

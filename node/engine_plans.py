@@ -1,0 +1,126 @@
+"""What is done with compiled plans: made ahead of time, checked, cleared away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from engines.build import PlanBackend, Progress
+from engines.bundle import Bundle, read_samples
+from engines.cache import PlanCache, PlanKey
+from engines.errors import PlanCacheError, RunnerError, RunnerUnavailableError
+from engines.gpu.backend import TensorRtBackend
+from engines.gpu.flavour import FlavourKind
+from engines.precision import Precision
+from engines.proof import Referee
+from engines.runners.base import Runner, RunnerKind
+from engines.runners.onnx_runtime import OnnxRuntimeRunner
+from node.segmentors import load_configured
+from node.settings import NodeSettings
+
+FLAVOURS: tuple[FlavourKind, ...] = (RunnerKind.TENSORRT, RunnerKind.TENSORRT_RTX)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is known of one plan: whether it may be used, and what was found."""
+
+    path: Path
+    good: bool
+    said: str
+
+
+def build_plans(
+    cache: PlanCache,
+    backend: PlanBackend,
+    bundles: Sequence[Bundle],
+    precisions: Sequence[Precision],
+    progress: Progress,
+) -> Iterator[Path]:
+    """Compile and keep the plan of each bundle in each precision; those that are there stay.
+
+    Raises:
+        PlanError: if a network can not be compiled.
+        PlanCacheError: if a plan can not be kept, for that is what the build is for.
+    """
+    for bundle in bundles:
+        for precision in precisions:
+            keys = backend.keys(bundle, precision)
+            obtained = cache.obtain(keys, lambda b=bundle, p=precision: backend.build(b, p, progress))  # type: ignore[misc]
+            if obtained.problem:
+                raise PlanCacheError(str(cache.folder), obtained.problem)
+            yield cache.folder / obtained.key.file_name
+
+
+def verify_plans(settings: NodeSettings) -> list[Verdict]:
+    """Check that plans are whole and, on their GPU, agree with the reference.
+
+    Raises: BundleError, WrongBundleError: if a configured model can not be read.
+    """
+    cache, bundles = PlanCache(settings.engine_folder), _bundles(settings)
+    runnable = _runnable(settings, bundles)
+    verdicts = []
+    for entry in cache.entries():
+        if entry.problem or entry.key is None:
+            verdicts.append(Verdict(entry.path, False, entry.problem))
+        elif entry.key in runnable:
+            backend, bundle, precision = runnable[entry.key]
+            plan = cache.find(entry.key) or b""
+            verdicts.append(_prove(settings, backend, bundle, precision, entry.path, plan))
+        else:
+            verdicts.append(Verdict(entry.path, True, "whole; not run: its GPU or its model is not here"))
+    return verdicts
+
+
+def prune_plans(settings: NodeSettings) -> Iterator[Path]:
+    """Remove plans that are damaged or of a model, a version or settings that are not configured any more.
+
+    Raises: PlanCacheError: if a file can not be removed.
+    """
+    cache = PlanCache(settings.engine_folder)
+    models = {bundle.manifest.model.sha256 for bundle in _bundles(settings)}
+    for entry in cache.entries():
+        if entry.problem or entry.key is None or entry.key.onnx_sha256 not in models:
+            cache.remove(entry.path)
+            yield entry.path
+
+
+def _bundles(settings: NodeSettings) -> list[Bundle]:
+    return [load_configured(segment, folder) for segment, folder in settings.segmentors.items()]
+
+
+def _runnable(
+    settings: NodeSettings, bundles: Sequence[Bundle]
+) -> dict[PlanKey, tuple[TensorRtBackend, Bundle, Precision]]:
+    """Find the keys whose plans this machine can open."""
+    found = {}
+    for kind in FLAVOURS:
+        with suppress(RunnerUnavailableError):
+            backend = TensorRtBackend(kind, settings.engines, settings.engine_folder)
+            for bundle in bundles:
+                for precision in Precision:
+                    for key in backend.keys(bundle, precision):
+                        found[key] = (backend, bundle, precision)
+    return found
+
+
+def _prove(
+    settings: NodeSettings,
+    backend: TensorRtBackend,
+    bundle: Bundle,
+    precision: Precision,
+    path: Path,
+    plan: bytes,
+) -> Verdict:
+    def reference() -> Runner:
+        return OnnxRuntimeRunner(bundle.model_path, bundle.manifest.model, settings.runner_limits)
+
+    referee = Referee(reference, read_samples(bundle), bundle.manifest.postprocessing.threshold)
+    try:
+        with backend.open(plan, bundle, precision) as runner:
+            agreement = referee.check(runner)
+    except RunnerError as exc:
+        return Verdict(path, False, str(exc))
+    return Verdict(path, agreement.agrees, agreement.reason)

@@ -1,0 +1,58 @@
+"""``csvd-node engines`` on a machine without a GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from engines.segments import Segment
+from node.cli import app
+from tests.support.onnx_models import write_threshold_bundle
+
+pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX has no wheel for this machine")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    write_threshold_bundle(tmp_path / "wmh")
+    left_out = {segment.value: None for segment in Segment if segment is not Segment.WMH}
+    settings = {"root": str(tmp_path / "root"), "segmentors": {"WMH": str(tmp_path / "wmh"), **left_out}}
+    (tmp_path / "node.yaml").write_text(yaml.safe_dump(settings))
+    return tmp_path / "node.yaml"
+
+
+def run(config: Path, *words: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, ["engines", *words, "--config", str(config)])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_plans_are_built_listed_verified_and_pruned(config: Path) -> None:
+    folder = config.parent / "root" / "engines"
+    built = run(config, "build", "--capability", "89")
+    (plan,) = folder.glob("*.plan")
+    assert plan.name in built
+    made = plan.stat().st_mtime_ns
+    run(config, "build", "--capability", "89")
+    assert plan.stat().st_mtime_ns == made
+    assert "threshold" in run(config, "list")
+    assert "whole; not run" in run(config, "verify")
+    assert run(config, "prune") == ""
+    plan.write_bytes(plan.read_bytes()[:-1])
+    assert "damaged" in run(config, "verify", code=1)
+    assert f"removed {plan.name}" in run(config, "prune")
+    assert list(folder.glob("*.plan")) == []
+
+
+def test_what_serves_and_what_does_not_is_shown(config: Path) -> None:
+    shown = run(config)
+    assert "WMH: onnxruntime" in shown
+    assert "proof: float32 on the CPU is the reference" in shown
+    assert "not tensorrt: tensorrt can not be used" in shown
+
+
+def test_a_build_without_a_gpu_says_why(config: Path) -> None:
+    assert "can not be used" in run(config, "build", code=1)

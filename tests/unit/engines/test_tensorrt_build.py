@@ -1,0 +1,99 @@
+"""TensorRT for RTX compiles on the CPU what it would run on a GPU of a chosen compute capability."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engines.build import BuildProgress, silent
+from engines.bundle import Bundle, load_bundle, shipped_bundles
+from engines.cache import PlanCache
+from engines.errors import PlanError, RunnerError, RunnerUnavailableError
+from engines.gpu.backend import TensorRtBackend
+from engines.gpu.driver import PACKAGES_MISSING
+from engines.gpu.flavour import RTX_CAPABILITIES
+from engines.manifest import BatchProfile
+from engines.precision import Precision
+from engines.runners.base import RunnerKind
+from engines.settings import EngineSettings
+from tests.support.onnx_models import write_threshold_bundle
+
+pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX has no wheel for this machine")
+
+BUNDLES = sorted(path.parent for path in shipped_bundles().glob("*/manifest.yaml"))
+FLOATS = (Precision.FP16, Precision.BF16, Precision.TF32, Precision.FP32)
+
+
+def backend(folder: Path, capability: int = 89) -> TensorRtBackend:
+    return TensorRtBackend(RunnerKind.TENSORRT_RTX, EngineSettings(), folder, capability)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return write_threshold_bundle(tmp_path / "wmh")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", BUNDLES, ids=lambda path: path.name)
+def test_every_shipped_model_compiles_in_every_precision(folder: Path, tmp_path: Path) -> None:
+    shipped = load_bundle(folder)
+    for precision in Precision:
+        plan = backend(tmp_path).build(shipped, precision, silent)
+        assert len(plan) > 100_000
+
+
+@pytest.mark.parametrize("precision", FLOATS)
+def test_a_model_compiles_in_every_precision(bundle: Bundle, precision: Precision, tmp_path: Path) -> None:
+    steps: list[BuildProgress] = []
+    plan = backend(tmp_path).build(bundle, precision, steps.append)
+    assert plan
+    assert steps[0].model == "threshold-wmh"
+    assert any(0 < step.done == step.steps for step in steps)
+
+
+def test_bfloat16_is_refused_in_words_where_the_gpu_has_none(bundle: Bundle, tmp_path: Path) -> None:
+    """Compute capability 7.5 has no bfloat16 (CUDA Programming Guide, arithmetic instructions)."""
+    with pytest.raises(PlanError, match="can not compile it"):
+        backend(tmp_path, 75).build(bundle, Precision.BF16, silent)
+
+
+@pytest.mark.parametrize("capability", [70, 90, 100])
+def test_a_capability_that_is_not_offered_is_named(bundle: Bundle, tmp_path: Path, capability: int) -> None:
+    with pytest.raises(PlanError, match=f"capability {capability}, only {RTX_CAPABILITIES[0]}"):
+        backend(tmp_path, capability).build(bundle, Precision.FP16, silent)
+
+
+def test_a_damaged_model_is_a_plan_error_in_tensorrt_s_words(bundle: Bundle, tmp_path: Path) -> None:
+    bundle.model_path.write_bytes(b"\x00 not an ONNX file")
+    with pytest.raises(PlanError, match="threshold-wmh: TensorRT can not"):
+        backend(tmp_path).build(bundle, Precision.FP32, silent)
+
+
+def test_slices_of_another_size_do_not_fit_the_network(bundle: Bundle, tmp_path: Path) -> None:
+    grid = bundle.manifest.preprocessing.model_copy(update={"pixel_grid": (32, 32)})
+    other = Bundle(bundle.folder, bundle.manifest.model_copy(update={"preprocessing": grid}))
+    with pytest.raises(PlanError, match="threshold-wmh"):
+        backend(tmp_path).build(other, Precision.FP32, silent)
+
+
+def test_a_plan_made_ahead_of_time_is_for_every_gpu_of_the_capability(bundle: Bundle, tmp_path: Path) -> None:
+    made = backend(tmp_path)
+    (key,) = made.keys(bundle, Precision.FP16)
+    assert (key.capability, key.gpu, key.driver, key.flavour) == (89, "", "", "tensorrt-rtx")
+    found = PlanCache(tmp_path).obtain((key,), lambda: made.build(bundle, Precision.FP16, silent))
+    assert PlanCache(tmp_path).find(key) == found.plan
+    with pytest.raises(RunnerError, match="no GPU"):
+        made.open(found.plan, bundle, Precision.FP16)
+
+
+@pytest.mark.parametrize("batch", [{"min": 2, "opt": 1, "max": 4}, {"min": 1, "opt": 8, "max": 4}])
+def test_a_batch_profile_rises(batch: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="must rise"):
+        BatchProfile.model_validate(batch)
+
+
+def test_tensorrt_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunnerUnavailableError, match="tensorrt can not be used: "):
+        TensorRtBackend(RunnerKind.TENSORRT, EngineSettings(), tmp_path)
+    assert "csvd-node[gpu]" in PACKAGES_MISSING
