@@ -16,8 +16,9 @@ from node.identification_rules import rules_with
 from node.identity import digest_of
 from node.inventory import Inventory, StudyInventory, identify_paths
 from node.model import SourceVolume
-from node.results.build import ResultObject, build_results
+from node.results.build import build_results
 from node.results.context import EvaluationContext
+from node.results.result_object import ResultObject
 from node.selection import Outcome, Selection, select
 from node.settings import NodeSettings
 from node.volume_errors import VolumeError

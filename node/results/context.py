@@ -16,11 +16,12 @@ _HEX = re.compile(r"[0-9a-f]{32,}")
 
 @dataclass(frozen=True, slots=True)
 class SupersededReport:
-    """A report that was sent before and that this evaluation takes the place of."""
+    """A report that was sent before and that this evaluation takes the place of; ``role`` is its form."""
 
     sop_class_uid: str
     sop_instance_uid: str
     series_uid: str
+    role: str = "sr"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +64,8 @@ class EvaluationContext:
             raise InvalidContextError(self.study_uid, "the fingerprint is no hexadecimal digest")
         if self.created_at.utcoffset() is None:
             raise InvalidContextError(self.study_uid, "created_at has no time zone")
+
+    def superseded_by(self, role: str) -> tuple[SupersededReport, ...]:
+        """Return the reports that the one with this role takes the place of: those of its form, or all."""
+        alike = tuple(report for report in self.superseded if report.role == role)
+        return alike or self.superseded

@@ -10,9 +10,9 @@ from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
 
 from node.durable_files import DurableWriter
-from node.results.build import ResultObject
 from node.results.errors import EncodingFailedError, WritingFailedError
 from node.results.explicit_vr import element
+from node.results.result_object import ResultObject
 from node.results.seg_frames import PER_FRAME_FUNCTIONAL_GROUPS
 
 

@@ -4,7 +4,9 @@ Every group has its own Tracking Unique Identifier, because viewers merge groups
 has modifiers, because some viewers fail on a number without content. Every group has points: a segment can
 not tell its lesions apart, a viewer can jump to a lesion's centroid.
 
-Source: PS3.16 TID 1411, TID 4019, TID 4108.
+Where the readers have no masks, a group has no region and follows the template for such groups.
+
+Source: PS3.16 TID 1411, TID 1501, TID 4019, TID 4108.
 """
 
 from __future__ import annotations
@@ -32,11 +34,14 @@ from node.results.segment_concepts import SEGMENT_CONCEPTS, SIZE_CODES
 from node.results.texts import ascii_text, lesion_line, summary
 from node.results.uids import tracking_uid
 
-VOLUMETRIC_GROUP = "1411"
+VOLUMETRIC_GROUP, GROUP_WITHOUT_REGION = "1411", "1501"
 
 
 def summary_group(
-    finding: SegmentFinding, reference: SegmentReference, source: SourceVolume, context: EvaluationContext
+    finding: SegmentFinding,
+    reference: SegmentReference | None,
+    source: SourceVolume,
+    context: EvaluationContext,
 ) -> Dataset:
     """Return the group of an assessed segment: present or absent, number of lesions, total volume."""
     concept = SEGMENT_CONCEPTS[finding.segment]
@@ -47,21 +52,21 @@ def summary_group(
             *_tracking(context, finding.segment, concept.label, None),
             *_what(finding.segment),
             *_algorithm(finding.model),
-            *_region(reference, source),
+            *_region(reference),
             *summary_marker(source),
             number(codes.NUMBER_OF_LESIONS, len(finding.lesions), codes.COUNTS, [total]),
             number(codes.VOLUME, finding.volume_ml, codes.MILLILITER, [_method(), total]),
             code(concept.finding, codes.PRESENT if finding.lesions else codes.ABSENT),
             text(codes.COMMENT, summary(finding)),
         ],
-        template=VOLUMETRIC_GROUP,
+        template=VOLUMETRIC_GROUP if reference else GROUP_WITHOUT_REGION,
     )
 
 
 def lesion_group(
     finding: SegmentFinding,
     lesion: Lesion,
-    reference: SegmentReference,
+    reference: SegmentReference | None,
     source: SourceVolume,
     context: EvaluationContext,
 ) -> Dataset:
@@ -77,7 +82,7 @@ def lesion_group(
             *_tracking(context, finding.segment, name, lesion.number),
             *_what(finding.segment),
             *_algorithm(finding.model),
-            *_region(reference, source),
+            *_region(reference),
             *lesion_marker(lesion.centroid_lps_mm, source),
             number(codes.VOLUME, lesion.volume_ml, codes.MILLILITER, [_method()]),
             number(codes.MAXIMUM_3D_DIAMETER, lesion.max_diameter_mm, codes.MILLIMETER, [maximum]),
@@ -87,7 +92,7 @@ def lesion_group(
             *([code(codes.DIAMETER_IN_LIMITS, within)] if finding.size_limits_mm else []),
             text(codes.COMMENT, lesion_line(finding, lesion)),
         ],
-        template=VOLUMETRIC_GROUP,
+        template=VOLUMETRIC_GROUP if reference else GROUP_WITHOUT_REGION,
     )
 
 
@@ -117,7 +122,9 @@ def _algorithm(model: ModelIdentity) -> list[Dataset]:
     ]
 
 
-def _region(reference: SegmentReference, source: SourceVolume) -> list[Dataset]:
+def _region(reference: SegmentReference | None) -> list[Dataset]:
+    if reference is None:
+        return []
     return [
         segment(
             codes.REFERENCED_SEGMENT,
@@ -125,7 +132,7 @@ def _region(reference: SegmentReference, source: SourceVolume) -> list[Dataset]:
             reference.sop_instance_uid,
             reference.segment_number,
         ),
-        uid_reference(codes.SOURCE_SERIES, source.series_uid),
+        uid_reference(codes.SOURCE_SERIES, reference.source_series_uid),
     ]
 
 

@@ -20,12 +20,14 @@ class SegmentReference:
         sop_instance_uid: of the Segmentation.
         series_uid: Series Instance UID of the Segmentation.
         segment_number: in the Segmentation.
+        source_series_uid: Series Instance UID of the images that the Segmentation lies on.
     """
 
     sop_class_uid: str
     sop_instance_uid: str
     series_uid: str
     segment_number: int
+    source_series_uid: str
 
     @property
     def instance(self) -> FrameReference:

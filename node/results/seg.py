@@ -1,7 +1,9 @@
 """Findings as DICOM Segmentation: masks placed by geometry, with references to the frames they were drawn on.
 
 Decisions:
-- BINARY, because every viewer shows it.
+- BINARY unless a destination wants otherwise, because every viewer shows it.
+- FRACTIONAL holds the probability of each voxel of the mask and zero elsewhere: no viewer shows a lesion that
+  the report does not count. LABELMAP holds one frame a plane; its segments must not overlap.
 - Frames without a voxel of their segment are left out; a segment without any voxel keeps one empty frame.
 - Slice Thickness is the distance of the slices: a mask's voxel stands for the space up to its neighbour, and
   whoever multiplies area by thickness gets the volume that the report states.
@@ -20,7 +22,12 @@ from dataclasses import dataclass
 import highdicom as hd
 import numpy as np
 from highdicom.color import CIELabColor
-from highdicom.seg import SegmentAlgorithmTypeValues, SegmentationTypeValues, SegmentDescription
+from highdicom.seg import (
+    SegmentAlgorithmTypeValues,
+    SegmentationFractionalTypeValues,
+    SegmentationTypeValues,
+    SegmentDescription,
+)
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import MRImageStorage
@@ -34,14 +41,19 @@ from node.results import codes
 from node.results.context import PRODUCT_NAME, EvaluationContext
 from node.results.equipment import LONG_STRING, stamp
 from node.results.errors import EncodingFailedError, MaskMismatchError
+from node.results.forms import Form
 from node.results.references import instances_of, series_item
 from node.results.seg_frames import (
+    MAXIMUM_FRACTION,
     FramePlan,
     functional_groups,
     image_position,
     overlap,
+    pack_fractions,
     pack_frames,
+    pack_labels,
     plan_frames,
+    plan_planes,
 )
 from node.results.segment_concepts import SEGMENT_CONCEPTS
 from node.results.source_header import TYPE_2, SourceHeader
@@ -57,13 +69,28 @@ MM_TOLERANCE = 1e-3
 """How far a mask's grid may lie off its source's, mm; viewers match planes within this distance."""
 
 
+_TYPES = {
+    Form.BINARY: SegmentationTypeValues.BINARY,
+    Form.FRACTIONAL: SegmentationTypeValues.FRACTIONAL,
+    Form.LABELMAP: SegmentationTypeValues.LABELMAP,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentMask:
-    """One segment to be encoded: its (slices, rows, columns) bool mask on the source's grid, its model."""
+    """One segment to be encoded.
+
+    Attributes:
+        segment: which.
+        mask: (slices, rows, columns) bool, on the source's grid.
+        model: that found it.
+        probability: of the same shape, 0..1; only a fractional Segmentation needs it.
+    """
 
     segment: Segment
     mask: NDArray[np.bool_]
     model: ModelIdentity
+    probability: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +103,7 @@ class SegmentationPlan:
         description: Series Description (0008,103E), at most 64 characters.
         content_label: Content Label (0070,0080), CS.
         masks: segment number n is the n-th of them.
+        encoding: how voxels are written.
     """
 
     role: str
@@ -83,6 +111,7 @@ class SegmentationPlan:
     description: str
     content_label: str
     masks: tuple[SegmentMask, ...]
+    encoding: Form = Form.BINARY
 
 
 def mask_on_source(
@@ -117,32 +146,51 @@ def build_segmentation(
         context: of the evaluation.
 
     Raises:
-        EncodingFailedError: if highdicom refuses what it is given.
+        EncodingFailedError: if highdicom refuses what it is given, or segments of a label map overlap.
     """
     masks = [mask.mask for mask in plan.masks]
-    frames = plan_frames(masks)
+    overlaps = overlap(masks)
+    is_labelmap = plan.encoding is Form.LABELMAP
+    if is_labelmap and overlaps:
+        raise EncodingFailedError(source.study_uid, source.series_uid, plan.role, "its segments overlap")
+    frames = plan_planes(masks) if is_labelmap else plan_frames(masks)
     try:
         dataset = _skeleton(plan, _stand_in(source, frames.planes[0]), context)
     except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
         problem = f"highdicom {hd.__version__}: {type(error).__name__}: {error}"
         raise EncodingFailedError(source.study_uid, source.series_uid, plan.role, problem) from error
-    dataset.SegmentsOverlap = "YES" if overlap(masks) else "NO"
+    dataset.SegmentsOverlap = "YES" if overlaps else "NO"
     dataset.NumberOfFrames = len(frames.frames)
     groups = functional_groups(frames, source)
     dataset[groups.tag] = groups
-    dataset.PixelData = pack_frames(masks, frames)
+    dataset.PixelData = _pixels(plan, frames)
     _set_geometry(dataset, frames, source, header)
     _set_identity(dataset, plan, context)
     stamp(dataset, header, context, dict.fromkeys(mask.model for mask in plan.masks))
     return dataset
 
 
+def _pixels(plan: SegmentationPlan, frames: FramePlan) -> bytes:
+    masks = [mask.mask for mask in plan.masks]
+    if plan.encoding is Form.LABELMAP:
+        return pack_labels(masks, frames)
+    if plan.encoding is Form.BINARY:
+        return pack_frames(masks, frames)
+    certain = [mask.mask.astype(np.float32) for mask in plan.masks]
+    known = [mask.probability for mask in plan.masks]
+    return pack_fractions(
+        masks, [one if one is not None else sure for one, sure in zip(known, certain, strict=True)], frames
+    )
+
+
 def _skeleton(plan: SegmentationPlan, stand_in: Dataset, context: EvaluationContext) -> Dataset:
     """Return the Segmentation of one empty plane, as a plain data set: highdicom keeps an index of frames."""
     made = hd.seg.Segmentation(
         source_images=[stand_in],
-        pixel_array=np.zeros((1, stand_in.Rows, stand_in.Columns), dtype=np.uint8),
-        segmentation_type=SegmentationTypeValues.BINARY,
+        pixel_array=np.zeros((1, stand_in.Rows, stand_in.Columns, len(plan.masks)), dtype=np.uint8),
+        segmentation_type=_TYPES[plan.encoding],
+        fractional_type=SegmentationFractionalTypeValues.PROBABILITY,
+        max_fractional_value=MAXIMUM_FRACTION,
         segment_descriptions=[
             _description(number, mask, context) for number, mask in enumerate(plan.masks, 1)
         ],

@@ -24,7 +24,10 @@ from node.results import codes
 from node.results.explicit_vr import element, item, sequence
 
 PER_FRAME_FUNCTIONAL_GROUPS = Tag(0x5200, 0x9230)
-_INDICES, _SEGMENT = struct.Struct("<II"), struct.Struct("<H")
+_INDICES, _PLACE, _SEGMENT = struct.Struct("<II"), struct.Struct("<I"), struct.Struct("<H")
+
+MAXIMUM_FRACTION = 255
+"""Maximum Fractional Value (0062,000E): what stands for a probability of 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,8 @@ class FramePlan:
 
     Attributes:
         planes: (planes,) slice indices of the source that any frame lies on, ascending; never empty.
-        frames: (segment number, slice index) of each frame, in order; each segment has at least one.
+        frames: (segment number, slice index) of each frame, in order; each segment has at least one. The
+            number is 0 for a frame that holds all segments.
     """
 
     planes: tuple[int, ...]
@@ -60,6 +64,12 @@ def plan_frames(masks: Sequence[NDArray[np.bool_]]) -> FramePlan:
     return FramePlan(tuple(planes), tuple(frames))
 
 
+def plan_planes(masks: Sequence[NDArray[np.bool_]]) -> FramePlan:
+    """Choose one frame for each plane on which any segment has a voxel, or else one in the middle."""
+    planes = plan_frames(masks).planes
+    return FramePlan(planes, tuple((0, plane) for plane in planes))
+
+
 def pack_frames(masks: Sequence[NDArray[np.bool_]], plan: FramePlan) -> bytes:
     """Return Pixel Data: one bit a voxel, first voxel in the lowest bit, frames without gaps, even length."""
     voxels = np.empty((len(plan.frames), *masks[0].shape[1:]), dtype=bool)
@@ -67,6 +77,39 @@ def pack_frames(masks: Sequence[NDArray[np.bool_]], plan: FramePlan) -> bytes:
         voxels[place] = masks[number - 1][plane]
     packed = np.packbits(voxels.ravel(), bitorder="little").tobytes()
     return packed + b"\0" * (len(packed) % 2)
+
+
+def pack_fractions(
+    masks: Sequence[NDArray[np.bool_]], fractions: Sequence[NDArray[np.float32]], plan: FramePlan
+) -> bytes:
+    """Return Pixel Data: one byte a voxel, ``MAXIMUM_FRACTION`` for certainty, zero outside of the mask.
+
+    A voxel of the mask is at least 1: whoever counts what is not zero counts the mask.
+
+    Args:
+        masks: one a segment, each (slices, rows, columns).
+        fractions: probabilities in 0..1, of the same shapes.
+        plan: which frames there are.
+    """
+    voxels = np.zeros((len(plan.frames), *masks[0].shape[1:]), dtype=np.uint8)
+    for place, (number, plane) in enumerate(plan.frames):
+        inside = masks[number - 1][plane]
+        scaled = np.rint(fractions[number - 1][plane][inside] * MAXIMUM_FRACTION)
+        voxels[place][inside] = np.clip(scaled, 1, MAXIMUM_FRACTION)
+    return _padded(voxels)
+
+
+def pack_labels(masks: Sequence[NDArray[np.bool_]], plan: FramePlan) -> bytes:
+    """Return Pixel Data: one byte a voxel, the number of its segment, zero for background."""
+    voxels = np.zeros((len(plan.frames), *masks[0].shape[1:]), dtype=np.uint8)
+    for place, (_, plane) in enumerate(plan.frames):
+        for number, mask in enumerate(masks, 1):
+            voxels[place][mask[plane]] = number
+    return _padded(voxels)
+
+
+def _padded(voxels: NDArray[np.uint8]) -> bytes:
+    return voxels.tobytes() + b"\0" * (voxels.size % 2)
 
 
 def overlap(masks: Sequence[NDArray[np.bool_]]) -> bool:
@@ -78,7 +121,7 @@ def functional_groups(plan: FramePlan, source: SourceVolume) -> RawDataElement:
     """Return the Per-Frame Functional Groups Sequence, encoded in Explicit VR Little Endian.
 
     Each item holds, by ascending tag: Derivation Image (the frame it was drawn on), Frame Content (its place
-    among the dimensions), Plane Position, Segment Identification.
+    among the dimensions), Plane Position, Segment Identification unless the frame holds all segments.
     """
     derivations = {plane: _derivation(plane, source) for plane in plan.planes}
     positions = {plane: _position(plane, source) for plane in plan.planes}
@@ -86,13 +129,23 @@ def functional_groups(plan: FramePlan, source: SourceVolume) -> RawDataElement:
     value = b"".join(
         item(
             derivations[plane],
-            sequence(0x00209111, item(element(0x00209157, b"UL", _INDICES.pack(number, place_of[plane])))),
+            sequence(0x00209111, item(element(0x00209157, b"UL", _indices(number, place_of[plane])))),
             positions[plane],
-            sequence(0x0062000A, item(element(0x0062000B, b"US", _SEGMENT.pack(number)))),
+            _segment(number),
         )
         for number, plane in plan.frames
     )
     return RawDataElement(PER_FRAME_FUNCTIONAL_GROUPS, "SQ", len(value), value, 0, False, True)
+
+
+def _indices(number: int, place: int) -> bytes:
+    return _INDICES.pack(number, place) if number else _PLACE.pack(place)
+
+
+def _segment(number: int) -> bytes:
+    if not number:
+        return b""
+    return sequence(0x0062000A, item(element(0x0062000B, b"US", _SEGMENT.pack(number))))
 
 
 def image_position(plane: int, source: SourceVolume) -> list[str]:

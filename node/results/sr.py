@@ -9,6 +9,7 @@ Source: PS3.3 A.35.13 (Comprehensive 3D SR IOD), C.17; PS3.16 TID 1500, TID 1600
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from pydicom import Dataset
 from pydicom.uid import Comprehensive3DSRStorage
@@ -28,7 +29,7 @@ from node.results.content_items import (
     text,
     uid_reference,
 )
-from node.results.context import PRODUCT_NAME, EvaluationContext
+from node.results.context import PRODUCT_NAME, EvaluationContext, SupersededReport
 from node.results.equipment import private_scheme, stamp
 from node.results.measurement_groups import lesion_group, summary_group
 from node.results.references import SegmentReference, frame_numbers, instances_of, study_item
@@ -37,16 +38,47 @@ from node.results.source_header import SourceHeader
 from node.results.texts import ascii_text
 from node.results.uids import node_device_uid, result_instance_uid, result_series_uid
 
-ROLE = "sr"
 SERIES_NUMBER = 9010
 MEASUREMENT_REPORT_TEMPLATE = "1500"
+
+ON_ONE_GRID = (
+    "Numbers were measured on the masks of each Series; the segments referred to are these masks brought "
+    "onto the T2-FLAIR, whose voxels give other numbers"
+)
+"""Said where the readers have the combined masks only."""
+
+WITHOUT_MASKS = "This report goes without segmentations: the masks are kept where they were measured"
+"""Said where the readers have no masks."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportPlan:
+    """Which masks the readers of a report have; it refers to those and to no others.
+
+    Attributes:
+        role: distinguishes it from the other results of its evaluation.
+        segments: where the mask of each assessed segment lies; empty if the readers have no masks.
+        others: further Segmentations of this evaluation, named as evidence.
+        is_on_one_grid: whether ``segments`` are those that were brought onto the T2-FLAIR.
+    """
+
+    role: str
+    segments: Mapping[Segment, SegmentReference]
+    others: Sequence[SegmentReference] = ()
+    is_on_one_grid: bool = False
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader of this report must know about its masks."""
+        if self.is_on_one_grid:
+            return (ON_ONE_GRID,)
+        return () if self.segments else (WITHOUT_MASKS,)
 
 
 def build_report(
     findings: StudyFindings,
     sources: Mapping[SeriesType, SourceVolume],
-    segments: Mapping[Segment, SegmentReference],
-    others: Sequence[SegmentReference],
+    plan: ReportPlan,
     header: SourceHeader,
     context: EvaluationContext,
 ) -> Dataset:
@@ -55,8 +87,7 @@ def build_report(
     Args:
         findings: what was found.
         sources: what it was found on.
-        segments: for each assessed segment where its mask on its own Series lies.
-        others: further Segmentations of this evaluation, named as evidence.
+        plan: which masks it refers to.
         header: what is taken over from a source.
         context: of the evaluation.
     """
@@ -67,19 +98,20 @@ def build_report(
             *_observer(context),
             code(codes.PROCEDURE_REPORTED, codes.MR_BRAIN, HAS_CONCEPT_MOD),
             _image_library(sources),
-            *_measurements(findings, sources, segments, context),
-            _statements(findings, context),
+            *_measurements(findings, sources, plan, context),
+            _statements(findings, plan, context),
         ],
         relationship=None,
         template=MEASUREMENT_REPORT_TEMPLATE,
     )
-    _set_document(report, findings, context)
+    _set_document(report, findings, plan, context)
     report.CurrentRequestedProcedureEvidenceSequence = [
-        _evidence(sources, [*segments.values(), *others], context)
+        _evidence(sources, [*plan.segments.values(), *plan.others], context)
     ]
     report.CodingSchemeIdentificationSequence = [private_scheme(context)]
-    if context.superseded:
-        report.PredecessorDocumentsSequence = [_predecessors(context)]
+    superseded = context.superseded_by(plan.role)
+    if superseded:
+        report.PredecessorDocumentsSequence = [_predecessors(superseded, context)]
     stamp(report, header, context, dict.fromkeys(found.model for found in findings.findings))
     return report
 
@@ -130,19 +162,19 @@ def _library_group(source: SourceVolume) -> Dataset:
 def _measurements(
     findings: StudyFindings,
     sources: Mapping[SeriesType, SourceVolume],
-    segments: Mapping[Segment, SegmentReference],
+    plan: ReportPlan,
     context: EvaluationContext,
 ) -> list[Dataset]:
     """Return the container of all measurement groups, or nothing if no segment was assessed."""
     groups: list[Dataset] = []
     for finding in findings.findings:
-        source, reference = sources[finding.series_type], segments[finding.segment]
+        source, reference = sources[finding.series_type], plan.segments.get(finding.segment)
         groups.append(summary_group(finding, reference, source, context))
         groups += [lesion_group(finding, lesion, reference, source, context) for lesion in finding.lesions]
     return [container(codes.IMAGING_MEASUREMENTS, groups)] if groups else []
 
 
-def _statements(findings: StudyFindings, context: EvaluationContext) -> Dataset:
+def _statements(findings: StudyFindings, plan: ReportPlan, context: EvaluationContext) -> Dataset:
     """Return what a reader must know beside the numbers: what was not assessed, and sentences.
 
     A segment that was not assessed has no measurement group: it would have no region and no number to hold.
@@ -152,21 +184,24 @@ def _statements(findings: StudyFindings, context: EvaluationContext) -> Dataset:
     ]
     said = [
         (codes.REVIEW_STATUS, f"{texts.NOT_REVIEWED}. Not for diagnosis without a radiologist's review."),
-        *((codes.SUPERSEDED, sentence) for sentence in texts.superseded(context)),
+        *((codes.SUPERSEDED, texts.superseded(one)) for one in context.superseded_by(plan.role)),
         *((codes.SERIES_SELECTION, ascii_text(sentence)) for sentence in context.selection),
         *((codes.REGISTRATION_APPLIED, texts.registration(one)) for one in findings.registrations),
         *((codes.EXCLUSION_APPLIED, texts.exclusion(one)) for one in findings.exclusions),
         *((codes.NOT_ASSESSED, texts.not_assessed(one.segment, one.reason)) for one in findings.not_assessed),
-        *((codes.REMARK, sentence) for sentence in texts.remarks(findings)),
+        *((codes.REMARK, sentence) for sentence in (*texts.remarks(findings), *plan.remarks)),
     ]
     sentences = [text(name, sentence) for name, sentence in said]
     return container(codes.QUALITATIVE_EVALUATIONS, [*not_evaluated, *sentences])
 
 
-def _set_document(report: Dataset, findings: StudyFindings, context: EvaluationContext) -> None:
+def _set_document(
+    report: Dataset, findings: StudyFindings, plan: ReportPlan, context: EvaluationContext
+) -> None:
     report.SOPClassUID = Comprehensive3DSRStorage
-    report.SOPInstanceUID = result_instance_uid(context, ROLE)
-    report.StudyInstanceUID, report.SeriesInstanceUID = context.study_uid, result_series_uid(context, ROLE)
+    report.SOPInstanceUID = result_instance_uid(context, plan.role)
+    report.StudyInstanceUID = context.study_uid
+    report.SeriesInstanceUID = result_series_uid(context, plan.role)
     report.Modality, report.SeriesNumber, report.InstanceNumber = "SR", SERIES_NUMBER, 1
     report.SeriesDescription = f"CSVD findings ({texts.NOT_REVIEWED})"
     report.CompletionFlag = "PARTIAL" if findings.not_assessed else "COMPLETE"
@@ -192,9 +227,9 @@ def _evidence(
     return study_item(context.study_uid, {uid: known.values() for uid, known in by_series.items()})
 
 
-def _predecessors(context: EvaluationContext) -> Dataset:
+def _predecessors(superseded: Sequence[SupersededReport], context: EvaluationContext) -> Dataset:
     by_series: dict[str, list[FrameReference]] = {}
-    for old in context.superseded:
+    for old in superseded:
         reference = FrameReference(old.sop_class_uid, old.sop_instance_uid, None)
         by_series.setdefault(old.series_uid, []).append(reference)
     return study_item(context.study_uid, by_series)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from engines.findings import ExclusionRecord, Lesion, RegistrationRecord, SegmentFinding, StudyFindings
 from engines.segments import Segment
-from node.results.context import EvaluationContext
+from node.results.context import SupersededReport
 from node.results.segment_concepts import SEGMENT_CONCEPTS, SERIES_NAMES
 
 NOT_REVIEWED = "AI result, not reviewed"
@@ -94,10 +94,9 @@ def exclusion(record: ExclusionRecord) -> str:
     )
 
 
-def superseded(context: EvaluationContext) -> Iterator[str]:
-    """Name each report that this one takes the place of."""
-    for report in context.superseded:
-        yield f"This report supersedes the report with SOP Instance UID {report.sop_instance_uid}"
+def superseded(report: SupersededReport) -> str:
+    """Name a report that this one takes the place of."""
+    return f"This report supersedes the report with SOP Instance UID {report.sop_instance_uid}"
 
 
 def remarks(findings: StudyFindings) -> Iterator[str]:

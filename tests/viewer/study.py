@@ -13,8 +13,9 @@ from engines.findings import StudyFindings
 from engines.segments import Segment, SeriesType
 from engines.volume import Volume
 from node.model import SourceVolume
-from node.results.build import ResultObject, build_results
+from node.results.build import build_results
 from node.results.files import write_results
+from node.results.result_object import ResultObject
 from tests.support.phantoms import phantom_grid, uid_from
 from tests.support.result_studies import PATTERN_OF, SERIES_OF, context, finding, source_from
 from tests.viewer.cases import (

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from engines.segments import SeriesType
-from node.results.build import ResultObject, build_results
+from node.results.build import build_results
+from node.results.result_object import ResultObject
 from tests.support.result_studies import ResultStudy, context, four_series
 
 

@@ -13,9 +13,10 @@ from engines.findings import StudyFindings
 from engines.segments import Segment, SeriesType
 from engines.volume import Volume
 from node.model import FrameReference
-from node.results.build import ResultObject, build_results
+from node.results.build import build_results
 from node.results.errors import ForeignSourceError, InvalidContextError, MissingSourceError
 from node.results.files import encode
+from node.results.result_object import ResultObject
 from tests.support.phantoms import phantom_grid
 from tests.support.result_studies import ResultStudy, context, finding
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from node.results.build import ResultObject
 from node.results.errors import EncodingFailedError, WritingFailedError
 from node.results.files import encode, write_results
+from node.results.result_object import ResultObject
 
 
 def test_files_are_named_by_role_and_nothing_else_is_left(

@@ -14,9 +14,10 @@ from pydicom.uid import SegmentationStorage
 from engines.segments import Segment, SeriesType
 from engines.volume import Grid, Volume
 from node.model import SourceVolume
-from node.results.build import ResultObject, build_results
+from node.results.build import build_results
 from node.results.errors import EncodingFailedError, MaskMismatchError
 from node.results.files import encode
+from node.results.result_object import ResultObject
 from node.results.seg import SegmentationPlan, SegmentMask, build_segmentation, mask_on_source
 from node.results.segment_concepts import SEGMENT_CONCEPTS
 from node.results.source_header import read_source_header

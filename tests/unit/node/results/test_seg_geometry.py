@@ -17,8 +17,8 @@ from scipy.spatial.transform import Rotation
 from engines.segments import Segment, SeriesType
 from engines.volume import Grid, Volume
 from node.model import SourceVolume
-from node.results.build import ResultObject
 from node.results.files import encode
+from node.results.result_object import ResultObject
 from node.results.seg import SegmentationPlan, SegmentMask, build_segmentation
 from node.results.source_header import read_source_header
 from tests.support.phantoms import phantom_grid, write_enhanced

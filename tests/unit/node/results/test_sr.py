@@ -15,9 +15,10 @@ from pydicom.uid import Comprehensive3DSRStorage, SegmentationStorage
 from engines.findings import NotAssessed
 from engines.segments import Segment, SeriesType
 from node.results import codes
-from node.results.build import ResultObject, build_results
+from node.results.build import build_results
 from node.results.context import SupersededReport
 from node.results.files import encode
+from node.results.result_object import ResultObject
 from node.results.segment_concepts import SEGMENT_CONCEPTS
 from node.results.uids import model_device_uid, node_device_uid
 from tests.support.result_studies import ResultStudy, context, finding, four_series, model_of
