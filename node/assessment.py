@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from engines.findings import NotAssessed, StudyFindings
@@ -13,11 +14,12 @@ from engines.segmentation import Segmentor
 from engines.segments import Segment, SeriesType
 from node.errors import NothingToAssessError
 from node.identification_rules import rules_with
-from node.identity import digest_of
+from node.identity import SOFTWARE_VERSION, digest_of
 from node.inventory import Inventory, StudyInventory, identify_paths
 from node.model import SourceVolume
 from node.results.build import build_results
-from node.results.context import EvaluationContext
+from node.results.context import EvaluationContext, SupersededReport
+from node.results.forms import FormChoice
 from node.results.result_object import ResultObject
 from node.selection import Outcome, Selection, select
 from node.settings import NodeSettings
@@ -58,17 +60,45 @@ class Assessor:
         """Say what files and folders hold, by the configured table of identification."""
         return identify_paths(paths, self._rules, self._settings.volumes)
 
-    def identity(self, inputs: str) -> str:
-        """Digest everything that the results rest on, given the digest of the Instances."""
-        return digest_of(inputs, self._segmentors, self._settings)
+    def context(
+        self,
+        study_uid: str,
+        inputs: str,
+        created_at: datetime,
+        superseded: tuple[SupersededReport, ...] = (),
+    ) -> EvaluationContext:
+        """Say what the results of one evaluation tell of their making.
 
-    def assess(self, study: StudyInventory, context: EvaluationContext, progress: Progress) -> Assessment:
+        Args:
+            study_uid: Study Instance UID.
+            inputs: digest of the Instances.
+            created_at: the time that the results bear.
+            superseded: reports that the new ones take the place of.
+        """
+        return EvaluationContext(
+            study_uid=study_uid,
+            fingerprint=digest_of(inputs, self._segmentors, self._settings),
+            created_at=created_at,
+            software_version=SOFTWARE_VERSION,
+            ae_title=self._settings.sender.ae_title,
+            station_name=self._settings.node_id,
+            superseded=superseded,
+        )
+
+    def assess(
+        self,
+        study: StudyInventory,
+        context: EvaluationContext,
+        progress: Progress,
+        choices: Callable[[StudyFindings], Collection[FormChoice]],
+    ) -> Assessment:
         """Assess one Study.
 
         Args:
             study: its Series and files.
             context: what the results say of their making; the choice of Series is added here.
             progress: told what is done now.
+            choices: says in which forms the findings are wanted.
 
         Raises:
             NothingToAssessError: if no Series can be used; it says why of each wanted type.
@@ -82,7 +112,8 @@ class Assessor:
         findings = self._segment(selection, sources, progress)
         progress(Step(WRITING, "writing results"))
         told = replace(context, selection=tuple(_sentences(selection)))
-        return Assessment(selection, sources, findings, build_results(findings, sources, told))
+        objects = build_results(findings, sources, told, choices(findings))
+        return Assessment(selection, sources, findings, objects)
 
     def _read(
         self, selection: Selection, paths: Mapping[str, Path]

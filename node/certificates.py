@@ -13,6 +13,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from node.errors import TlsConfigurationError
+from node.outbound import DestinationSettings
 from node.settings import NodeSettings
 from node.tls import client_context, server_context
 
@@ -65,7 +66,7 @@ def check_tls(settings: NodeSettings) -> list[OwnCertificate]:
         with _named_as("receiver.tls"):
             server_context(settings.receiver.tls)
     for name, destination in settings.destinations.items():
-        if destination.tls is not None:
+        if isinstance(destination, DestinationSettings) and destination.tls is not None:
             with _named_as(f"destinations.{name}.tls"):
                 client_context(destination.tls, [])
     return own_certificates(settings)
@@ -105,8 +106,9 @@ def _named(settings: NodeSettings) -> Iterator[tuple[str, Path]]:
     if settings.receiver.tls is not None:
         yield "receiver", settings.receiver.tls.certificate
     for name, destination in settings.destinations.items():
-        if destination.tls is not None and destination.tls.certificate is not None:
-            yield f"destination {name}", destination.tls.certificate
+        tls = destination.tls if isinstance(destination, DestinationSettings) else None
+        if tls is not None and tls.certificate is not None:
+            yield f"destination {name}", tls.certificate
 
 
 def _expiry(path: Path) -> datetime:

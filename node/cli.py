@@ -19,6 +19,7 @@ from node.certificates import check_tls
 from node.console import EXIT_FAILED, AsJson, Config, configured, err, out, reported
 from node.database import Database
 from node.demonstration import demonstrate
+from node.destinations_report import describe_destinations
 from node.findings_report import render_findings
 from node.folder import process_folder
 from node.identification_rules import rules_with
@@ -26,6 +27,7 @@ from node.identify_report import render_inventory
 from node.inventory import identify_paths
 from node.listing import study_rows
 from node.rebuilding import rebuild
+from node.results.forms import DEFAULT_CHOICE, ENCODINGS, Form, FormChoice, Masks
 from node.retrying import retry_study
 from node.roles import Role
 from node.segmentors import open_segmentors
@@ -88,17 +90,25 @@ def identify(
 def process(
     folder: Annotated[Path, typer.Argument(help="folder of DICOM files", exists=True, file_okay=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="folder for the results")] = Path("results"),
+    form: Annotated[
+        list[Form] | None,
+        typer.Option("--form", "-f", help="what to make; again for each further form"),
+    ] = None,
+    masks: Annotated[Masks, typer.Option(help="which Segmentations to make")] = Masks.BOTH,
     config: Config = None,
 ) -> None:
     """Evaluate the Studies in a folder without network: results and pictures go to another folder."""
     failed = False
+    choice = FormChoice(frozenset(form or DEFAULT_CHOICE.forms), masks)
+    if len(choice.forms.intersection(ENCODINGS)) > 1:
+        raise typer.BadParameter("choose one encoding of Segmentations", param_hint="--form")
     with configured(config) as settings, open_segmentors(settings) as segmentors, _progress() as progress:
         task = progress.add_task("reading files", total=None)
         assessor = Assessor(settings, segmentors)
         for processed in process_folder(
             folder,
             output,
-            settings,
+            choice,
             assessor,
             now(),
             lambda step: progress.update(task, description=step.words),
@@ -152,6 +162,8 @@ def check_config(config: Config = None) -> None:
                 out.print(remark, style="yellow", soft_wrap=True)
         if not settings.receiver.calling_aes and not settings.receiver.accept_any_calling_ae:
             out.print("No AE may send: name some in receiver.calling_aes.", style="yellow")
+        for line in describe_destinations(settings):
+            out.print(line, markup=False, highlight=False, soft_wrap=True)
         if not settings.destinations:
             out.print("No destination is configured: results stay in the store.", style="yellow")
         out.print("The configuration is valid.")

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from node.errors import NodeError
-from node.settings import NodeSettings
+from node.settings import PROTOCOLS, NodeSettings
 
 ENVIRONMENT_PREFIX = "CSVD_"
 """Settings are read from variables such as ``CSVD_RECEIVER__PORT``."""
@@ -105,9 +105,14 @@ def _line_numbers(node: yaml.Node | None, at: Location) -> list[tuple[Location, 
 
 def _faults(error: ValidationError, path: Path | None, lines: Mapping[Location, int]) -> tuple[str, ...]:
     return tuple(
-        f"{_place(fault['loc'], path, lines)}: {fault['msg']}"
+        f"{_place(_written(fault['loc']), path, lines)}: {fault['msg']}"
         for fault in error.errors(include_url=False, include_input=False)
     )
+
+
+def _written(location: Location) -> Location:
+    """Return the place as it stands in the file: without the protocol that a destination was read by."""
+    return tuple(part for part in location if part not in PROTOCOLS)
 
 
 def _place(location: Location, path: Path | None, lines: Mapping[Location, int]) -> str:

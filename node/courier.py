@@ -8,15 +8,18 @@ from datetime import datetime
 import structlog
 
 from node.deliveries import Deliveries, Delivery, DeliveryState
+from node.errors import UnknownEvaluationError
 from node.evaluations import Evaluations, EvaluationState
 from node.observation import NOBODY, Observer, Stage
-from node.sender import SendOutcome, next_attempt_at, send
-from node.settings import NodeSettings
+from node.outcomes import Outcome, Outcomes
+from node.refusals import Replacement, replacement_of
+from node.send_outcome import SendOutcome
+from node.sender import next_attempt_at
+from node.settings import Destination, NodeSettings
 from node.store import Store
+from node.transport import deliver
 
 log = structlog.get_logger(__name__)
-
-ARRIVED = frozenset({DeliveryState.DELIVERED, DeliveryState.WARNING})
 
 
 class Courier:
@@ -25,7 +28,8 @@ class Courier:
     Args:
         settings: destinations, routes and patience.
         store: holds the files.
-        evaluations: says what an evaluation made, and of what.
+        evaluations: the book of evaluations.
+        outcomes: says what an evaluation made, and for whom.
         deliveries: the book of deliveries.
         clock: the current time, with a time zone.
         observer: is told of each attempt.
@@ -36,22 +40,26 @@ class Courier:
         settings: NodeSettings,
         store: Store,
         evaluations: Evaluations,
+        outcomes: Outcomes,
         deliveries: Deliveries,
         clock: Callable[[], datetime],
         observer: Observer = NOBODY,
     ) -> None:
         self._settings, self._store, self._clock, self._observer = settings, store, clock, observer
-        self._evaluations, self._deliveries = evaluations, deliveries
+        self._evaluations, self._outcomes, self._deliveries = evaluations, outcomes, deliveries
 
     def queue(self, evaluation_id: str) -> None:
-        """Queue the results for the destinations of the Study's senders and mark the evaluation as done."""
+        """Queue for each destination the forms that it wants, and mark the evaluation as done."""
         if self._evaluations.get(evaluation_id).state is not EvaluationState.EVALUATING:
             return
-        senders = sorted({instance.calling_ae for instance in self._evaluations.inputs(evaluation_id)})
-        destinations = self._settings.destinations_for(senders)
-        self._deliveries.queue(evaluation_id, destinations, self._clock())
+        outcome = self._outcome(evaluation_id)
+        for name in outcome.destinations:
+            if name in self._settings.destinations:
+                wanted = self._settings.destinations[name].choice.wanted(outcome.instances)
+                instances = [outcome.instances[role] for role in wanted]
+                self._deliveries.queue(evaluation_id, name, instances, self._clock())
         self._evaluations.finish(evaluation_id, self._clock())
-        log.info("evaluation.done", evaluation_id=evaluation_id, destinations=destinations)
+        log.info("evaluation.done", evaluation_id=evaluation_id, destinations=outcome.destinations)
 
     def attempt(self, evaluation_id: str, destination: str) -> None:
         """Send what is due of an evaluation to a destination and enter the outcome of each Instance."""
@@ -71,14 +79,54 @@ class Courier:
                 self._give_up(delivery, "the destination is no longer configured")
             return
         paths = [self._store.path(delivery.path) for delivery in due]
-        for delivery, outcome in zip(due, send(paths, peer, self._settings.sender), strict=True):
-            self._enter(delivery, outcome)
+        outcomes = list(zip(due, deliver(paths, peer, self._settings.sender), strict=True))
+        refused = {
+            delivery.sop_instance_uid
+            for delivery, outcome in outcomes
+            if outcome.state is DeliveryState.REFUSED
+        }
+        for delivery, outcome in outcomes:
+            replacement = self._replacement(delivery, outcome, peer, refused)
+            if replacement is None:
+                self._enter(delivery, outcome)
+            else:
+                self._replace(delivery, outcome, replacement)
+
+    def _outcome(self, evaluation_id: str) -> Outcome:
+        outcome = self._outcomes.latest(evaluation_id)
+        if outcome is None:
+            raise UnknownEvaluationError(evaluation_id)
+        return outcome
+
+    def _replacement(
+        self, delivery: Delivery, outcome: SendOutcome, peer: Destination, refused: set[str]
+    ) -> Replacement | None:
+        if outcome.state is not DeliveryState.REFUSED:
+            return None
+        queued = [
+            each
+            for each in self._deliveries.of_evaluation(delivery.evaluation_id)
+            if each.destination == delivery.destination
+        ]
+        made = self._outcome(delivery.evaluation_id)
+        return replacement_of(delivery, outcome.comment, peer, made, queued, refused)
+
+    def _replace(self, delivery: Delivery, outcome: SendOutcome, replacement: Replacement) -> None:
+        self._deliveries.replace(delivery, replacement.comment, replacement.instances, self._clock())
+        self._observer.delivery_attempted(delivery.destination, DeliveryState.REPLACED.value)
+        log.warning(
+            "delivery.refused",
+            evaluation_id=delivery.evaluation_id,
+            sop_instance_uid=delivery.sop_instance_uid,
+            destination=delivery.destination,
+            reason=replacement.comment,
+        )
 
     def _enter(self, delivery: Delivery, outcome: SendOutcome) -> None:
         now = self._clock()
         following = (
             None
-            if outcome.state in ARRIVED
+            if outcome.state.has_arrived
             else next_attempt_at(
                 delivery.attempts + 1, delivery.first_queued_at, now, self._settings.sender.retry
             )
@@ -103,7 +151,7 @@ class Courier:
         status = f"{outcome.status:04X}" if outcome.status is not None else outcome.state.value
         self._observer.delivery_attempted(delivery.destination, status)
         study_uid = self._evaluations.get(delivery.evaluation_id).study_uid
-        if outcome.state in ARRIVED:
+        if outcome.state.has_arrived:
             self._observer.stage_ended(Stage("delivery", study_uid, delivery.first_queued_at, now))
         elif following is None:
             self._observer.study_failed(study_uid)

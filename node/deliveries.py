@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Connection, Select, select, update
 
 from node.database import Database
 from node.tables import deliveries, results
@@ -18,7 +18,8 @@ class DeliveryState(StrEnum):
     """What the last attempt came to.
 
     PENDING: none was made yet; DELIVERED and WARNING: the destination has it; FAILED: it does not; REFUSED:
-    it accepted no presentation context for it. Whether more attempts follow, ``next_attempt_at`` says.
+    it accepted no presentation context for it; REPLACED: the same, and it gets another form instead. Whether
+    more attempts follow, ``next_attempt_at`` says.
     """
 
     PENDING = "pending"
@@ -26,6 +27,19 @@ class DeliveryState(StrEnum):
     WARNING = "warning"
     FAILED = "failed"
     REFUSED = "refused"
+    REPLACED = "replaced"
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether the destination has the Instance."""
+        return self in ARRIVED
+
+
+ARRIVED = (DeliveryState.DELIVERED, DeliveryState.WARNING)
+"""The destination said that it has the Instance."""
+
+UNDELIVERED = (DeliveryState.FAILED, DeliveryState.REFUSED, DeliveryState.REPLACED)
+"""It was tried, and the destination does not have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +50,7 @@ class Delivery:
         sop_instance_uid: the result.
         destination: name of the destination in the configuration.
         evaluation_id: which evaluation made it.
+        kind: its role among the results.
         sop_class_uid: SOP Class of the result.
         path: of its file, relative to the root of the store.
         state: what the last attempt came to.
@@ -50,6 +65,7 @@ class Delivery:
     sop_instance_uid: str
     destination: str
     evaluation_id: str
+    kind: str
     sop_class_uid: str
     path: str
     state: DeliveryState
@@ -63,7 +79,7 @@ class Delivery:
     @property
     def is_given_up(self) -> bool:
         """Whether it was not delivered and is not tried again."""
-        return self.next_attempt_at is None and self.state in (DeliveryState.FAILED, DeliveryState.REFUSED)
+        return self.next_attempt_at is None and self.state in UNDELIVERED
 
 
 class Deliveries:
@@ -72,26 +88,47 @@ class Deliveries:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def queue(self, evaluation_id: str, destinations: Iterable[str], now: datetime) -> None:
-        """Queue all results of an evaluation for each destination; what was queued before stays as it is."""
-        made = select(results.c.sop_instance_uid).where(results.c.evaluation_id == evaluation_id)
+    def queue(self, evaluation_id: str, destination: str, instances: Iterable[str], now: datetime) -> None:
+        """Queue Instances for a destination; what was queued before stays as it is."""
         with self._database.writing() as connection:
-            for sop_instance_uid in connection.scalars(made).all():
-                for destination in destinations:
-                    connection.execute(
-                        self._database.insert(deliveries)
-                        .values(
-                            sop_instance_uid=sop_instance_uid,
-                            destination=destination,
-                            evaluation_id=evaluation_id,
-                            state=DeliveryState.PENDING,
-                            attempts=0,
-                            last_comment="",
-                            first_queued_at=now,
-                            next_attempt_at=now,
-                        )
-                        .on_conflict_do_nothing()
-                    )
+            self._queue(connection, evaluation_id, destination, instances, now)
+
+    def replace(self, delivery: Delivery, comment: str, instances: Iterable[str], now: datetime) -> None:
+        """Enter that a destination refuses a form, and queue what it gets instead: both, or neither.
+
+        Args:
+            delivery: as it was before the attempt.
+            comment: what it refuses.
+            instances: the fallback; those that were queued before stay as they are.
+            now: when the attempt was made.
+        """
+        with self._database.writing() as connection:
+            _record(connection, delivery, DeliveryState.REPLACED, None, comment, now, None)
+            self._queue(connection, delivery.evaluation_id, delivery.destination, instances, now)
+
+    def _queue(
+        self,
+        connection: Connection,
+        evaluation_id: str,
+        destination: str,
+        instances: Iterable[str],
+        now: datetime,
+    ) -> None:
+        for sop_instance_uid in instances:
+            connection.execute(
+                self._database.insert(deliveries)
+                .values(
+                    sop_instance_uid=sop_instance_uid,
+                    destination=destination,
+                    evaluation_id=evaluation_id,
+                    state=DeliveryState.PENDING,
+                    attempts=0,
+                    last_comment="",
+                    first_queued_at=now,
+                    next_attempt_at=now,
+                )
+                .on_conflict_do_nothing()
+            )
 
     def record_attempt(
         self,
@@ -113,31 +150,12 @@ class Deliveries:
             next_attempt_at: when the next follows, None if none does.
         """
         with self._database.writing() as connection:
-            connection.execute(
-                update(deliveries)
-                .where(deliveries.c.sop_instance_uid == delivery.sop_instance_uid)
-                .where(deliveries.c.destination == delivery.destination)
-                .where(deliveries.c.attempts == delivery.attempts)
-                .values(
-                    state=state,
-                    attempts=delivery.attempts + 1,
-                    last_status=status,
-                    last_comment=comment,
-                    last_attempt_at=now,
-                    next_attempt_at=next_attempt_at,
-                )
-            )
+            _record(connection, delivery, state, status, comment, now, next_attempt_at)
 
     def due(self, now: datetime) -> list[Delivery]:
         """List what is to be tried now, by destination and then by how long it waits."""
         waiting = _with_results().where(deliveries.c.next_attempt_at <= now)
         return self._listed(waiting.order_by(deliveries.c.destination, deliveries.c.next_attempt_at))
-
-    def next_due_at(self) -> datetime | None:
-        """Return when something is to be tried next, None if nothing is."""
-        with self._database.reading() as connection:
-            soonest: datetime | None = connection.scalar(select(func.min(deliveries.c.next_attempt_at)))
-        return soonest
 
     def of_evaluation(self, evaluation_id: str) -> list[Delivery]:
         """List the deliveries of an evaluation by destination."""
@@ -146,12 +164,11 @@ class Deliveries:
 
     def queue_given_up(self, evaluation_id: str, now: datetime) -> int:
         """Queue anew what of an evaluation was given up, and return how many deliveries that are."""
-        undelivered = (DeliveryState.FAILED, DeliveryState.REFUSED)
         with self._database.writing() as connection:
             done = connection.execute(
                 update(deliveries)
                 .where(deliveries.c.evaluation_id == evaluation_id)
-                .where(deliveries.c.next_attempt_at.is_(None), deliveries.c.state.in_(undelivered))
+                .where(deliveries.c.next_attempt_at.is_(None), deliveries.c.state.in_(UNDELIVERED))
                 .values(attempts=0, first_queued_at=now, next_attempt_at=now)
             )
         return done.rowcount
@@ -164,8 +181,33 @@ class Deliveries:
             ]
 
 
+def _record(
+    connection: Connection,
+    delivery: Delivery,
+    state: DeliveryState,
+    status: int | None,
+    comment: str,
+    now: datetime,
+    next_attempt_at: datetime | None,
+) -> None:
+    connection.execute(
+        update(deliveries)
+        .where(deliveries.c.sop_instance_uid == delivery.sop_instance_uid)
+        .where(deliveries.c.destination == delivery.destination)
+        .where(deliveries.c.attempts == delivery.attempts)
+        .values(
+            state=state,
+            attempts=delivery.attempts + 1,
+            last_status=status,
+            last_comment=comment,
+            last_attempt_at=now,
+            next_attempt_at=next_attempt_at,
+        )
+    )
+
+
 def _with_results() -> Select[Any]:
-    return select(deliveries, results.c.sop_class_uid, results.c.path).join(
+    return select(deliveries, results.c.kind, results.c.sop_class_uid, results.c.path).join(
         results,
         (results.c.sop_instance_uid == deliveries.c.sop_instance_uid)
         & (results.c.evaluation_id == deliveries.c.evaluation_id),

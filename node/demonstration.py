@@ -38,7 +38,7 @@ QUIET_S = 2.0
 POLL_S = 0.3
 """Pause between two looks at how far the Study is, s."""
 
-ENDED = frozenset({StudyState.DELIVERED, StudyState.FAILED})
+ENDED = frozenset({StudyState.DELIVERED, StudyState.FALLBACK, StudyState.FAILED})
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,17 +12,18 @@ from engines.progress import IDENTIFYING, Progress, Step
 from node.assessment import Assessment, Assessor
 from node.errors import NothingToAssessError
 from node.evaluations import Evaluation, Evaluations, EvaluationState, Result
-from node.identity import SOFTWARE_VERSION
 from node.observation import NOBODY, Observer
+from node.outcomes import Outcome, Outcomes
 from node.part10 import read_part10
 from node.result_files import companions
 from node.results.context import EvaluationContext, SupersededReport
 from node.results.files import encode
-from node.results.sr import ROLE as REPORT_ROLE
-from node.results.uids import result_instance_uid
+from node.router import Router
+from node.routing import count_findings
 from node.settings import NodeSettings
 from node.stage_clock import StageClock
 from node.store import Store
+from node.study_facts import read_descriptions
 
 log = structlog.get_logger(__name__)
 
@@ -31,10 +32,11 @@ class Evaluator:
     """Does the work of an evaluation; doing it again makes the same files.
 
     Args:
-        settings: under which name the node speaks.
+        settings: destinations and routes.
         assessor: identifies, reads, segments and builds the results.
         store: holds Instances and results.
         evaluations: the book of evaluations.
+        outcomes: the book of what they came to.
         clock: the current time, with a time zone.
         observer: is told how long it took, and what failed.
     """
@@ -45,11 +47,13 @@ class Evaluator:
         assessor: Assessor,
         store: Store,
         evaluations: Evaluations,
+        outcomes: Outcomes,
         clock: Callable[[], datetime],
         observer: Observer = NOBODY,
     ) -> None:
         self._settings, self._assessor, self._store = settings, assessor, store
-        self._evaluations, self._clock, self._observer = evaluations, clock, observer
+        self._evaluations, self._outcomes = evaluations, outcomes
+        self._clock, self._observer = clock, observer
 
     def evaluate(self, evaluation_id: str) -> None:
         """Make and enter the results of an evaluation, unless it was superseded before it began.
@@ -60,26 +64,41 @@ class Evaluator:
         evaluation = self._evaluations.start(evaluation_id, self._clock())
         if evaluation.state is not EvaluationState.EVALUATING:
             return
-        context = self._context(evaluation)
-        if self._is_made(evaluation, context):
+        context = self._assessor.context(
+            evaluation.study_uid, evaluation.fingerprint, evaluation.created_at, self._superseded(evaluation)
+        )
+        router = self._router(evaluation_id)
+        made = self._outcomes.of(evaluation_id, context.fingerprint)
+        if made is not None and self._is_enough(evaluation, made, router):
             return
         log.info("evaluation.started", study_uid=evaluation.study_uid, evaluation_id=evaluation_id)
         with StageClock(evaluation.study_uid, self._clock, self._observer) as stages:
-            assessment = self._assess(evaluation, context, stages)
-            self._keep(evaluation, context, assessment)
+            assessment = self._assess(evaluation, context, router, stages)
+            self._keep(evaluation, context, assessment, router)
 
     def fail(self, evaluation_id: str, reason: str) -> None:
         """Enter why an evaluation failed."""
         self._evaluations.fail(evaluation_id, reason, self._clock())
         self._observer.study_failed(self._evaluations.get(evaluation_id).study_uid)
 
-    def _is_made(self, evaluation: Evaluation, context: EvaluationContext) -> bool:
-        """Whether an earlier run made the same results; then making them again could only double them."""
-        report = result_instance_uid(context, REPORT_ROLE)
-        made = self._evaluations.results(evaluation.evaluation_id)
-        return any(result.sop_instance_uid == report for result in made)
+    def _router(self, evaluation_id: str) -> Router:
+        inputs = self._evaluations.inputs(evaluation_id)
+        one_a_series = {each.series_uid: self._store.path(each.path) for each in inputs}
+        described = read_descriptions(one_a_series.values())
+        return Router(self._settings, {each.calling_ae for each in inputs}, described)
 
-    def _assess(self, evaluation: Evaluation, context: EvaluationContext, stages: Progress) -> Assessment:
+    def _is_enough(self, evaluation: Evaluation, made: Outcome, router: Router) -> bool:
+        """Whether an earlier run made the same results in all forms that are wanted now."""
+        destinations = router.destinations(made.findings)
+        if not {choice.key for choice in router.choices(destinations)} <= set(made.choices):
+            return False
+        now_routed = made.model_copy(update={"destinations": destinations})
+        self._outcomes.record(evaluation.evaluation_id, evaluation.run, now_routed)
+        return True
+
+    def _assess(
+        self, evaluation: Evaluation, context: EvaluationContext, router: Router, stages: Progress
+    ) -> Assessment:
         def progress(step: Step) -> None:
             stages(step)
             self._evaluations.report_progress(evaluation.evaluation_id, step.words)
@@ -90,17 +109,11 @@ class Evaluator:
         study = next((each for each in inventory.studies if each.study_uid == evaluation.study_uid), None)
         if study is None:
             raise NothingToAssessError(evaluation.study_uid, ("none of its Instances is an MR image",))
-        return self._assessor.assess(study, context, progress)
-
-    def _context(self, evaluation: Evaluation) -> EvaluationContext:
-        return EvaluationContext(
-            study_uid=evaluation.study_uid,
-            fingerprint=self._assessor.identity(evaluation.fingerprint),
-            created_at=evaluation.created_at,
-            software_version=SOFTWARE_VERSION,
-            ae_title=self._settings.sender.ae_title,
-            station_name=self._settings.node_id,
-            superseded=self._superseded(evaluation),
+        return self._assessor.assess(
+            study,
+            context,
+            progress,
+            lambda found: router.choices(router.destinations(count_findings(found))),
         )
 
     def _superseded(self, evaluation: Evaluation) -> tuple[SupersededReport, ...]:
@@ -117,19 +130,46 @@ class Evaluator:
                 report.sop_class_uid,
                 report.sop_instance_uid,
                 read_part10(self._store.path(report.path)).header.series_uid,
+                report.kind,
             )
             for report in reports
         )
 
-    def _keep(self, evaluation: Evaluation, context: EvaluationContext, assessment: Assessment) -> None:
-        """Write all files, and only then enter the objects among them."""
+    def _keep(
+        self, evaluation: Evaluation, context: EvaluationContext, assessment: Assessment, router: Router
+    ) -> None:
+        """Write all files, only then enter the objects among them, and then where they go.
+
+        What an earlier run made stays as it was: it was sent already.
+        """
+        known = {result.sop_instance_uid for result in self._evaluations.results(evaluation.evaluation_id)}
         made = []
         for result in assessment.objects:
-            path = self._write(evaluation, context, f"{result.role}.dcm", encode(result))
-            made.append(Result(result.sop_instance_uid, result.role, result.sop_class_uid, path))
+            if result.sop_instance_uid not in known:
+                path = self._write(evaluation, context, f"{result.role}.dcm", encode(result))
+                made.append(Result(result.sop_instance_uid, result.role, result.sop_class_uid, path))
         for companion in companions(assessment):
             self._write(evaluation, context, companion.name, companion.content)
         self._evaluations.add_results(evaluation.evaluation_id, made)
+        self._outcomes.record(
+            evaluation.evaluation_id, evaluation.run, self._outcome(evaluation, context, assessment, router)
+        )
+
+    def _outcome(
+        self, evaluation: Evaluation, context: EvaluationContext, assessment: Assessment, router: Router
+    ) -> Outcome:
+        counted = count_findings(assessment.findings)
+        destinations = router.destinations(counted)
+        before = self._outcomes.of(evaluation.evaluation_id, context.fingerprint)
+        choices = {choice.key for choice in router.choices(destinations)}
+        instances = {result.role: result.sop_instance_uid for result in assessment.objects}
+        return Outcome(
+            fingerprint=context.fingerprint,
+            choices=tuple(sorted({*choices, *(before.choices if before else ())})),
+            instances={**(before.instances if before else {}), **instances},
+            findings=counted,
+            destinations=destinations,
+        )
 
     def _write(self, evaluation: Evaluation, context: EvaluationContext, name: str, content: bytes) -> str:
         # A run with other models writes beside the files of the one before, which were sent already.

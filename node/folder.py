@@ -14,13 +14,11 @@ from engines.progress import IDENTIFYING, Progress, Step
 from node.assessment import Assessment, Assessor
 from node.errors import NodeError
 from node.evaluations import fingerprint_of
-from node.identity import SOFTWARE_VERSION
 from node.inventory import StudyInventory
 from node.part10 import dataset_digest
 from node.result_files import companions
-from node.results.context import EvaluationContext
 from node.results.files import write_results
-from node.settings import NodeSettings
+from node.results.forms import FormChoice
 
 log = structlog.get_logger(__name__)
 
@@ -43,14 +41,14 @@ class ProcessedStudy:
 
 
 def process_folder(
-    folder: Path, output: Path, settings: NodeSettings, assessor: Assessor, now: datetime, progress: Progress
+    folder: Path, output: Path, choice: FormChoice, assessor: Assessor, now: datetime, progress: Progress
 ) -> Iterator[ProcessedStudy]:
     """Assess every Study in a folder; one that fails does not keep the next from its turn.
 
     Args:
         folder: is searched with all its folders; what is no MR image is left out.
         output: gets one folder for each Study, named by its UID.
-        settings: under which name the node speaks.
+        choice: in which forms the findings are wanted.
         assessor: does the work.
         now: the time that the results bear.
         progress: told what is done now.
@@ -58,7 +56,7 @@ def process_folder(
     progress(Step(IDENTIFYING, "identifying Series"))
     for study in assessor.identify([folder]).studies:
         try:
-            yield _process(study, output / study.study_uid, settings, assessor, now, progress)
+            yield _process(study, output / study.study_uid, choice, assessor, now, progress)
         except (NodeError, EngineError) as error:
             log.warning("study.failed", study_uid=study.study_uid, reason=str(error))
             yield ProcessedStudy(study.study_uid, None, reason=str(error))
@@ -67,21 +65,14 @@ def process_folder(
 def _process(
     study: StudyInventory,
     output: Path,
-    settings: NodeSettings,
+    choice: FormChoice,
     assessor: Assessor,
     now: datetime,
     progress: Progress,
 ) -> ProcessedStudy:
     inputs = fingerprint_of((uid, dataset_digest(path)) for uid, path in study.paths.items())
-    context = EvaluationContext(
-        study_uid=study.study_uid,
-        fingerprint=assessor.identity(inputs),
-        created_at=now,
-        software_version=SOFTWARE_VERSION,
-        ae_title=settings.sender.ae_title,
-        station_name=settings.node_id,
-    )
-    assessment = assessor.assess(study, context, progress)
+    context = assessor.context(study.study_uid, inputs, now)
+    assessment = assessor.assess(study, context, progress, lambda _: (choice,))
     paths = list(write_results(assessment.objects, output))
     for companion in companions(assessment):
         path = output / companion.name

@@ -12,9 +12,10 @@ from sqlalchemy import Connection, Row, Select, Table, func, select
 
 from node.completeness import CompletenessSettings, Verdict
 from node.database import Database
+from node.deliveries import DeliveryState
 from node.evaluations import EvaluationState
+from node.outcomes import Outcome
 from node.study_states import (
-    ARRIVED,
     ARRIVING,
     EVALUATING,
     StudyState,
@@ -22,7 +23,7 @@ from node.study_states import (
     open_verdicts,
     with_latest_evaluation,
 )
-from node.tables import conflicts, deliveries, evaluations, instances, studies
+from node.tables import conflicts, deliveries, evaluations, instances, outcomes, studies
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class StudyRow:
         evaluation_id: its latest evaluation, if there is one.
         delivered_count: deliveries of the latest evaluation that arrived.
         delivery_count: all deliveries of the latest evaluation.
+        destinations: why each destination was chosen, by its name.
     """
 
     study_uid: str
@@ -58,6 +60,7 @@ class StudyRow:
     evaluation_id: str | None
     delivered_count: int
     delivery_count: int
+    destinations: Mapping[str, str]
 
 
 def study_rows(database: Database, now: datetime, settings: CompletenessSettings) -> list[StudyRow]:
@@ -149,12 +152,13 @@ def _chosen(choice: StudyChoice, verdicts: Mapping[str, Verdict]) -> Select[Any]
 
 @dataclass(frozen=True, slots=True)
 class _Collected:
-    """What is known beside the table of Studies, by Study UID; deliveries by evaluation."""
+    """What is known beside the table of Studies, by Study UID; deliveries and destinations by evaluation."""
 
     extents: dict[str, tuple[int, int]]
     conflicts: dict[str, int]
     evaluations: dict[str, Row[Any]]
     deliveries: dict[str, list[Row[Any]]]
+    destinations: dict[str, dict[str, str]]
 
 
 def _collect(connection: Connection, shown: list[str] | None) -> _Collected:
@@ -174,6 +178,11 @@ def _collect(connection: Connection, shown: list[str] | None) -> _Collected:
     outbox: dict[str, list[Row[Any]]] = defaultdict(list)
     for delivery in connection.execute(of_shown(sent, evaluations)):
         outbox[delivery.evaluation_id].append(delivery)
+    came_to = (
+        select(outcomes)
+        .join(evaluations, evaluations.c.evaluation_id == outcomes.c.evaluation_id)
+        .order_by(outcomes.c.run)
+    )
     counted = connection.execute(of_shown(by_study, instances))
     apart = connection.execute(of_shown(kept_apart, conflicts))
     return _Collected(
@@ -181,6 +190,10 @@ def _collect(connection: Connection, shown: list[str] | None) -> _Collected:
         conflicts={row.study_uid: row.kept_apart for row in apart},
         evaluations={row.study_uid: row for row in connection.execute(of_shown(in_order, evaluations))},
         deliveries=outbox,
+        destinations={
+            row.evaluation_id: Outcome.model_validate_json(row.record).destinations
+            for row in connection.execute(of_shown(came_to, evaluations))
+        },
     )
 
 
@@ -203,6 +216,7 @@ def _row(study: Row[Any], verdict: Verdict | None, collected: _Collected) -> Stu
         evaluation_id=evaluation.evaluation_id if evaluation else None,
         delivered_count=sum(_has_arrived(delivery) for delivery in outbox),
         delivery_count=len(outbox),
+        destinations=collected.destinations.get(evaluation.evaluation_id, {}) if evaluation else {},
     )
 
 
@@ -223,9 +237,11 @@ def _state(
 def _sending(outbox: list[Row[Any]]) -> tuple[StudyState, str]:
     if not outbox:
         return StudyState.EVALUATED, "No destination is configured; the results lie in the store."
-    missing = [delivery for delivery in outbox if not _has_arrived(delivery)]
+    replaced = [delivery for delivery in outbox if delivery.state == DeliveryState.REPLACED]
+    missing = [delivery for delivery in outbox if not _has_arrived(delivery) and delivery not in replaced]
+    refusals = sorted({f"{delivery.destination}: {delivery.last_comment}" for delivery in replaced})
     if not missing:
-        return StudyState.DELIVERED, ""
+        return StudyState.FALLBACK if replaced else StudyState.DELIVERED, ". ".join(refusals)
     given_up = [delivery for delivery in missing if delivery.next_attempt_at is None]
     state = StudyState.FAILED if len(given_up) == len(missing) else StudyState.DELIVERING
     tried = next((delivery for delivery in (*given_up, *missing) if delivery.attempts), None)
@@ -241,4 +257,4 @@ def _next_attempt(delivery: Row[Any]) -> str:
 
 
 def _has_arrived(delivery: Row[Any]) -> bool:
-    return delivery.state in ARRIVED
+    return DeliveryState(delivery.state).has_arrived

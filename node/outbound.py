@@ -15,21 +15,30 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext
 
 from node.errors import AssociationFailedError, NoContextAcceptedError, TlsConfigurationError
+from node.form_settings import FormSettings
 from node.tls import DestinationTlsSettings, client_context, explain
 from node.upper_layer import DEFAULT_MAXIMUM_PDU_BYTES, AeTitle, make_application_entity, prepare_socket
 
 
-class DestinationSettings(BaseModel):
-    """An AE that results are sent to."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class DestinationSettings(FormSettings):
+    """An AE that results are sent to with C-STORE."""
 
     ae_title: AeTitle = Field(description="AE title of the destination")
     host: str = Field(min_length=1, description="its host name or address")
     port: int = Field(ge=1, le=65535, description="its TCP port")
+    deflate: bool = Field(
+        default=False,
+        description="send Segmentations deflated where the AE accepts that; not every viewer behind it "
+        "inflates them",
+    )
     tls: DestinationTlsSettings | None = Field(
         default=None, description="TLS with the destination; without, plain DICOM"
     )
+
+    @property
+    def answers_to(self) -> str:
+        """The AE title by which it would send a Study itself."""
+        return self.ae_title
 
     def __str__(self) -> str:
         return f"{self.ae_title}@{self.host}:{self.port}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import structlog
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 from pynetdicom import build_context
 from pynetdicom.association import Association
 from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS
@@ -19,7 +19,8 @@ from node.deliveries import DeliveryState
 from node.errors import AssociationFailedError, NoContextAcceptedError, UnreadableDatasetError
 from node.outbound import DestinationSettings, RetrySettings, SenderSettings, open_association
 from node.part10 import read_part10
-from node.sop_classes import UNCOMPRESSED, VERIFICATION, proposed_contexts
+from node.send_outcome import SendOutcome
+from node.sop_classes import DEFLATED_SOP_CLASSES, UNCOMPRESSED, VERIFICATION, proposed_contexts
 
 log = structlog.get_logger(__name__)
 
@@ -27,25 +28,6 @@ SUCCESS = 0x0000
 
 WARNINGS = frozenset({0xB000, 0xB006, 0xB007})
 """The Instance was stored, though elements were coerced, discarded, or do not match (PS3.4 B.2.3)."""
-
-
-@dataclass(frozen=True, slots=True)
-class SendOutcome:
-    """What became of one file.
-
-    Attributes:
-        path: the file.
-        state: DELIVERED, WARNING, FAILED or REFUSED.
-        status: C-STORE status of the destination, None if there was none.
-        comment: what the destination remarked, or why it has no Instance.
-        transfer_syntax_uid: that the Instance was sent in; empty if it was not sent.
-    """
-
-    path: Path
-    state: DeliveryState
-    status: int | None = None
-    comment: str = ""
-    transfer_syntax_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +104,9 @@ def _send_all(
     outgoing: list[_Outgoing], destination: DestinationSettings, settings: SenderSettings
 ) -> Iterator[SendOutcome]:
     left = list(outgoing)
-    contexts = proposed_contexts({(each.sop_class, each.transfer_syntax) for each in outgoing})
+    stored = {(each.sop_class, each.transfer_syntax) for each in outgoing}
+    classes = {each.sop_class for each in outgoing} if destination.deflate else set()
+    contexts = proposed_contexts(stored, classes & DEFLATED_SOP_CLASSES)
     try:
         with open_association(contexts, destination, settings) as association:
             while left:
@@ -141,7 +125,7 @@ def _send_one(outgoing: _Outgoing, association: Association, destination: Destin
         return _refused(outgoing)
     try:
         # A path is sent as its bytes are, a data set is encoded anew.
-        what = outgoing.path if syntax == outgoing.transfer_syntax else _uncompressed(outgoing, destination)
+        what = outgoing.path if syntax == outgoing.transfer_syntax else _read(outgoing, syntax, destination)
         answer = association.send_c_store(what)
     except _UNSENDABLE as exc:
         if association.is_established:
@@ -163,20 +147,25 @@ def _accepted_syntax(outgoing: _Outgoing, association: Association) -> UID | Non
         for context in association.accepted_contexts
         if context.abstract_syntax == outgoing.sop_class
     }
-    wanted = (outgoing.transfer_syntax, *UNCOMPRESSED)
+    # Deflated is accepted only where it was offered, and offered only where it is preferred.
+    smaller = (DeflatedExplicitVRLittleEndian,) if outgoing.sop_class in DEFLATED_SOP_CLASSES else ()
+    wanted = (*smaller, outgoing.transfer_syntax, *UNCOMPRESSED)
     return next((syntax for syntax in wanted if syntax in accepted), None)
 
 
-def _uncompressed(outgoing: _Outgoing, destination: DestinationSettings) -> Dataset:
-    """Read a file for sending it in an uncompressed transfer syntax; its UIDs stay as they are."""
+def _read(outgoing: _Outgoing, syntax: UID, destination: DestinationSettings) -> Dataset:
+    """Read a file for sending it in another transfer syntax; its UIDs stay as they are."""
     log.info(
         "sender.converted",
         destination=str(destination),
         sop_class=outgoing.sop_class.name,
         from_transfer_syntax=outgoing.transfer_syntax.name,
+        to_transfer_syntax=syntax.name,
     )
     dataset = dcmread(outgoing.path)
-    if outgoing.transfer_syntax.is_compressed and not outgoing.transfer_syntax.is_deflated:
+    if syntax.is_deflated:
+        dataset.file_meta.TransferSyntaxUID = syntax
+    elif outgoing.transfer_syntax.is_compressed and not outgoing.transfer_syntax.is_deflated:
         dataset.decompress(generate_instance_uid=False)
     elif outgoing.transfer_syntax.is_deflated:
         dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian

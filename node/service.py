@@ -26,6 +26,7 @@ from node.gauges import DiskCollector, EngineCollector, IndexCollector
 from node.health import Health
 from node.index import Index
 from node.metrics import Metrics
+from node.outcomes import Outcomes
 from node.receiver import Receiver
 from node.retrying import retry_study
 from node.roles import Role
@@ -107,11 +108,12 @@ class Service:
         database = self._open_database(opened)
         self._show(database, store)
         index, evaluations, deliveries = Index(database), Evaluations(database), Deliveries(database)
-        courier = Courier(settings, store, evaluations, deliveries, now, observer)
+        outcomes = Outcomes(database)
+        courier = Courier(settings, store, evaluations, outcomes, deliveries, now, observer)
         workflows: dict[str, DBOSConfiguredInstance] = {}
         if Role.WORK in settings.roles:
             assessor = self._open_engines(opened)
-            evaluator = Evaluator(settings, assessor, store, evaluations, now, observer)
+            evaluator = Evaluator(settings, assessor, store, evaluations, outcomes, now, observer)
             workflows[EVALUATIONS] = EvaluationWorkflow(evaluator, courier)
         if Role.SEND in settings.roles:
             workflows[DELIVERIES] = DeliveryWorkflow(courier)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, SecretStr, Tag, model_validator
 
 from engines.bundle import shipped_bundles
 from engines.pipeline import PipelineSettings
@@ -15,22 +14,33 @@ from engines.runners.base import RunnerKind, RunnerSettings
 from engines.segments import Segment
 from engines.settings import EngineSettings
 from node.completeness import CompletenessSettings
+from node.dicomweb import StowDestinationSettings
 from node.identification import IdentificationRule
 from node.outbound import DestinationSettings, SenderSettings
 from node.receiver import ReceiverSettings
 from node.roles import ALL_ROLES, Role
+from node.routing import RouteSettings
 from node.telemetry import LogSettings
 from node.volume_reader import VolumeSettings
 from node.web.settings import WebSettings
 
+C_STORE, STOW = "C-STORE", "STOW-RS"
+PROTOCOLS = frozenset({C_STORE, STOW})
+"""How a destination is reached; told by its settings, and no key of the configuration."""
 
-class RouteSettings(BaseModel):
-    """Where the results of a Study go, by who sent it."""
+Destination = DestinationSettings | StowDestinationSettings
+"""Whatever results are sent to."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    calling_ae: str = Field(min_length=1, description="AE title of the sender; * and ? stand for any text")
-    destinations: tuple[str, ...] = Field(description="names of destinations; none keeps the results here")
+def _protocol(destination: Any) -> str:
+    is_stow = "stow" in destination if isinstance(destination, dict) else hasattr(destination, "stow")
+    return STOW if is_stow else C_STORE
+
+
+_AnyDestination = Annotated[
+    Annotated[DestinationSettings, Tag(C_STORE)] | Annotated[StowDestinationSettings, Tag(STOW)],
+    Discriminator(_protocol),
+]
 
 
 class IdentificationSettings(BaseModel):
@@ -83,11 +93,14 @@ class NodeSettings(BaseModel):
     pipeline: PipelineSettings = Field(
         default=PipelineSettings(), description="registration, exclusion and measurement"
     )
-    destinations: dict[str, DestinationSettings] = Field(
-        default_factory=dict, description="AEs that results go to, by a name of your choice"
+    destinations: dict[str, _AnyDestination] = Field(
+        default_factory=dict,
+        description="where results go, by a name of your choice: an AE, or a DICOMweb server with stow",
     )
     routes: tuple[RouteSettings, ...] = Field(
-        default=(), description="first match decides; a sender without a match goes to all destinations"
+        default=(),
+        description="first match decides; without one, results go back to the AE that sent the Study if it "
+        "is a destination, else to all",
     )
     sender: SenderSettings = Field(default=SenderSettings(), description="how results are sent and retried")
     web: WebSettings = Field(default=WebSettings(), description="where the node answers over HTTP")
@@ -135,17 +148,6 @@ class NodeSettings(BaseModel):
         """Return the same configuration for a process with these roles, each once; without any, itself."""
         chosen = tuple(dict.fromkeys(roles or ()))
         return self.model_copy(update={"roles": chosen}) if chosen else self
-
-    def destinations_for(self, calling_aes: Iterable[str]) -> tuple[str, ...]:
-        """Name the destinations of a Study that these AEs sent, each once, in the configured order."""
-        wanted = {name for calling_ae in calling_aes for name in self._route(calling_ae)}
-        return tuple(name for name in self.destinations if name in wanted)
-
-    def _route(self, calling_ae: str) -> tuple[str, ...]:
-        for route in self.routes:
-            if fnmatch.fnmatchcase(calling_ae, route.calling_ae):
-                return route.destinations
-        return tuple(self.destinations)
 
     def _database_url(self, file_name: str) -> str:
         if self.database_url is not None:

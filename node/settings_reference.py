@@ -6,16 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from node.configuration import ENVIRONMENT_PREFIX
 from node.settings import NodeSettings
-
-OPTIONAL = "?"
-"""Marks a section that may be left out as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,30 +36,26 @@ def list_settings() -> list[Setting]:
 
 def _walk(model: type[BaseModel], prefix: str) -> Iterator[Setting]:
     for name, field in model.model_fields.items():
-        inner, many = _model_of(field.annotation)
+        inner, many = _models_of(field.annotation)
         place = f"{prefix}{name}"
-        if inner is None:
-            yield Setting(place, _default(field), field.description or "")
-        elif many == OPTIONAL:
+        if many or not inner:
+            yield Setting(place, "none" if many else _default(field), field.description or "")
+        elif not field.is_required() and field.get_default(call_default_factory=True) is None:
             yield Setting(place, "none", field.description or "")
-            yield from _walk(inner, f"{place}.")
-        elif many:
-            yield Setting(place, "none", field.description or "")
-            yield from _walk(inner, f"{place}.{many}.")
-        else:
-            yield from _walk(inner, f"{place}.")
+        below = f"{place}.{many}." if many else f"{place}."
+        seen = dict.fromkeys(setting for one in inner for setting in _walk(one, below))
+        yield from seen
 
 
-def _model_of(annotation: Any) -> tuple[type[BaseModel] | None, str]:
-    """Find the model that a field holds, and how a place within a collection of them is written."""
+def _models_of(annotation: Any) -> tuple[list[type[BaseModel]], str]:
+    """Find the models that a field may hold, and how a place within a collection of them is written."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation, ""
-    models = [part for part in get_args(annotation) if isinstance(part, type) and issubclass(part, BaseModel)]
-    if not models:
-        return None, ""
-    if type(None) in get_args(annotation):
-        return models[0], OPTIONAL
-    return models[0], "<name>" if str in get_args(annotation) else "<n>"
+        return [annotation], ""
+    parts = get_args(annotation)
+    models = list(dict.fromkeys(model for part in parts for model in _models_of(part)[0]))
+    is_collection = get_origin(annotation) in (dict, tuple)
+    many = ("<name>" if str in parts else "<n>") if models and is_collection else ""
+    return models, many
 
 
 def _default(field: FieldInfo) -> str:

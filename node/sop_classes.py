@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
 from pydicom.uid import (
     UID,
     Comprehensive3DSRStorage,
     DeflatedExplicitVRLittleEndian,
+    EncapsulatedPDFStorage,
     EnhancedMRImageStorage,
     ExplicitVRLittleEndian,
+    GrayscaleSoftcopyPresentationStateStorage,
     HTJ2KLossless,
     HTJ2KLosslessRPCL,
     ImplicitVRLittleEndian,
@@ -21,6 +23,7 @@ from pydicom.uid import (
     LegacyConvertedEnhancedMRImageStorage,
     MRImageStorage,
     RLELossless,
+    SecondaryCaptureImageStorage,
     SegmentationStorage,
 )
 from pynetdicom import build_context
@@ -28,6 +31,9 @@ from pynetdicom.presentation import PresentationContext
 
 VERIFICATION = UID("1.2.840.10008.1.1")
 """Verification SOP Class: C-ECHO."""
+
+LABEL_MAP_SEGMENTATION = UID("1.2.840.10008.5.1.4.1.1.66.7")
+"""Label Map Segmentation Storage."""
 
 RECEIVED_SOP_CLASSES: tuple[UID, ...] = (
     MRImageStorage,
@@ -39,7 +45,11 @@ RECEIVED_SOP_CLASSES: tuple[UID, ...] = (
 CREATED_SOP_CLASSES: Mapping[UID, str] = MappingProxyType(
     {
         SegmentationStorage: "masks, one Instance for each source Series and one with all segments",
+        LABEL_MAP_SEGMENTATION: "the same masks as a label map, where a destination wants that",
         Comprehensive3DSRStorage: "the findings with numbers and reasons",
+        SecondaryCaptureImageStorage: "key images: slices with lesions, outlines burned in",
+        EncapsulatedPDFStorage: "the findings on one page",
+        GrayscaleSoftcopyPresentationStateStorage: "outlines over the source images",
     }
 )
 """All that the node makes and sends, and what it holds."""
@@ -67,7 +77,13 @@ def received_contexts() -> list[PresentationContext]:
     return [*storage, build_context(VERIFICATION, list(UNCOMPRESSED))]
 
 
-def proposed_contexts(stored: set[tuple[UID, UID]]) -> list[PresentationContext]:
+DEFLATED_SOP_CLASSES = frozenset({SegmentationStorage, LABEL_MAP_SEGMENTATION})
+"""Masks are mostly empty: deflated they are a small part of what they were, without any loss."""
+
+
+def proposed_contexts(
+    stored: set[tuple[UID, UID]], deflated: Collection[UID] = ()
+) -> list[PresentationContext]:
     """List what to propose for sending Instances as they are stored, or uncompressed if they must be.
 
     Each pair gets a context of its own with the one transfer syntax, so that the peer's choice among several
@@ -75,7 +91,13 @@ def proposed_contexts(stored: set[tuple[UID, UID]]) -> list[PresentationContext]
 
     Args:
         stored: SOP Class UID and transfer syntax UID of the Instances.
+        deflated: SOP Classes that are offered deflated, too.
     """
+    in_small = [
+        build_context(sop_class, DeflatedExplicitVRLittleEndian)
+        for sop_class in sorted(deflated)
+        if (sop_class, DeflatedExplicitVRLittleEndian) not in stored
+    ]
     as_stored = [build_context(sop_class, syntax) for sop_class, syntax in sorted(stored)]
     uncompressed = [
         build_context(sop_class, syntax)
@@ -83,4 +105,4 @@ def proposed_contexts(stored: set[tuple[UID, UID]]) -> list[PresentationContext]
         for syntax in UNCOMPRESSED
         if (sop_class, syntax) not in stored
     ]
-    return [*as_stored, *uncompressed]
+    return [*as_stored, *uncompressed, *in_small]

@@ -6,16 +6,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
 
-from pydicom.uid import UID, Comprehensive3DSRStorage, SegmentationStorage
+from pydicom.uid import UID
 from pynetdicom import AE, evt
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.transport import ThreadedAssociationServer
 
-from node.sop_classes import VERIFICATION
+from node.sop_classes import CREATED_SOP_CLASSES, VERIFICATION
 
 SUCCESS = 0x0000
 
-ACCEPTED: tuple[UID, ...] = (SegmentationStorage, Comprehensive3DSRStorage, VERIFICATION)
+ACCEPTED: tuple[UID, ...] = (*CREATED_SOP_CLASSES, VERIFICATION)
 """SOP Classes of what the node sends."""
 
 

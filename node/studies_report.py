@@ -16,6 +16,7 @@ STYLES = {
     StudyState.FAILED: "red",
     StudyState.HELD: "yellow",
     StudyState.DELIVERED: "green",
+    StudyState.FALLBACK: "yellow",
     StudyState.EVALUATED: "green",
 }
 """Colours of what needs a person, and of what is done; the rest is on its way."""
@@ -55,6 +56,7 @@ def _remark(row: StudyRow) -> str:
         parts.append(
             f"{row.conflict_count} Instances came again with other content under the same UID; kept apart."
         )
+    parts += [f"To {name}: {reason}." for name, reason in row.destinations.items()]
     return " ".join(part for part in parts if part)
 
 

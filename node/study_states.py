@@ -9,14 +9,14 @@ from typing import Any
 from sqlalchemy import Connection, Exists, FromClause, Label, and_, case, exists, func, select
 
 from node.completeness import ArrivalState, CompletenessSettings, Verdict, is_complete
-from node.deliveries import DeliveryState
+from node.deliveries import ARRIVED, DeliveryState
 from node.evaluations import EvaluationState
 from node.index import read_arrival
 from node.tables import deliveries, evaluations, studies
 
 
 class StudyState(StrEnum):
-    """Where a Study is on its way."""
+    """Where a Study is on its way; FALLBACK: a destination refused a form and has another instead."""
 
     RECEIVING = "receiving"
     HELD = "held"
@@ -25,6 +25,7 @@ class StudyState(StrEnum):
     EVALUATED = "evaluated"
     DELIVERING = "delivering"
     DELIVERED = "delivered"
+    FALLBACK = "fallback"
     FAILED = "failed"
 
 
@@ -43,9 +44,6 @@ EVALUATING = {
     EvaluationState.SUPERSEDED: StudyState.WAITING,
 }
 """What the state of the latest evaluation makes of its Study, until it ended well."""
-
-ARRIVED = (DeliveryState.DELIVERED, DeliveryState.WARNING)
-"""The destination has the Instance."""
 
 _LATEST = (
     select(evaluations.c.study_uid, func.max(evaluations.c.number).label("number"))
@@ -67,13 +65,15 @@ def decided_state() -> Label[Any]:
 
     Of an open Study it holds nothing: whether that is complete depends on the time.
     """
-    missing = deliveries.c.state.not_in(ARRIVED)
+    missing = deliveries.c.state.not_in((*ARRIVED, DeliveryState.REPLACED))
+    replaced = deliveries.c.state == DeliveryState.REPLACED
     return case(
         (studies.c.is_open, None),
         (studies.c.is_given_up, StudyState.FAILED),
         (evaluations.c.evaluation_id.is_(None), StudyState.HELD),
         *((evaluations.c.state == made_of, state) for made_of, state in EVALUATING.items()),
         (~_has_delivery(), StudyState.EVALUATED),
+        (~_has_delivery(missing) & _has_delivery(replaced), StudyState.FALLBACK),
         (~_has_delivery(missing), StudyState.DELIVERED),
         (_has_delivery(missing, deliveries.c.next_attempt_at.is_not(None)), StudyState.DELIVERING),
         else_=StudyState.FAILED,

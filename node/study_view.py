@@ -16,7 +16,6 @@ from node.errors import UnknownStudyError
 from node.evaluations import Evaluation, Evaluations
 from node.findings_record import FindingsRecord
 from node.listing import StudyChoice, StudyPage, StudyRow, study_page
-from node.results.sr import ROLE as REPORT_ROLE
 from node.store import Store
 
 FINDINGS, SELECTION, PICTURE = "findings.json", "selection.json", "overlays.png"
@@ -109,14 +108,13 @@ class StudyViews:
         return self._read(study_uid, PICTURE)
 
     def _read(self, study_uid: str, name: str) -> bytes | None:
-        """Read a file of the latest evaluation that made a report; it lies beside the report."""
+        """Read a file of the latest evaluation that made results; it lies beside them."""
         for evaluation in reversed(self._evaluations.of_study(study_uid)):
             for result in reversed(self._evaluations.results(evaluation.evaluation_id)):
-                if result.kind == REPORT_ROLE:
-                    report = PurePosixPath(result.path)
-                    beside = report.with_name(report.name.removesuffix(f"{REPORT_ROLE}.dcm") + name)
-                    path = self._store.path(str(beside))
-                    return path.read_bytes() if path.is_file() else None
+                made = PurePosixPath(result.path)
+                beside = made.with_name(made.name.removesuffix(f"{result.kind}.dcm") + name)
+                path = self._store.path(str(beside))
+                return path.read_bytes() if path.is_file() else None
         return None
 
 

@@ -157,6 +157,16 @@ results = Table(
     Column("path", Text, nullable=False),
 )
 
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("evaluation_id", _KEY, primary_key=True),
+    Column("fingerprint", String(64), primary_key=True),
+    Column("run", Integer, nullable=False),
+    Column("record", Text, nullable=False),
+)
+"""What a run came to, as JSON: Instances by role, counts of lesions, destinations with the reason of each."""
+
 deliveries = Table(
     "deliveries",
     metadata,

@@ -9,9 +9,12 @@ from engines.findings import StudyFindings
 from engines.segments import Segment, SeriesType
 from node.model import SourceVolume
 from node.results.context import EvaluationContext
+from node.results.encapsulated_pdf import encapsulated_pdf
 from node.results.errors import InvalidContextError
 from node.results.forms import DEFAULT_CHOICE, ENCODINGS, Form, FormChoice, Masks
+from node.results.key_images import key_images
 from node.results.one_patient import one_patient
+from node.results.presentation_states import presentation_states
 from node.results.result_object import ResultObject
 from node.results.segmentations import (
     SourceSeries,
@@ -41,7 +44,7 @@ def build_results(
         choices: what is wanted; a form that several want is made once.
 
     Returns: for each encoding the Segmentations in the order of ``Segment``, then the combined one; then the
-        reports: nothing refers to what comes after it.
+        reports, presentation states, key images and the PDF: nothing refers to what comes after it.
 
     Raises:
         ResultError: of the class that names what is wrong with context, sources or masks.
@@ -56,7 +59,8 @@ def build_results(
     series = SourceSeries(sources, headers)
     masks = {encoding: _segmentations(findings, encoding, choices, series, context) for encoding in ENCODINGS}
     segmentations = [made for of_encoding in masks.values() for made in of_encoding.values()]
-    return (*segmentations, *_reports(findings, masks, choices, series, context))
+    reports = _reports(findings, masks, choices, series, context)
+    return (*segmentations, *reports, *_pictures(findings, choices, series, context))
 
 
 def _segmentations(
@@ -89,6 +93,21 @@ def _reports(
         made = {} if choice.encoding is None else masks[choice.encoding]
         plan = _plan(role, choice.masks_of(bool(findings.combined)), findings, made)
         yield ResultObject(role, build_report(findings, series.volumes, plan, series.headers[first], context))
+
+
+def _pictures(
+    findings: StudyFindings,
+    choices: Collection[FormChoice],
+    series: SourceSeries,
+    context: EvaluationContext,
+) -> Iterator[ResultObject]:
+    wanted = {form for choice in choices for form in choice.forms}
+    if Form.PRESENTATION_STATE in wanted:
+        yield from presentation_states(findings, series, context)
+    if Form.KEY_IMAGES in wanted:
+        yield from key_images(findings, series, context)
+    if Form.PDF in wanted:
+        yield encapsulated_pdf(findings, series, context)
 
 
 def _plan(role: str, masks: Masks, findings: StudyFindings, made: SegmentationsBySegment) -> ReportPlan:

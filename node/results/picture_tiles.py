@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,11 +79,37 @@ def draw_tile(tile: Tile, size: tuple[int, int], px_per_mm: float) -> Image.Imag
 
 def _with_outline(colours: NDArray[np.float32], mask: NDArray[np.bool_], rgb: Rgb) -> NDArray[np.float32]:
     """Blend the outline and a faint fill of a mask into an image (height, width, 3)."""
-    height, width = colours.shape[:2]
+    # What lies further from every lesion than the widest line stays as it is: most of the picture.
+    part = _around(mask, colours.shape[:2])
+    colours[part] = _outlined(colours[part], _large(mask, colours.shape[:2])[_enlarged(part)], rgb)
+    return colours
+
+
+def _around(mask: NDArray[np.bool_], shape: tuple[int, int]) -> tuple[slice, slice]:
+    """Return the part of a picture of this shape that holds the mask and the lines around it."""
+    margin = math.ceil(OUTLINE_PX + EDGE_PX) + 2
+    parts = []
+    for axis, size in enumerate(shape):
+        filled = np.flatnonzero(mask.any(axis=1 - axis)) * (size / mask.shape[axis])
+        last = filled[-1] + size / mask.shape[axis]
+        parts.append(slice(max(0, math.floor(filled[0]) - margin), min(size, math.ceil(last) + margin)))
+    return parts[0], parts[1]
+
+
+def _enlarged(part: tuple[slice, slice]) -> tuple[slice, slice]:
+    rows, columns = (slice(one.start * OVERSAMPLING, one.stop * OVERSAMPLING) for one in part)
+    return rows, columns
+
+
+def _large(mask: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    height, width = shape
     large = Image.fromarray(mask.astype(np.uint8) * 255).resize(
         (width * OVERSAMPLING, height * OVERSAMPLING), Image.Resampling.BILINEAR
     )
-    inside = np.asarray(large) > 127
+    return np.asarray(large) > 127
+
+
+def _outlined(colours: NDArray[np.float32], inside: NDArray[np.bool_], rgb: Rgb) -> NDArray[np.float32]:
     distance = ndimage.distance_transform_edt(~inside)
     ring = (distance > 0) & (distance <= OUTLINE_PX * OVERSAMPLING)
     edge = ~ring & (distance > 0) & (distance <= (OUTLINE_PX + EDGE_PX) * OVERSAMPLING)

@@ -5,7 +5,7 @@ The sheet holds no data of the patient, and says on top that no person has looke
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 
 import numpy as np
@@ -73,6 +73,12 @@ def _box(source: SourceVolume) -> tuple[slice, slice]:
     return head_box(source.volume.array, (rows_mm, columns_mm), MARGIN_MM)
 
 
+def tile_scale(source: SourceVolume, size: tuple[int, int]) -> float:
+    """Return the px per mm at which the head fits a picture of (width, height) px."""
+    right_mm, down_mm = _shown_extent_mm(source)
+    return min(size[0] / right_mm, size[1] / down_mm)
+
+
 def _draw_header(sheet: Image.Image) -> None:
     draw = ImageDraw.Draw(sheet)
     draw.text((2 * GAP_PX, 14), "Cerebral small vessel disease on MR", WHITE, font(24))
@@ -102,17 +108,22 @@ def _row(
 
 
 def _tiles(finding: SegmentFinding, source: SourceVolume) -> list[Tile]:
-    view, box = view_of(source.volume.grid), _box(source)
-    slices = source.volume.grid.shape[0]
+    return slice_tiles(finding, source, telling_slices(finding.labels, TILES_IN_A_ROW))
+
+
+def slice_tiles(finding: SegmentFinding, source: SourceVolume, indices: Sequence[int]) -> list[Tile]:
+    """Return what the pictures of some slices show: the head, and the lesions on it."""
+    box, array = _box(source), source.volume.array
+    grey = to_grey(array[(list(indices), *box)], array)
     return [
         Tile(
-            to_grey(source.volume.array[index][box], source.volume.array),
+            shown,
             finding.labels[index][box],
-            view,
+            view_of(source.volume.grid),
             SEGMENT_CONCEPTS[finding.segment].rgb,
-            f"slice {index + 1} of {slices}",
+            f"slice {index + 1} of {array.shape[0]}",
         )
-        for index in telling_slices(finding.labels, TILES_IN_A_ROW)
+        for shown, index in zip(grey, indices, strict=True)
     ]
 
 

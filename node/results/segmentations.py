@@ -30,7 +30,13 @@ _NAMES = {Form.BINARY: "", Form.FRACTIONAL: " prob.", Form.LABELMAP: " map"}
 """What tells the encodings apart in Series Description, which has room for no more."""
 
 _LABELS = {Form.BINARY: "", Form.FRACTIONAL: "_PROB", Form.LABELMAP: "_MAP"}
-"""The same in Content Label."""
+"""The same in Content Label, at most 16 characters."""
+
+_COMBINED_LABELS = {
+    Form.BINARY: "CSVD_COMBINED",
+    Form.FRACTIONAL: "CSVD_ALL_PROB",
+    Form.LABELMAP: "CSVD_ALL_MAP",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,7 @@ def combined_segmentation(
         mask_role(encoding, None),
         _FIRST_SERIES_NUMBERS[encoding] + len(Segment),
         f"All on {SERIES_NAMES[SeriesType.T2_FLAIR]}{_NAMES[encoding]} ({NOT_REVIEWED})",
-        f"CSVD_COMBINED{_LABELS[encoding]}",
+        _COMBINED_LABELS[encoding],
         tuple(_combined_mask(found, findings, encoding, source) for found in _in_combined(findings)),
         encoding,
     )

@@ -14,6 +14,7 @@ _STATES = {
     DeliveryState.WARNING: "delivered, with a remark",
     DeliveryState.FAILED: "not delivered",
     DeliveryState.REFUSED: "not accepted by the destination",
+    DeliveryState.REPLACED: "not accepted by the destination, another form sent instead",
 }
 
 
@@ -25,7 +26,8 @@ def clock(time: datetime | None) -> str:
 def delivery_state(delivery: Delivery) -> str:
     """Say what became of a delivery."""
     said = _STATES.get(delivery.state, delivery.state.value)
-    return f"{said}, given up" if delivery.is_given_up else said
+    is_given_up = delivery.is_given_up and delivery.state is not DeliveryState.REPLACED
+    return f"{said}, given up" if is_given_up else said
 
 
 def dicom_status(status: int | None) -> str:

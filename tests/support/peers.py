@@ -11,7 +11,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -194,7 +194,11 @@ class Orthanc:
 
 @contextmanager
 def orthanc(
-    folder: Path, *, destination: tuple[str, int] | None = None, dicomweb: bool = False
+    folder: Path,
+    *,
+    destination: tuple[str, int] | None = None,
+    dicomweb: bool = False,
+    secured: Mapping[str, object] | None = None,
 ) -> Iterator[Orthanc]:
     """Run Orthanc.
 
@@ -202,6 +206,7 @@ def orthanc(
         folder: where it works.
         destination: AE title and port that it knows as modality ``node``.
         dicomweb: whether it also answers to DICOMweb, under /dicom-web/.
+        secured: its settings of users; with them, the methods of ``Orthanc`` do not reach it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     peer = Orthanc(free_port(), free_port())
@@ -220,11 +225,13 @@ def orthanc(
         "Plugins": [str(ORTHANC_DICOMWEB)] if dicomweb else [],
         "DicomWeb": {"Enable": dicomweb, "Root": "/dicom-web/", "EnableWado": False},
     }
+    settings |= secured or {}
     if destination is not None:
         settings["DicomModalities"] = {"node": [destination[0], LOOPBACK, destination[1]]}
     (folder / "orthanc.json").write_text(json.dumps(settings))
     with _running(["Orthanc", str(folder / "orthanc.json")], folder, peer.dicom_port):
-        wait_until(lambda: _answers(peer), 60, "Orthanc answers over HTTP")
+        reached = (lambda: listens(peer.http_port)) if secured else (lambda: _answers(peer))
+        wait_until(reached, 60, "Orthanc answers over HTTP")
         yield peer
 
 

@@ -152,21 +152,6 @@ def test_one_segmentor_can_be_left_out(tmp_path: Path) -> None:
     assert set(settings.segmentors) == {Segment.WMH, Segment.INFARCT, Segment.MICROBLEED}
 
 
-@pytest.mark.parametrize(
-    ("senders", "expected"),
-    [
-        pytest.param(["MR1"], ("pacs",), id="by pattern"),
-        pytest.param(["CT9"], ("pacs", "research"), id="no match goes everywhere"),
-        pytest.param(["MR1", "CT9"], ("pacs", "research"), id="each once"),
-    ],
-)
-def test_results_go_where_the_sender_is_routed(
-    tmp_path: Path, senders: list[str], expected: tuple[str, ...]
-) -> None:
-    settings = load_settings(write(tmp_path, WHOLE.format(root=tmp_path)))
-    assert settings.destinations_for(senders) == expected
-
-
 def test_every_setting_is_documented() -> None:
     undocumented = [setting.place for setting in list_settings() if not setting.meaning]
     assert undocumented == []

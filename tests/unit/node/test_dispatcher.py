@@ -91,7 +91,8 @@ def test_due_results_are_one_parcel_for_each_destination_and_a_retry_is_another(
     node.evaluations.add_results(
         evaluation_id, [Result(f"1.2.{n}", "sr", "1.2.840.10008.5.1.4.1.1.88.34", f"r{n}") for n in (1, 2)]
     )
-    node.deliveries.queue(evaluation_id, ["pacs", "research"], at(10))
+    for destination in ("pacs", "research"):
+        node.deliveries.queue(evaluation_id, destination, ["1.2.1", "1.2.2"], at(10))
     node.evaluations.finish(evaluation_id, at(10))
     node.look(11)
     node.look(11.5)

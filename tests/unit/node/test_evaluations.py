@@ -137,7 +137,8 @@ def test_evaluation_with_results_is_superseded_even_if_it_failed_later(
 def queued(evaluations: Evaluations, deliveries: Deliveries) -> list[Delivery]:
     evaluation_id = begun(evaluations).evaluation_id
     evaluations.add_results(evaluation_id, [SEG, SR])
-    deliveries.queue(evaluation_id, ("PACS", "RESEARCH"), at(100))
+    for destination in ("PACS", "RESEARCH"):
+        deliveries.queue(evaluation_id, destination, ("1.2.3.1", "1.2.3.2"), at(100))
     return deliveries.of_evaluation(evaluation_id)
 
 
@@ -151,11 +152,10 @@ def test_each_result_is_queued_once_for_each_destination(
         ("RESEARCH", "1.2.3.1"),
         ("RESEARCH", "1.2.3.2"),
     ]
-    deliveries.queue(first[0].evaluation_id, ("PACS",), at(999))
+    deliveries.queue(first[0].evaluation_id, "PACS", ("1.2.3.1",), at(999))
     assert deliveries.of_evaluation(first[0].evaluation_id) == first
     assert deliveries.due(at(99)) == []
     assert deliveries.due(at(100)) == first
-    assert deliveries.next_due_at() == at(100)
 
 
 def test_attempt_is_counted_once_and_planned_again(evaluations: Evaluations, deliveries: Deliveries) -> None:
@@ -179,11 +179,27 @@ def test_what_has_arrived_is_not_due_again(
     for delivery in queued(evaluations, deliveries):
         deliveries.record_attempt(delivery, state, 0, "", at(101), None)
     assert deliveries.due(at(1e6)) == []
-    assert deliveries.next_due_at() is None
     assert deliveries.queue_given_up(begun(evaluations).evaluation_id, at(200)) == 0
 
 
-@pytest.mark.parametrize("state", [DeliveryState.FAILED, DeliveryState.REFUSED])
+def test_refused_instance_is_replaced_once(evaluations: Evaluations, deliveries: Deliveries) -> None:
+    evaluation_id = begun(evaluations).evaluation_id
+    evaluations.add_results(evaluation_id, [SEG, SR])
+    deliveries.queue(evaluation_id, "PACS", [SEG.sop_instance_uid], at(100))
+    (refused,) = deliveries.of_evaluation(evaluation_id)
+    for second in (101, 102):
+        deliveries.replace(refused, "no presentation context", [SR.sop_instance_uid], at(second))
+    replaced, instead = deliveries.of_evaluation(evaluation_id)
+    assert (replaced.state, replaced.attempts, replaced.next_attempt_at) == (DeliveryState.REPLACED, 1, None)
+    assert not replaced.state.has_arrived
+    assert (instead.sop_instance_uid, instead.state, instead.first_queued_at) == (
+        SR.sop_instance_uid,
+        DeliveryState.PENDING,
+        at(101),
+    )
+
+
+@pytest.mark.parametrize("state", [DeliveryState.FAILED, DeliveryState.REFUSED, DeliveryState.REPLACED])
 def test_what_was_given_up_can_be_queued_again(
     evaluations: Evaluations, deliveries: Deliveries, state: DeliveryState
 ) -> None:

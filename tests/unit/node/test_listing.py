@@ -48,7 +48,7 @@ class Played:
         evaluation_id = self.begin()
         self.evaluations.add_results(evaluation_id, RESULTS)
         self.evaluations.finish(evaluation_id, at(20))
-        self.deliveries.queue(evaluation_id, ("PACS",), at(20))
+        self.deliveries.queue(evaluation_id, "PACS", [one.sop_instance_uid for one in RESULTS], at(20))
         for delivery, (state, again) in zip(self.deliveries.due(at(20)), states, strict=False):
             self.deliveries.record_attempt(
                 delivery,
@@ -114,6 +114,10 @@ def all_delivered(played: Played) -> None:
     played.queue((DeliveryState.DELIVERED, None), (DeliveryState.WARNING, None))
 
 
+def one_replaced(played: Played) -> None:
+    played.queue((DeliveryState.DELIVERED, None), (DeliveryState.REPLACED, None))
+
+
 def one_given_up(played: Played) -> None:
     played.queue((DeliveryState.DELIVERED, None), (DeliveryState.REFUSED, None))
 
@@ -146,6 +150,7 @@ def late_instance_after_delivery(played: Played) -> None:
             "PACS: can not be reached (attempt 1; next at 2024-01-15 09:00:31",
         ),
         (all_delivered, StudyState.DELIVERED, ""),
+        (one_replaced, StudyState.FALLBACK, "PACS: can not be reached"),
         (one_given_up, StudyState.FAILED, "PACS: can not be reached (given up after 1 attempts)"),
         (one_given_up_one_to_come, StudyState.DELIVERING, "PACS: can not be reached (given up after 1"),
         (late_instance_after_delivery, StudyState.RECEIVING, "Association of SCANNER1 is still open."),

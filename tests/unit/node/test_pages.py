@@ -19,7 +19,6 @@ from node.evaluations import Evaluations, EvaluationState, Result
 from node.findings_record import FindingsRecord, SegmentRecord
 from node.health import Health
 from node.listing import StudyChoice
-from node.results.sr import ROLE as REPORT_ROLE
 from node.retrying import retry_study
 from node.study_states import StudyState
 from node.study_view import StudyViews
@@ -53,9 +52,9 @@ class Shown:
         evaluation = self.evaluations.begin(STUDY_UID, None, at(20))
         assert evaluation is not None
         store, name = self.arrivals.store, evaluation.evaluation_id
-        path = store.put_result(STUDY_UID, name, f"abc-{REPORT_ROLE}.dcm", b"report")
+        path = store.put_result(STUDY_UID, name, "abc-sr.dcm", b"report")
         store.put_result(STUDY_UID, name, "abc-findings.json", FINDINGS.model_dump_json().encode())
-        result = Result("1.2.3", REPORT_ROLE, Comprehensive3DSRStorage, path)
+        result = Result("1.2.3", "sr", Comprehensive3DSRStorage, path)
         self.evaluations.add_results(name, [result])
         self.evaluations.finish(name, at(30))
 

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engines.segments import Segment
-from node.results.build import ResultObject
+from node.results.result_object import ResultObject
 from node.results.segment_concepts import SEGMENT_CONCEPTS
 
 Colours = NDArray[np.float64]

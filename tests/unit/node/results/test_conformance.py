@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from node import errors
-from node.results.build import ResultObject
+from node.results.result_object import ResultObject
 from node.sop_classes import CREATED_SOP_CLASSES
 from tests.support.conformance_tables import DOCUMENT, TABLES, blocks
 from tests.support.result_studies import ResultStudy

@@ -12,9 +12,10 @@ import pytest
 from pydicom import Dataset
 
 from engines.segments import Segment, SeriesType
-from node.results.build import ResultObject, build_results
+from node.results.build import build_results
 from node.results.files import encode
 from node.results.markers import lesion_marker
+from node.results.result_object import ResultObject
 from tests.support import header_patterns as patterns
 from tests.support.phantoms import PhantomKind, phantom_grid, phantom_volume, write_enhanced, write_mosaic
 from tests.support.result_studies import (

@@ -1,0 +1,24 @@
+"""Destinations and routes in words, for a person who checks a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from node.results.forms import Form
+from node.settings import NodeSettings
+
+
+def describe_destinations(settings: NodeSettings) -> Iterator[str]:
+    """Say of each destination what it gets, and of each route whom it leads where."""
+    for name, each in settings.destinations.items():
+        masks = f", masks {each.masks.value}" if each.choice.encoding else ""
+        fallback = _listed(each.fallback) or "nothing"
+        yield f"{name}: {each} gets {_listed(each.forms)}{masks}; {fallback} instead of what it refuses"
+    for number, route in enumerate(settings.routes, 1):
+        yield f"route {number}: {route.conditions}: to {', '.join(route.destinations) or 'nobody'}"
+    if settings.destinations:
+        yield "else: back to the destination that sent the Study, or to all"
+
+
+def _listed(forms: Iterable[Form]) -> str:
+    return ", ".join(form.value for form in forms)

@@ -1,0 +1,53 @@
+"""What pictures and documents say of the patient and the Study, in the letters of the source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydicom import Dataset
+from pydicom.valuerep import PersonName
+
+from node.results.fonts import face_of, with_known_letters
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityLines:
+    """Patient and Study as a reader sees them; what the source lacks is a dash, never invented.
+
+    Attributes:
+        name: all representations of the name, the alphabetic one first.
+        patient: ID, birth date and sex.
+        study: date and accession number.
+        face: regional form of the font that fits the source's character set.
+    """
+
+    name: str
+    patient: str
+    study: str
+    face: int
+
+
+def identity_lines(patient_and_study: Dataset) -> IdentityLines:
+    """Put into words what a result takes over from its source."""
+
+    def value(keyword: str) -> str:
+        return with_known_letters(str(patient_and_study.get(keyword) or "").strip()) or "-"
+
+    sets = patient_and_study.get("SpecificCharacterSet") or ()
+    return IdentityLines(
+        with_known_letters(_name(patient_and_study)) or "-",
+        f"ID {value('PatientID')}   born {_date(value('PatientBirthDate'))}   sex {value('PatientSex')}",
+        f"Study of {_date(value('StudyDate'))}   accession {value('AccessionNumber')}",
+        face_of([sets] if isinstance(sets, str) else sets),
+    )
+
+
+def _name(patient_and_study: Dataset) -> str:
+    name = patient_and_study.get("PatientName") or ""
+    name = name if isinstance(name, PersonName) else PersonName(str(name))
+    groups = (name.alphabetic, name.ideographic, name.phonetic)
+    return " / ".join(" ".join(group.replace("^", " ").split()) for group in groups if group)
+
+
+def _date(value: str) -> str:
+    return f"{value[:4]}-{value[4:6]}-{value[6:8]}" if len(value) == 8 and value.isdigit() else value

@@ -1,0 +1,33 @@
+"""Reads from the files of a Study what routes ask about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
+
+_WANTED = ("SpecificCharacterSet", "Modality", "StudyDescription", "SeriesDescription")
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptions:
+    """Modalities, and Study and Series Descriptions; they are neither logged nor kept."""
+
+    modalities: frozenset[str]
+    texts: frozenset[str]
+
+
+def read_descriptions(paths: Iterable[Path]) -> Descriptions:
+    """Read one file of each Series; what can not be read describes nothing."""
+    modalities, texts = set[str](), set[str]()
+    for path in paths:
+        try:
+            header = dcmread(path, stop_before_pixels=True, specific_tags=list(_WANTED))
+        except (OSError, InvalidDicomError):
+            continue
+        modalities.add(str(header.get("Modality") or ""))
+        texts.update(str(header.get(keyword) or "") for keyword in _WANTED[2:])
+    return Descriptions(frozenset(modalities) - {""}, frozenset(texts) - {""})

@@ -1,0 +1,197 @@
+"""What a DICOMweb server says of each Instance is what the node says of it."""
+
+from __future__ import annotations
+
+import base64
+from io import BytesIO
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import pytest
+from pydantic import ValidationError
+from pydicom import dcmread
+from pydicom.uid import SegmentationStorage
+
+from node.deliveries import DeliveryState
+from node.dicomweb import StowDestinationSettings, store
+from node.outbound import SenderSettings
+from tests.support.certificates import Authority
+from tests.support.instances import mr_dataset, write_instance
+from tests.support.peers import free_port, needs_orthanc, orthanc
+from tests.support.web_servers import Answer, Request, web_server
+
+SETTINGS = SenderSettings(connect_timeout_s=5, response_timeout_s=10)
+UID = "00081155"
+
+
+def results(folder: Path, count: int = 1) -> list[Path]:
+    return [
+        write_instance(folder, mr_dataset(number=number, sop_class=SegmentationStorage))
+        for number in range(1, count + 1)
+    ]
+
+
+def at(url: str, **stow: object) -> StowDestinationSettings:
+    return StowDestinationSettings.model_validate({"stow": {"url": url, **stow}})
+
+
+def uid_in(request: Request) -> str:
+    """Find the Instance in a request; the tests name a file by its UID."""
+    _, part = request.body.split(b"\r\n\r\n", 1)
+    return str(dcmread(BytesIO(part.rsplit(b"\r\n--", 1)[0])).SOPInstanceUID)
+
+
+def listed(tag: str, uid: str, **more: int) -> dict[str, object]:
+    reasons = {"FailureReason": "00081197", "WarningReason": "00081196"}
+    item: dict[str, object] = {UID: {"vr": "UI", "Value": [uid]}}
+    item |= {reasons[name]: {"vr": "US", "Value": [value]} for name, value in more.items()}
+    return {tag: {"vr": "SQ", "Value": [item]}}
+
+
+STORED, FAILED = "00081199", "00081198"
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "comment"),
+    [
+        pytest.param(lambda uid: Answer(200, listed(STORED, uid)), "delivered", "", id="stored"),
+        pytest.param(
+            lambda uid: Answer(200, listed(STORED, uid), "application/dicom+json; charset=utf-8"),
+            "delivered", "", id="media-type-with-a-parameter",
+        ),
+        pytest.param(
+            lambda uid: Answer(202, listed(STORED, uid, WarningReason=0xB000)),
+            "warning", "0xB000 Warning Reason", id="stored-with-a-warning",
+        ),
+        pytest.param(
+            lambda uid: Answer(409, listed(FAILED, uid, FailureReason=0xA700)),
+            "failed", "0xA700 Failure Reason", id="out-of-resources",
+        ),
+        pytest.param(
+            lambda uid: Answer(409, listed(FAILED, uid, FailureReason=0x0122)),
+            "refused", "0x0122 Failure Reason: SOP Class not supported", id="sop-class-not-supported",
+        ),
+        pytest.param(
+            lambda uid: Answer(200, listed(STORED, "1.2.3")),
+            "failed", "HTTP 200, and the answer does not name the Instance", id="another-instance",
+        ),
+        pytest.param(
+            lambda uid: Answer(200), "failed", "HTTP 200, and no answer in DICOM JSON", id="empty-answer"
+        ),
+        pytest.param(lambda uid: Answer(401), "failed", "HTTP 401 Unauthorized", id="unauthorized"),
+        pytest.param(
+            lambda uid: Answer(503), "failed", "HTTP 503 Service Unavailable", id="not-available"
+        ),
+    ],
+)  # fmt: skip
+def test_answer_is_read_for_its_instance(tmp_path: Path, answer, state: str, comment: str) -> None:  # type: ignore[no-untyped-def]
+    (path,) = results(tmp_path)
+    with web_server(lambda request: answer(path.stem)) as server:
+        (outcome,) = store([path], at(f"{server.url}/dicom-web/"), SETTINGS)
+    assert (outcome.state, outcome.comment) == (DeliveryState(state), comment)
+    (request,) = server.requests
+    assert request.path == "/dicom-web/studies"
+    assert request.headers["Accept"] == "application/dicom+json"
+    assert path.read_bytes() in request.body, "byte for byte"
+    assert b"Content-Type: application/dicom\r\n" in request.body
+    assert uid_in(request) == path.stem
+
+
+def test_each_instance_counts_by_its_own_answer(tmp_path: Path) -> None:
+    paths = results(tmp_path, 3)
+
+    def answer(request: Request) -> Answer:
+        uid = uid_in(request)
+        if uid == paths[1].stem:
+            return Answer(409, listed(FAILED, uid, FailureReason=0xC000))
+        return Answer(200, listed(STORED, uid))
+
+    with web_server(answer) as server:
+        outcomes = store(paths, at(server.url), SETTINGS)
+    assert [outcome.state.value for outcome in outcomes] == ["delivered", "failed", "delivered"]
+
+
+def test_nobody_at_the_port_and_unreadable_files_are_no_delivery(tmp_path: Path) -> None:
+    (path,) = results(tmp_path)
+    (tmp_path / "broken.dcm").write_text("not DICOM")
+    outcomes = store([tmp_path / "broken.dcm", path], at(f"http://127.0.0.1:{free_port()}"), SETTINGS)
+    assert [outcome.state.value for outcome in outcomes] == ["failed", "failed"]
+    assert outcomes[1].comment == "can not be reached: ConnectionError"
+
+
+def tokens(request: Request) -> Answer:
+    wanted = base64.b64encode(b"node:s3cret").decode()
+    asked = parse_qs(request.body.decode())
+    allowed = request.headers.get("Authorization") == f"Basic {wanted}"
+    if not allowed or asked["grant_type"] != ["client_credentials"]:
+        return Answer(401, {"error": "invalid_client"}, "application/json")
+    token = {"access_token": "t0ken", "token_type": "Bearer", "expires_in": 60, "scope": asked["scope"][0]}
+    return Answer(200, token, "application/json")
+
+
+@pytest.mark.parametrize(
+    ("secret", "state", "comment"),
+    [("s3cret", "delivered", ""), ("wrong", "failed", "no token from")],
+)
+def test_token_is_fetched_with_the_nodes_own_credentials(
+    tmp_path: Path, secret: str, state: str, comment: str
+) -> None:
+    (path,) = results(tmp_path)
+    authority = Authority(tmp_path / "ca")
+    pair = authority.issue("server")
+
+    def archive(request: Request) -> Answer:
+        allowed = request.headers.get("Authorization") == "Bearer t0ken"
+        return Answer(200, listed(STORED, path.stem)) if allowed else Answer(401)
+
+    with web_server(tokens, pair) as issuer, web_server(archive, pair) as server:
+        oauth2 = {
+            "token_url": f"{issuer.url}/token",
+            "client_id": "node",
+            "client_secret": secret,
+            "scope": "dicom.write",
+        }
+        destination = at(server.url, oauth2=oauth2, ca=str(authority.path))
+        (outcome,) = store([path], destination, SETTINGS)
+    assert outcome.state.value == state
+    assert comment in outcome.comment
+    assert secret not in outcome.comment
+    assert secret not in repr(destination)
+
+
+def test_server_with_a_foreign_certificate_gets_nothing(tmp_path: Path) -> None:
+    (path,) = results(tmp_path)
+    ours, theirs = Authority(tmp_path / "ours"), Authority(tmp_path / "theirs")
+    with web_server(lambda _: Answer(200), theirs.issue("server")) as server:
+        (outcome,) = store([path], at(server.url, ca=str(ours.path)), SETTINGS)
+    assert (outcome.state.value, outcome.comment) == ("failed", "can not be reached: SSLError")
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    "stow",
+    [
+        {"url": "ftp://x"},
+        {"url": "http://x", "certificate": "a.pem"},
+        {
+            "url": "http://x",
+            "basic": {"user": "u", "password": "p"},
+            "oauth2": {"token_url": "https://t", "client_id": "c", "client_secret": "s"},
+        },
+    ],
+)
+def test_settings_that_contradict_themselves_are_refused(stow: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        StowDestinationSettings.model_validate({"stow": stow})
+
+
+@needs_orthanc
+def test_orthanc_stores_for_a_user_with_a_password(tmp_path: Path) -> None:
+    paths = results(tmp_path / "files", 2)
+    secured = {"AuthenticationEnabled": True, "RegisteredUsers": {"node": "s3cret"}}
+    with orthanc(tmp_path / "orthanc", dicomweb=True, secured=secured) as archive:
+        url = f"http://127.0.0.1:{archive.http_port}/dicom-web"
+        for password, expected in (("wrong", "failed"), ("s3cret", "delivered"), ("s3cret", "delivered")):
+            basic = {"user": "node", "password": password}
+            outcomes = store(paths, at(url, basic=basic), SETTINGS)
+            assert [outcome.state.value for outcome in outcomes] == [expected] * 2, outcomes

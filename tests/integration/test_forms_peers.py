@@ -1,0 +1,96 @@
+"""Every further form in the hands of programs that others wrote: dciodvfy and dcmqi."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from engines.exclusion import disjoint
+from node.results.build import build_results
+from node.results.files import write_results
+from node.results.forms import Form, FormChoice, Masks, form_of
+from tests.integration.test_results_peers import needs_dicom3tools, run, tool
+from tests.support.phantoms import JAPANESE_PATIENT
+from tests.support.result_studies import ResultStudy, context, four_series
+from tests.support.validators import DCIODVFY, unknown_remarks
+
+CHOICES = [
+    FormChoice(frozenset({Form.FRACTIONAL, Form.REPORT}), Masks.PER_SERIES),
+    FormChoice(frozenset({Form.LABELMAP, Form.REPORT}), Masks.COMBINED),
+    FormChoice(frozenset({Form.REPORT, Form.KEY_IMAGES, Form.PDF, Form.PRESENTATION_STATE})),
+]
+
+Made = tuple[ResultStudy, dict[str, Path]]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    folder = tmp_path_factory.mktemp("forms")
+    study = four_series(folder / "source", patient=JAPANESE_PATIENT)
+    findings = replace(study.findings, combined=disjoint(study.findings.combined))
+    objects = build_results(findings, study.sources, context(), CHOICES)
+    paths = write_results(objects, folder / "results")
+    return replace(study, findings=findings), {
+        one.role: path for one, path in zip(objects, paths, strict=True)
+    }
+
+
+@needs_dicom3tools
+def test_dciodvfy_finds_no_errors_and_no_unknown_warnings_in_any_form(made: Made) -> None:
+    _, files = made
+    forms = {form_of(role) for role in files}
+    assert forms == set(Form) - {Form.BINARY}
+    for role, path in files.items():
+        if form_of(role) is Form.LABELMAP:
+            continue  # dciodvfy of this age does not know the SOP Class
+        said = run("dciodvfy", path).splitlines()
+        assert [line for line in said if line.startswith("Error")] == [], role
+        warnings = [line for line in said if line.startswith("Warning")]
+        assert unknown_remarks(DCIODVFY, warnings) == set(), role
+
+
+def read_by_dcmqi(path: Path, folder: Path) -> dict[int, int]:
+    """Return how many voxels dcmqi finds in each segment, by its number."""
+    folder.mkdir()
+    said = run(
+        tool("segimage2itkimage"), "--inputDICOM", path, "--outputDirectory", folder, "--outputType", "nii"
+    )
+    counts: dict[int, int] = {}
+    for image in sorted(folder.glob("*.nii.gz")):
+        voxels = np.asarray(nibabel.load(image).dataobj)  # type: ignore[attr-defined]
+        for value in np.setdiff1d(voxels, [0]).tolist():
+            number = int(image.name.split(".")[0])
+            key = int(value) if len(list(folder.glob("*.nii.gz"))) == 1 else number
+            counts[key] = counts.get(key, 0) + int((voxels == value).sum())
+    assert counts, said
+    return counts
+
+
+def test_dcmqi_counts_the_voxels_of_the_label_map(made: Made, tmp_path: Path) -> None:
+    study, files = made
+    counts = read_by_dcmqi(files["seg-labelmap-combined"], tmp_path / "map")
+    expected = [int(study.findings.combined[found.segment].array.sum()) for found in study.findings.findings]
+    assert [counts[number] for number in (1, 2, 3, 4)] == expected
+
+
+def test_dcmqi_counts_the_voxels_of_a_fractional_segmentation(made: Made, tmp_path: Path) -> None:
+    study, files = made
+    for found in study.findings.findings:
+        path = files[f"seg-fractional-{found.segment.value}"]
+        counts = read_by_dcmqi(path, tmp_path / found.segment.value)
+        assert sum(counts.values()) == int(found.mask.array.sum())
+
+
+@pytest.mark.parametrize("role", ["sr-without-masks", "sr-labelmap-combined", "sr-fractional-per-series"])
+def test_dcmqi_reads_the_measurements_of_each_report(made: Made, tmp_path: Path, role: str) -> None:
+    study, files = made
+    out = tmp_path / "sr.json"
+    said = run(tool("tid1500reader"), "--inputDICOM", files[role], "--outputMetadata", out)
+    assert out.is_file(), said
+    groups = json.loads(out.read_text())["Measurements"]
+    assert len(groups) == sum(1 + len(found.lesions) for found in study.findings.findings)

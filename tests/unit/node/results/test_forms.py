@@ -1,0 +1,178 @@
+"""Each choice of forms gets what belongs to it, and its report refers to what its readers have."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pydicom import Dataset
+
+from engines.exclusion import disjoint
+from engines.segments import Segment
+from node.results import codes
+from node.results.build import build_results
+from node.results.errors import EncodingFailedError
+from node.results.forms import DEFAULT_CHOICE, Form, FormChoice, Masks, form_of
+from node.results.result_object import ResultObject
+from tests.support.result_studies import ResultStudy, context
+
+
+@pytest.fixture(scope="module")
+def study(study: ResultStudy) -> ResultStudy:
+    """The Study with combined masks that nowhere overlap, as the pipeline makes them."""
+    found = study.findings
+    return ResultStudy(replace(found, combined=disjoint(found.combined)), study.sources, study.paths)
+
+
+LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"
+
+
+def choice(*forms: Form, masks: Masks = Masks.BOTH) -> FormChoice:
+    return FormChoice(frozenset(forms), masks)
+
+
+def made(study: ResultStudy, *choices: FormChoice) -> dict[str, ResultObject]:
+    objects = build_results(study.findings, study.sources, context(), choices)
+    return {one.role: one for one in objects}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (choice(Form.BINARY, masks=Masks.PER_SERIES), ["seg-WMH"]),
+        (choice(Form.BINARY, masks=Masks.COMBINED), ["seg-combined"]),
+        (choice(Form.BINARY, Form.REPORT), ["seg-WMH", "seg-combined", "sr"]),
+        (choice(Form.LABELMAP, Form.REPORT), ["seg-labelmap-WMH", "sr-labelmap"]),
+        (choice(Form.REPORT), ["sr-without-masks"]),
+        (choice(Form.KEY_IMAGES, Form.PDF), ["key-image-001", "pdf"]),
+        (choice(Form.PRESENTATION_STATE), ["presentation-state-WMH"]),
+    ],
+)
+def test_choice_gets_what_belongs_to_it(wanted: FormChoice, expected: list[str]) -> None:
+    roles = [
+        "seg-WMH", "seg-combined", "seg-labelmap-WMH", "sr", "sr-labelmap", "sr-without-masks",
+        "key-image-001", "pdf", "presentation-state-WMH",
+    ]  # fmt: skip
+    assert wanted.wanted(roles) == expected
+
+
+def test_without_a_combined_segmentation_those_of_each_series_take_its_place() -> None:
+    wanted = choice(Form.BINARY, Form.REPORT, masks=Masks.COMBINED)
+    assert wanted.wanted(["seg-LACUNE", "sr-combined"]) == ["seg-LACUNE", "sr-combined"]
+
+
+def test_unknown_role_is_named() -> None:
+    with pytest.raises(ValueError, match="nonsense"):
+        form_of("nonsense")
+
+
+def test_only_what_is_wanted_is_made_and_each_once(study: ResultStudy) -> None:
+    roles = list(made(study, DEFAULT_CHOICE, choice(Form.BINARY, masks=Masks.COMBINED)))
+    assert roles == ["seg-WMH", "seg-LACUNE", "seg-INFARCT", "seg-MICROBLEED", "seg-combined", "sr"]
+    assert list(made(study, choice(Form.LABELMAP, masks=Masks.COMBINED))) == ["seg-labelmap-combined"]
+
+
+def segments_of(report: Dataset) -> set[tuple[str, str, int]]:
+    """Return SOP Class, Instance and segment number of each Referenced Segment."""
+    found = set()
+    for item in report.ContentSequence:
+        if item.ValueType == "IMAGE" and item.ConceptNameCodeSequence[0].CodeValue == "121191":
+            (reference,) = item.ReferencedSOPSequence
+            found.add(
+                (
+                    str(reference.ReferencedSOPClassUID),
+                    str(reference.ReferencedSOPInstanceUID),
+                    int(reference.ReferencedSegmentNumber),
+                )
+            )
+        if "ContentSequence" in item:
+            found |= segments_of(item)
+    return found
+
+
+@pytest.mark.parametrize("encoding", [Form.BINARY, Form.FRACTIONAL, Form.LABELMAP])
+@pytest.mark.parametrize("masks", list(Masks))
+def test_report_refers_to_the_segmentations_of_its_choice(
+    study: ResultStudy, encoding: Form, masks: Masks
+) -> None:
+    objects = made(study, choice(encoding, Form.REPORT, masks=masks))
+    (report,) = [one for role, one in objects.items() if form_of(role) is Form.REPORT]
+    segmentations = {
+        role: one for role, one in objects.items() if form_of(role) is encoding and "combined" not in role
+    }
+    expected = {(one.sop_class_uid, one.sop_instance_uid, 1) for one in segmentations.values()}
+    if masks is Masks.COMBINED:
+        (combined,) = [one for role, one in objects.items() if form_of(role) is encoding]
+        expected = {(combined.sop_class_uid, combined.sop_instance_uid, n) for n in (1, 2, 3, 4)}
+    assert segments_of(report.dataset) == expected
+    evidence = {
+        instance.ReferencedSOPInstanceUID
+        for item in report.dataset.CurrentRequestedProcedureEvidenceSequence
+        for series in item.ReferencedSeriesSequence
+        for instance in series.ReferencedSOPSequence
+    }
+    of_encoding = {one.sop_instance_uid for role, one in objects.items() if form_of(role) is encoding}
+    assert of_encoding <= evidence
+
+
+def test_report_without_masks_has_groups_without_a_region(study: ResultStudy) -> None:
+    (report,) = made(study, choice(Form.REPORT)).values()
+    assert segments_of(report.dataset) == set()
+    measurements = next(
+        item
+        for item in report.dataset.ContentSequence
+        if item.ConceptNameCodeSequence[0].CodeValue == codes.IMAGING_MEASUREMENTS.value
+    )
+    templates = {
+        group.ContentTemplateSequence[0].TemplateIdentifier for group in measurements.ContentSequence
+    }
+    assert templates == {"1501"}
+    statements = report.dataset.ContentSequence[-1].ContentSequence
+    assert any("goes without segmentations" in item.get("TextValue", "") for item in statements)
+
+
+def test_fractional_segmentation_holds_the_probabilities_of_the_mask(study: ResultStudy) -> None:
+    found = study.findings.of(Segment.WMH)
+    assert found is not None
+    voxels = found.mask.array
+    found.probability.array[voxels] = np.linspace(0.001, 1.0, int(voxels.sum()), dtype=np.float32)
+    dataset = made(study, choice(Form.FRACTIONAL, masks=Masks.PER_SERIES))["seg-fractional-WMH"].dataset
+    assert (dataset.SegmentationType, dataset.SegmentationFractionalType) == ("FRACTIONAL", "PROBABILITY")
+    assert (dataset.BitsAllocated, dataset.MaximumFractionalValue) == (8, 255)
+    stored = np.frombuffer(dataset.PixelData, np.uint8)[: dataset.NumberOfFrames * voxels[0].size]
+    planes = voxels.any(axis=(1, 2))
+    frames = stored.reshape(-1, *voxels.shape[1:])
+    np.testing.assert_array_equal(frames > 0, voxels[planes])
+    expected = found.probability.array[planes][voxels[planes]]
+    assert np.abs(frames[voxels[planes]] / 255 - expected).max() <= 1 / 255
+    found.probability.array[:] = voxels
+
+
+def test_label_map_holds_one_frame_a_plane(study: ResultStudy) -> None:
+    dataset = made(study, choice(Form.LABELMAP, masks=Masks.COMBINED))["seg-labelmap-combined"].dataset
+    assert (dataset.SOPClassUID, dataset.SegmentationType) == (LABEL_MAP, "LABELMAP")
+    assert [item.SegmentNumber for item in dataset.SegmentSequence] == [0, 1, 2, 3, 4]
+    masks = [study.findings.combined[found.segment].array for found in study.findings.findings]
+    planes = np.any(masks, axis=(0, 2, 3))
+    assert dataset.NumberOfFrames == planes.sum()
+    stored = np.frombuffer(dataset.PixelData, np.uint8)[: planes.sum() * masks[0][0].size]
+    frames = stored.reshape(-1, *masks[0].shape[1:])
+    for number, mask in enumerate(masks, 1):
+        np.testing.assert_array_equal(frames == number, mask[planes])
+
+
+def test_label_map_of_overlapping_segments_is_refused(study: ResultStudy) -> None:
+    combined = dict.fromkeys(study.findings.combined, study.findings.combined[Segment.WMH])
+    overlapping = ResultStudy(replace(study.findings, combined=combined), study.sources)
+    with pytest.raises(EncodingFailedError, match="overlap"):
+        made(overlapping, choice(Form.LABELMAP, masks=Masks.COMBINED))
+
+
+def test_equal_choices_give_equal_uids_whatever_is_made_beside(study: ResultStudy) -> None:
+    alone = made(study, DEFAULT_CHOICE)
+    beside = made(study, DEFAULT_CHOICE, choice(Form.FRACTIONAL, Form.REPORT))
+    assert {role: one.sop_instance_uid for role, one in alone.items()} == {
+        role: beside[role].sop_instance_uid for role in alone
+    }
+    assert len({one.sop_instance_uid for one in beside.values()}) == len(beside)

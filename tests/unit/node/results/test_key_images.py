@@ -1,0 +1,182 @@
+"""Key images, the PDF and Presentation States say what was found, of whom, and that it was not reviewed."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+import pydicom
+import pypdfium2
+import pytest
+from pydicom import Dataset
+from pydicom.sequence import Sequence as DicomSequence
+
+from engines.segments import Segment, SeriesType
+from node.results.build import build_results
+from node.results.files import encode
+from node.results.fonts import JAPANESE, REGULAR, face_of, picture_font, true_type, with_known_letters
+from node.results.forms import Form, FormChoice
+from node.results.identity_lines import identity_lines
+from node.results.result_object import ResultObject
+from node.results.segment_concepts import SEGMENT_CONCEPTS
+from tests.support.phantoms import JAPANESE_PATIENT
+from tests.support.result_studies import ResultStudy, context, four_series
+
+NOT_REVIEWED = "AI result, not reviewed"
+
+
+def made(study: ResultStudy, form: Form) -> list[ResultObject]:
+    choice = FormChoice(frozenset({form}))
+    return list(build_results(study.findings, study.sources, context(), [choice]))
+
+
+@pytest.fixture(scope="module")
+def japanese(tmp_path_factory: pytest.TempPathFactory) -> ResultStudy:
+    """No T2*: microbleeds were not assessed."""
+    folder = tmp_path_factory.mktemp("japanese")
+    return four_series(folder, patient=JAPANESE_PATIENT, left_out=[SeriesType.T2_STAR])
+
+
+@pytest.fixture(scope="module")
+def pictures(japanese: ResultStudy) -> list[ResultObject]:
+    return made(japanese, Form.KEY_IMAGES)
+
+
+def source_of(dataset: Dataset) -> str:
+    (source,) = dataset.SourceImageSequence
+    assert source.PurposeOfReferenceCodeSequence[0].CodeValue == "121322"
+    return str(source.ReferencedSOPInstanceUID)
+
+
+def test_each_slice_with_a_lesion_is_shown_with_its_source(
+    japanese: ResultStudy, pictures: list[ResultObject]
+) -> None:
+    expected = [
+        japanese.sources[found.series_type].frames[plane].sop_instance_uid
+        for found in japanese.findings.findings
+        for plane in np.flatnonzero(found.labels.any(axis=(1, 2)))
+    ]
+    assert [source_of(one.dataset) for one in pictures] == expected
+    assert [one.role for one in pictures] == [f"key-image-{n:03d}" for n in range(1, len(expected) + 1)]
+    assert len({one.series_uid for one in pictures}) == 1
+    assert len({one.sop_instance_uid for one in pictures}) == len(pictures)
+
+
+def test_key_image_is_a_colour_picture_in_the_patients_study(pictures: list[ResultObject]) -> None:
+    for one in pictures:
+        dataset = pydicom.dcmread(BytesIO(encode(one)))
+        assert dataset.SOPClassUID == "1.2.840.10008.5.1.4.1.1.7"
+        assert dataset.StudyInstanceUID == context().study_uid
+        assert dataset.BurnedInAnnotation == "YES"
+        assert list(dataset.PatientOrientation) == ["L", "P"]
+        assert NOT_REVIEWED in dataset.SeriesDescription
+        assert dataset.pixel_array.shape == (dataset.Rows, dataset.Columns, 3)
+        assert str(dataset.PatientName) == JAPANESE_PATIENT.name
+
+
+def test_outline_and_legend_have_the_colour_of_the_segment(pictures: list[ResultObject]) -> None:
+    first = pictures[0].dataset
+    pixels = np.frombuffer(first.PixelData, np.uint8).reshape(first.Rows, first.Columns, 3)
+    near = np.abs(pixels.astype(int) - SEGMENT_CONCEPTS[Segment.WMH].rgb).max(axis=-1) < 30
+    assert near[100:676].sum() > 100, "the outline"
+    assert near[676:].sum() > 200, "the legend"
+
+
+def test_pixel_spacing_measures_the_slice(japanese: ResultStudy, pictures: list[ResultObject]) -> None:
+    """The bar of 50 mm, white at the lower right of the slice, is as long as Pixel Spacing says."""
+    dataset = pictures[0].dataset
+    pixels = np.frombuffer(dataset.PixelData, np.uint8).reshape(dataset.Rows, dataset.Columns, 3)
+    bar = (pixels[671, 300:] > 250).all(axis=-1)
+    columns = np.flatnonzero(bar)
+    assert (columns[-1] - columns[0]) * float(dataset.PixelSpacing[1]) == pytest.approx(50, abs=1)
+
+
+def test_segment_without_lesions_has_one_picture(study_without_lesions: ResultStudy) -> None:
+    pictures = made(study_without_lesions, Form.KEY_IMAGES)
+    assert len(pictures) == len(study_without_lesions.findings.findings)
+    assert all("none found" in one.dataset.ImageComments for one in pictures)
+
+
+@pytest.fixture(scope="module")
+def page(japanese: ResultStudy) -> Dataset:
+    (document,) = made(japanese, Form.PDF)
+    return pydicom.dcmread(BytesIO(encode(document)))
+
+
+def test_pdf_is_one_page_with_all_that_was_found(page: Dataset) -> None:
+    content = bytes(page.EncapsulatedDocument)[: page.EncapsulatedDocumentLength]
+    document = pypdfium2.PdfDocument(content)
+    assert len(document) == 1
+    text = document[0].get_textpage().get_text_range()
+    assert NOT_REVIEWED in text
+    for segment in Segment:
+        assert SEGMENT_CONCEPTS[segment].label in text
+    assert "Not assessed, which does not mean absent" in text
+    assert page.BurnedInAnnotation == "YES"
+    assert page.MIMETypeOfEncapsulatedDocument == "application/pdf"
+    assert (page.Modality, page.VerificationFlag) == ("DOC", "UNVERIFIED")
+
+
+def test_pdf_shows_the_name_in_all_its_scripts(page: Dataset) -> None:
+    content = bytes(page.EncapsulatedDocument)[: page.EncapsulatedDocumentLength]
+    text = pypdfium2.PdfDocument(content)[0].get_textpage().get_text_range()
+    name = page.PatientName
+    for group in (name.alphabetic, name.ideographic, name.phonetic):
+        assert group.replace("^", " ") in text
+
+
+@pytest.mark.parametrize("form", [Form.KEY_IMAGES, Form.PDF, Form.PRESENTATION_STATE])
+def test_equal_findings_give_equal_bytes(japanese: ResultStudy, form: Form) -> None:
+    first, again = made(japanese, form), made(japanese, form)
+    assert [encode(one) for one in first] == [encode(one) for one in again]
+
+
+@pytest.mark.parametrize("text", ["山田 太郎", "やまだ", "김희중", "王小东", "王小東", "Müller", "Ждан"])
+def test_letters_of_many_scripts_are_drawn(text: str) -> None:
+    assert with_known_letters(text) == text
+    font = picture_font(20)
+    unknown = font.getmask("\U000f0000").getbbox()
+    assert all(font.getmask(sign).getbbox() for sign in text if sign != " ")
+    assert unknown is not None
+    assert true_type(text, JAPANESE, REGULAR, "Test") == true_type(text, JAPANESE, REGULAR, "Test")
+
+
+def test_letter_without_a_glyph_is_named_and_not_dropped() -> None:
+    assert with_known_letters("علي A") == "[U+0639][U+0644][U+064A] A"
+    dataset = Dataset()
+    dataset.PatientName = "علي"
+    assert "[U+0639]" in identity_lines(dataset).name
+
+
+def test_regional_form_follows_the_character_set() -> None:
+    assert [face_of(sets) for sets in (["", "ISO 2022 IR 87"], ["", "ISO 2022 IR 149"], ["GB18030"], [])] == [
+        0, 1, 2, 0,
+    ]  # fmt: skip
+
+
+def test_what_the_source_lacks_is_a_dash() -> None:
+    lines = identity_lines(Dataset())
+    assert lines.name == "-"
+    assert lines.patient == "ID -   born -   sex -"
+
+
+def polylines(annotation: Dataset) -> list[np.ndarray]:
+    objects: DicomSequence = annotation.GraphicObjectSequence
+    return [np.array(one.GraphicData, dtype=float).reshape(-1, 2) for one in objects]
+
+
+def test_presentation_state_outlines_each_lesion_on_its_image(japanese: ResultStudy) -> None:
+    for one, found in zip(made(japanese, Form.PRESENTATION_STATE), japanese.findings.findings, strict=True):
+        state, source = one.dataset, japanese.sources[found.series_type]
+        planes = np.flatnonzero(found.labels.any(axis=(1, 2)))
+        assert len(state.GraphicAnnotationSequence) == len(planes)
+        for annotation, plane in zip(state.GraphicAnnotationSequence, planes, strict=True):
+            (image,) = annotation.ReferencedImageSequence
+            assert image.ReferencedSOPInstanceUID == source.frames[plane].sop_instance_uid
+            corners = np.concatenate(polylines(annotation))
+            rows, columns = np.nonzero(found.labels[plane])
+            assert corners.min(axis=0).tolist() == [columns.min(), rows.min()]
+            assert corners.max(axis=0).tolist() == [columns.max() + 1, rows.max() + 1]
+        assert any(NOT_REVIEWED in text.UnformattedTextValue for text in annotation.TextObjectSequence)
+        assert state.PresentationCreationDate == "20261121"
+        assert str(state.PatientName) == JAPANESE_PATIENT.name
