@@ -24,6 +24,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from engines.bundle import load_bundle
 from training import losses, networks
 from training.augmentation import augment
 from training.curves import draw_curves
@@ -125,7 +126,7 @@ def train(
     loss_of = losses.build(recipe.loss)
     epoch_steps = schedule.epoch_steps or max(1, sampler.slices // schedule.batch)
     last = epoch_steps * schedule.epochs
-    _write_data(folder, training, validation, last)
+    _write_data(folder, training, validation, last, begin_with)
     checkpoint, end = folder / "checkpoint.pt", min(last, stop_after or last)
     with naming_shortage(checkpoint):
         _save(state, folder, recipe)
@@ -324,9 +325,13 @@ def _open_folder(folder: Path, recipe: SegmentRecipe, needed_mb: float) -> None:
 
 
 def _write_data(
-    folder: Path, training: Sequence[PreparedCase], validation: Sequence[PreparedCase], steps: int
+    folder: Path,
+    training: Sequence[PreparedCase],
+    validation: Sequence[PreparedCase],
+    steps: int,
+    begin_with: Path | None,
 ) -> None:
-    """Write which cases took part, by digest, and for how many steps."""
+    """Write which cases took part, by digest, for how many steps, and from which bundle's weights on."""
     cases = [
         {
             "name": case.name,
@@ -341,7 +346,9 @@ def _write_data(
         for case in part
     ]
     counts = dict(Counter(case.kind.value for case in training))
-    content = {"training": counts, "steps": steps, "cases": cases}
+    bundle = load_bundle(begin_with).manifest if begin_with is not None and begin_with.is_dir() else None
+    begun = f"{bundle.name} {bundle.version}" if bundle else None
+    content = {"training": counts, "steps": steps, "begun_with": begun, "cases": cases}
     (folder / DATA).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 

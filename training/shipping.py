@@ -78,8 +78,9 @@ def describe_protocol(study: Study) -> str:
     """Return how long it was trained and how cases were kept apart, from the run folders."""
     recipe, folders = study.recipe, shipped_folders(study)
     history = json.loads((folders[0] / HISTORY).read_text(encoding="utf-8"))
-    steps = json.loads((folders[0] / DATA).read_text(encoding="utf-8"))["steps"]
-    text = f"Trained for {steps} steps of {recipe.schedule.batch} slices in {len(history)} epochs"
+    data = json.loads((folders[0] / DATA).read_text(encoding="utf-8"))
+    text = f"The weights of {data['begun_with']} were trained on. " if data.get("begun_with") else ""
+    text += f"Trained for {data['steps']} steps of {recipe.schedule.batch} slices in {len(history)} epochs"
     if recipe.pretraining is not None:
         before = recipe.pretraining.epoch_steps * recipe.pretraining.epochs
         text += f", after {before} steps on simulated cases alone"

@@ -146,3 +146,12 @@ def test_folds_start_from_simulated_cases_alone_and_their_mean_is_shipped(study,
     biases = [load_network(folder, recipe).head.bias for folder in shipped_folders(other)]
     torch.testing.assert_close(load_shipped(other).head.bias, (biases[0] + biases[1]) / 2)
     assert "after 4 steps on simulated cases alone" in describe_protocol(other)
+
+
+def test_a_card_says_from_which_bundle_a_training_went_on(study) -> None:
+    path = study.folder / "final" / "data.json"
+    before = path.read_text(encoding="utf-8")
+    assert "were trained on" not in describe_protocol(study)
+    path.write_text(json.dumps(json.loads(before) | {"begun_with": "csvd-wmh 0.2.0"}), encoding="utf-8")
+    assert "The weights of csvd-wmh 0.2.0 were trained on." in describe_protocol(study)
+    path.write_text(before, encoding="utf-8")
