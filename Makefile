@@ -3,12 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 PEERS := dcmtk orthanc orthanc-dicomweb dicom3tools default-jre-headless libpixelmed-java chromium postgresql $(shell command -v npm >/dev/null || echo nodejs npm)
+BUILDERS := buildah debootstrap podman runc
 VIEWER := tests/viewer
 OHIF := 3.13.2
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --quiet --python-version 3.11 --no-header --no-annotate
 
+<<<<<<< HEAD
 .PHONY: demo test lint types unit slow gpu viewer viewer-tools peers lock clean
+=======
+.PHONY: demo test lint types unit slow chart chart-values image image-tools viewer viewer-tools peers lock clean
+>>>>>>> 98faf57 (Build a container image and install the node on Kubernetes with a Helm chart)
 
 demo: .venv/serve
 	$(BIN)/csvd-node demo tests/data/demo_study --output demo-out
@@ -25,7 +30,7 @@ types: .venv/dev
 	$(BIN)/python -m tests.support.tensorrt_types build/stubs
 
 unit: .venv/dev
-	$(BIN)/pytest -m "not slow and not gpu"
+	$(BIN)/pytest -m "not slow and not gpu and not chart and not image"
 
 # Needs an NVIDIA GPU; writes what was measured on it to build/gpu-report.md.
 gpu: .venv/dev
@@ -33,6 +38,23 @@ gpu: .venv/dev
 
 slow: .venv/dev viewer-tools
 	$(BIN)/pytest -m "slow and not gpu"
+
+# The Helm chart and the container files, with the programs that a site would use.
+chart: .venv/dev .tools/.installed
+	$(BIN)/pytest -m chart
+
+# What follows from helm/values.py and the node's settings.
+chart-values: .venv/serve
+	$(BIN)/python -m helm.schema
+
+# The container image, built and run on this machine; as root.
+image: .venv/dev image-tools
+	$(BIN)/pytest -m image
+
+image-tools:
+	@{ command -v buildah && command -v podman && command -v runc && command -v debootstrap; } >/dev/null || { \
+	  $(SUDO) apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $(BUILDERS); }
 
 # The demo Study with the node's results in the OHIF Viewer, until Ctrl-C.
 viewer: .venv/dev viewer-tools
@@ -70,10 +92,20 @@ peers:
 	$(PIP) install --no-deps torch==2.13.0 monai==1.6.1
 	@touch $@
 
+# Programs in an environment of their own, so that they do not decide what the node depends on; promtool from Debian.
+.tools/.installed: requirements/tools.lock
+	$(PYTHON) -m venv .tools
+	.tools/bin/pip --disable-pip-version-check --quiet install --require-hashes -r requirements/tools.lock
+	@command -v promtool >/dev/null || { $(SUDO) apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends prometheus; }
+	@touch $@
+
 lock: | .venv/bin/pip
 	$(PIP) install uv
 	$(COMPILE) pyproject.toml requirements/build.in -o requirements/serve.lock
 	$(COMPILE) pyproject.toml requirements/build.in requirements/dev.in -c requirements/serve.lock -o requirements/dev.lock
+	$(COMPILE) requirements/image.in -o requirements/image.lock
+	$(COMPILE) requirements/tools.in -o requirements/tools.lock
 
 clean:
-	rm -rf .venv demo-out build dist $(VIEWER)/node_modules
+	rm -rf .venv .tools demo-out build dist $(VIEWER)/node_modules

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from engines.alignment import Alignment, align
 from engines.errors import InputError
@@ -34,7 +34,9 @@ class PipelineSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    registration: RegistrationSpec = RegistrationSpec()
+    registration: RegistrationSpec = Field(
+        default=RegistrationSpec(), description="when a registration between two Series is believed"
+    )
 
 
 def segment_study(

@@ -26,6 +26,7 @@ from node.identification_rules import rules_with
 from node.identify_report import render_inventory
 from node.inventory import identify_paths
 from node.listing import study_rows
+from node.peer_command import check_peer_command
 from node.rebuilding import rebuild
 from node.results.forms import DEFAULT_CHOICE, ENCODINGS, Form, FormChoice, Masks
 from node.retrying import retry_study
@@ -44,6 +45,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.command("check-peer")(check_peer_command)
 
 app.add_typer(bundle_commands.app, name="bundle")
 app.add_typer(engine_commands.app, name="engines")

@@ -20,6 +20,9 @@ ENVIRONMENT_PREFIX = "CSVD_"
 CONFIG_VARIABLE = f"{ENVIRONMENT_PREFIX}CONFIG"
 """Names the configuration file when the command line does not."""
 
+NOT_SETTINGS = frozenset({CONFIG_VARIABLE, f"{ENVIRONMENT_PREFIX}TERMINATION_LOG"})
+"""Variables that no file can set; the last names where Kubernetes reads why a process ended."""
+
 Location = tuple[str | int, ...]
 
 
@@ -133,7 +136,7 @@ def _refuse_unknown_variables() -> None:
         name
         for name in os.environ
         if name.startswith(ENVIRONMENT_PREFIX)
-        and name != CONFIG_VARIABLE
+        and name not in NOT_SETTINGS
         and name.split("__")[0].upper() not in known
     ]
     if unknown:

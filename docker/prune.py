@@ -1,0 +1,51 @@
+"""Takes out of an environment what serving on a CPU never loads; run when the image is built."""
+
+import shutil
+import sys
+from pathlib import Path
+
+NEVER_LOADED = (
+    # Intel GPU and NPU, for which the image has no drivers:
+    "openvino/libs/libopenvino_intel_gpu_plugin.so*",
+    "openvino/libs/libopenvino_intel_npu_plugin.so*",
+    "openvino/libs/cache.json",
+    # Readers of model formats other than ONNX and OpenVINO's own; headers for C++:
+    "openvino/libs/libopenvino_gguf_frontend.so*",
+    "openvino/libs/libopenvino_jax_frontend.so*",
+    "openvino/libs/libopenvino_paddle_frontend.so*",
+    "openvino/libs/libopenvino_pytorch_frontend.so*",
+    "openvino/libs/libopenvino_tensorflow_frontend.so*",
+    "openvino/libs/libopenvino_tensorflow_lite_frontend.so*",
+    "openvino/include",
+    # The library for programs in C (Python has its own), and the conversion of transformers:
+    "onnxruntime/capi/libonnxruntime.so.*",
+    "onnxruntime/transformers",
+    # The packages' own tests:
+    "**/tests",
+)
+"""Patterns below site-packages; one that matches nothing is an error, so that the list stays true."""
+
+
+def prune(site_packages: Path) -> int:
+    """Remove all that the patterns match.
+
+    Returns: bytes that were removed.
+    Raises: SystemExit: if a pattern matches nothing.
+    """
+    removed = 0
+    for pattern in NEVER_LOADED:
+        found = sorted(path for path in site_packages.glob(pattern))
+        if not found:
+            sys.exit(f"nothing matches {pattern}: take it off the list")
+        for path in found:
+            if path.is_dir():
+                removed += sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+                shutil.rmtree(path)
+            elif path.exists():
+                removed += path.stat().st_size
+                path.unlink()
+    return removed
+
+
+if __name__ == "__main__":
+    print(f"{prune(Path(sys.argv[1])) / 1e6:.0f} MB removed")

@@ -1,0 +1,43 @@
+{{/* What the schema can not say: values that contradict each other. Each message names the values to change. */}}
+{{- define "csvd-node.check" -}}
+{{- $v := .Values -}}
+{{- $shared := or $v.storage.s3.enabled $v.storage.volume.existingClaim (eq $v.storage.volume.accessMode "ReadWriteMany") -}}
+{{- if eq $v.topology "roles" -}}
+{{- if not $v.database.url.existingSecret -}}
+{{- fail "topology: roles needs PostgreSQL: set database.url.existingSecret" -}}
+{{- end -}}
+{{- if not $shared -}}
+{{- fail "topology: roles needs files that all pods see: set storage.volume.accessMode: ReadWriteMany, or storage.s3.enabled" -}}
+{{- end -}}
+{{- else -}}
+{{- if gt (int $v.single.replicas) 1 -}}
+{{- fail "topology: single is one pod: set single.replicas to 0 or 1, or topology: roles" -}}
+{{- end -}}
+{{- if ne $v.autoscaling.by "none" -}}
+{{- fail "autoscaling needs topology: roles" -}}
+{{- end -}}
+{{- end -}}
+{{- if and $v.storage.s3.enabled (not $v.storage.s3.bucket) -}}
+{{- fail "storage.s3.enabled needs storage.s3.bucket" -}}
+{{- end -}}
+{{- range $name, $_ := $v.tls.destinations -}}
+{{- if not (hasKey ($v.config.destinations | default dict) $name) -}}
+{{- fail (printf "tls.destinations.%s: config.destinations has no destination of that name" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if and $v.ingress.enabled (not $v.ingress.host) -}}
+{{- fail "ingress.enabled needs ingress.host" -}}
+{{- end -}}
+{{- if and (eq $v.autoscaling.by "keda") (not $v.autoscaling.prometheus) -}}
+{{- fail "autoscaling.by: keda needs autoscaling.prometheus" -}}
+{{- end -}}
+{{- if and (eq $v.autoscaling.by "hpa") (lt (int $v.autoscaling.minReplicas) 1) -}}
+{{- fail "autoscaling.by: hpa needs autoscaling.minReplicas of at least 1" -}}
+{{- end -}}
+{{- if gt (int $v.autoscaling.minReplicas) (int $v.autoscaling.maxReplicas) -}}
+{{- fail "autoscaling.minReplicas is larger than autoscaling.maxReplicas" -}}
+{{- end -}}
+{{- if and $v.gpu.enabled (eq $v.engines.buildBy "Job") (ne $v.engines.cache.accessMode "ReadWriteMany") (eq $v.topology "roles") -}}
+{{- fail "engines.buildBy: Job needs a cache that all workers see: set engines.cache.accessMode: ReadWriteMany" -}}
+{{- end -}}
+{{- end -}}

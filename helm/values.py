@@ -1,0 +1,420 @@
+"""What can be chosen when the node is installed with Helm: the source of schema, defaults and table."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?$|^$")]
+"""Name of an object or key of Kubernetes, or nothing."""
+
+Quantity = Annotated[str, Field(pattern=r"^[0-9.]+([EPTGMk]i?|m)?$")] | Annotated[int, Field(ge=0)]
+"""Amount as Kubernetes writes it: 500m, 2, 8Gi."""
+
+AsItIs = dict[str, Any]
+"""A piece of Kubernetes' own API that the chart hands on; the API server checks it."""
+
+
+class Values(BaseModel):
+    """What all parts have in common: closed, and named as Helm's charts name things."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+class Topology(StrEnum):
+    """How many kinds of pod there are."""
+
+    SINGLE = "single"
+    ROLES = "roles"
+
+
+class PullPolicy(StrEnum):
+    """When the image is fetched."""
+
+    ALWAYS = "Always"
+    IF_NOT_PRESENT = "IfNotPresent"
+    NEVER = "Never"
+
+
+class Image(Values):
+    """The container image."""
+
+    repository: str = Field("csvd-node", min_length=1, description="name of the image, with its registry")
+    tag: str = Field(
+        "", description="tag; empty takes the chart's appVersion, with -gpu where a GPU is asked for"
+    )
+    digest: str = Field("", pattern="^$|^sha256:[0-9a-f]{64}$", description="digest; wins over the tag")
+    pull_policy: PullPolicy = Field(PullPolicy.IF_NOT_PRESENT, description="when it is fetched")
+    pull_secrets: list[Name] = Field([], description="names of Secrets for the registry")
+
+
+class Reference(Values):
+    """A key of a Secret that exists already; the chart never makes one."""
+
+    existing_secret: Name = Field("", description="name of the Secret")
+    key: Name = Field("url", description="its key")
+
+
+class AccessMode(StrEnum):
+    """Who may mount a volume."""
+
+    ONCE = "ReadWriteOnce"
+    ONCE_POD = "ReadWriteOncePod"
+    MANY = "ReadWriteMany"
+
+
+class Volume(Values):
+    """A volume that outlives pods."""
+
+    existing_claim: Name = Field(
+        "", description="name of a PersistentVolumeClaim to use instead of a new one"
+    )
+    storage_class: str = Field("", description="storage class; empty takes the cluster's default")
+    access_mode: AccessMode = Field(
+        AccessMode.ONCE, description="ReadWriteMany when several pods share it (topology roles without S3)"
+    )
+    size: Quantity = Field("100Gi", description="how large it is")
+    keep: bool = Field(True, description="keep it when the release is uninstalled")
+
+
+class S3(Values):
+    """An S3-compatible bucket for Studies and results instead of a shared volume."""
+
+    enabled: bool = Field(False, description="keep files in a bucket")
+    bucket: str = Field("", description="name of the bucket")
+    prefix: str = Field("", description="what keys begin with")
+    endpoint: str = Field("", description="URL of the service; empty is the provider's own")
+    region: str = Field("us-east-1", min_length=1, description="region")
+    existing_secret: Name = Field(
+        "",
+        description="Secret with the keys access-key-id and secret-access-key; empty uses the service account",
+    )
+    cidrs: list[str] = Field([], description="addresses of the service, for the NetworkPolicy")
+    port: int = Field(443, ge=1, le=65535, description="its TCP port, for the NetworkPolicy")
+
+
+class Storage(Values):
+    """Where Studies and results lie."""
+
+    volume: Volume = Field(Volume(), description="the volume that all pods share; not used with a bucket")
+    s3: S3 = Field(S3(), description="a bucket instead of the volume")
+    work_size: Quantity = Field(
+        "20Gi", description="limit of each pod's scratch space where a bucket holds the files"
+    )
+
+
+class Database(Values):
+    """PostgreSQL for index and queues; without one the node keeps SQLite files in its volume."""
+
+    url: Reference = Field(
+        Reference(),
+        description="Secret with the SQLAlchemy URL: postgresql+psycopg://user:password@host/name",
+    )
+    cidrs: list[str] = Field([], description="addresses of the database, for the NetworkPolicy")
+    port: int = Field(5432, ge=1, le=65535, description="its TCP port, for the NetworkPolicy")
+
+
+class ClientCertificate(StrEnum):
+    """Whether senders must show a certificate."""
+
+    REQUIRED = "required"
+    OPTIONAL = "optional"
+    NONE = "none"
+
+
+class ReceiverTls(Values):
+    """TLS for Studies that come in."""
+
+    existing_secret: Name = Field(
+        "", description="Secret of type kubernetes.io/tls with tls.crt, tls.key and ca.crt; empty: no TLS"
+    )
+    client_certificate: ClientCertificate = Field(
+        ClientCertificate.REQUIRED, description="whether senders must show a certificate of ca.crt"
+    )
+
+
+class DestinationTls(Values):
+    """TLS for results that go out."""
+
+    existing_secret: Name = Field(
+        "",
+        min_length=1,
+        description="Secret with ca.crt and, if the destination asks for it, tls.crt and tls.key",
+    )
+    client_certificate: bool = Field(False, description="show tls.crt to the destination")
+    host_name: str = Field("", description="name in its certificate, where that is not its host")
+
+
+class Tls(Values):
+    """TLS for DICOM."""
+
+    receiver: ReceiverTls = Field(ReceiverTls(), description="the receiver's certificate")
+    destinations: dict[str, DestinationTls] = Field(
+        {}, description="by name of the destination in config.destinations"
+    )
+
+
+class BuildBy(StrEnum):
+    """What compiles the models for a GPU before the workers start."""
+
+    JOB = "Job"
+    INIT_CONTAINER = "InitContainer"
+    NONE = "None"
+
+
+class Engines(Values):
+    """Compiled models for GPUs."""
+
+    build_by: BuildBy = Field(
+        BuildBy.INIT_CONTAINER,
+        description="InitContainer: each worker, for the GPU it got; Job: one for all, where all GPUs are alike and "
+        "the cache is ReadWriteMany; None: the worker itself when it starts",
+    )
+    cache: Volume = Field(
+        Volume(size="5Gi", keep=False),
+        description="the volume of compiled models; empty claims are made per release",
+    )
+
+
+class Gpu(Values):
+    """The GPU of a worker; one process owns one."""
+
+    enabled: bool = Field(False, description="ask for a GPU, and take the gpu image")
+    resource: str = Field("nvidia.com/gpu", min_length=1, description="extended resource that is asked for")
+    runtime_class: Name = Field("", description="RuntimeClass of pods with a GPU: nvidia on many clusters")
+
+
+class Resources(Values):
+    """What a container gets."""
+
+    requests: dict[str, Quantity] = Field({}, description="what it gets at least")
+    limits: dict[str, Quantity] = Field({}, description="what it gets at most")
+
+
+class SpreadOver(Values):
+    """How pods of a role are spread."""
+
+    topology_key: str = Field(
+        "kubernetes.io/hostname", min_length=1, description="label of nodes to spread over"
+    )
+    max_skew: int = Field(1, ge=1, description="largest difference between two of them")
+    when_unsatisfiable: str = Field(
+        "ScheduleAnyway",
+        pattern="^(ScheduleAnyway|DoNotSchedule)$",
+        description="whether a pod waits instead",
+    )
+
+
+class Toleration(Values):
+    """A taint of nodes that pods bear."""
+
+    key: str = Field("", description="key of the taint")
+    operator: str = Field("Exists", pattern="^(Exists|Equal)$", description="Exists or Equal")
+    value: str = Field("", description="value of the taint, with Equal")
+    effect: str = Field(
+        "",
+        pattern="^(NoSchedule|PreferNoSchedule|NoExecute)?$",
+        description="effect of the taint; empty: all",
+    )
+
+
+class DisruptionBudget(Values):
+    """How many pods of a role an eviction leaves."""
+
+    enabled: bool = Field(False, description="make a PodDisruptionBudget")
+    max_unavailable: int | str = Field(
+        1, description="pods that may be away at the same time, number or percentage"
+    )
+
+
+class Pods(Values):
+    """The pods of one role."""
+
+    replicas: int = Field(
+        1, ge=0, description="how many pods; without meaning where they are scaled automatically"
+    )
+    resources: Resources = Field(Resources(), description="what each gets")
+    node_selector: dict[str, str] = Field({}, description="labels of nodes they may run on")
+    tolerations: list[Toleration] = Field([], description="taints they bear")
+    affinity: AsItIs = Field({}, description="Kubernetes' affinity, as it is")
+    spread: list[SpreadOver] = Field([SpreadOver()], description="how they are spread")
+    priority_class: Name = Field("", description="PriorityClass")
+    disruption_budget: DisruptionBudget = Field(DisruptionBudget(), description="what evictions must leave")
+    annotations: dict[str, str] = Field({}, description="annotations of the pods")
+    labels: dict[str, str] = Field({}, description="further labels of the pods")
+    grace_s: int = Field(60, ge=0, description="seconds to finish when a pod is stopped")
+
+
+def pods(cpu: str, memory: str, **further: Any) -> Any:
+    """Return a field of pods with these requests; memory is the limit, too."""
+    resources = Resources(requests={"cpu": cpu, "memory": memory}, limits={"memory": memory})
+    description = further.pop("description")
+    return Field(Pods(resources=resources, **further), description=description)
+
+
+class ScaledBy(StrEnum):
+    """What changes the number of workers."""
+
+    NONE = "none"
+    HPA = "hpa"
+    KEDA = "keda"
+
+
+class Autoscaling(Values):
+    """Workers by the length of the queue."""
+
+    by: ScaledBy = Field(
+        ScaledBy.NONE,
+        description="hpa needs an adapter that serves csvd_queue_depth as an external metric; keda asks Prometheus",
+    )
+    min_replicas: int = Field(1, ge=0, description="fewest workers; 0 with keda only")
+    max_replicas: int = Field(4, ge=1, description="most workers")
+    studies_per_worker: int = Field(5, ge=1, description="Studies that wait, for each worker")
+    prometheus: str = Field("", description="URL of Prometheus, for keda")
+    scale_down_after_s: int = Field(
+        600, ge=0, description="seconds of a short queue before workers are taken away"
+    )
+
+
+class ServiceType(StrEnum):
+    """How peers outside of the cluster reach a Service."""
+
+    CLUSTER_IP = "ClusterIP"
+    NODE_PORT = "NodePort"
+    LOAD_BALANCER = "LoadBalancer"
+
+
+class DicomService(Values):
+    """Where scanners and PACS send to."""
+
+    type: ServiceType = Field(
+        ServiceType.LOAD_BALANCER, description="how peers outside of the cluster reach it"
+    )
+    port: int = Field(
+        11112, ge=1, le=65535, description="TCP port of the Service; 104 is usual, 2762 with TLS"
+    )
+    node_port: int | None = Field(None, ge=30000, le=32767, description="port on the nodes, with NodePort")
+    load_balancer_class: str = Field("", description="class of the load balancer")
+    load_balancer_source_ranges: list[str] = Field([], description="addresses the load balancer lets in")
+    annotations: dict[str, str] = Field({}, description="annotations, such as a fixed address")
+
+
+class Ingress(Values):
+    """The pages, from outside."""
+
+    enabled: bool = Field(False, description="make an Ingress")
+    class_name: str = Field("", description="IngressClass")
+    host: str = Field("", description="host name")
+    tls_secret: Name = Field("", description="Secret of type kubernetes.io/tls for the host")
+    annotations: dict[str, str] = Field({}, description="annotations, such as those that ask for a login")
+
+
+class NetworkPolicy(Values):
+    """Only DICOM peers in, only PACS, database and bucket out."""
+
+    enabled: bool = Field(True, description="make NetworkPolicies")
+    dicom_peers: list[str] = Field([], description="addresses (CIDR) that may send; empty: nobody")
+    destinations: list[str] = Field(
+        [], description="addresses (CIDR) that results go to, on their configured ports"
+    )
+    ingress_namespace: Name = Field(
+        "", description="namespace whose pods may open the pages: the ingress controller's"
+    )
+    monitoring_namespace: Name = Field("", description="namespace whose pods may read metrics: Prometheus'")
+
+
+class ServiceMonitor(Values):
+    """Prometheus Operator reads the metrics."""
+
+    enabled: bool = Field(False, description="make a ServiceMonitor")
+    interval: str = Field("30s", pattern="^[0-9]+(ms|s|m)$", description="how often")
+    labels: dict[str, str] = Field({}, description="labels that the operator looks for")
+
+
+class Alerts(Values):
+    """When Prometheus raises an alert."""
+
+    enabled: bool = Field(False, description="make a PrometheusRule")
+    labels: dict[str, str] = Field({}, description="labels that the operator looks for")
+    queue_age_s: int = Field(1800, ge=1, description="seconds that a Study may wait for a worker")
+    delivery_lag_s: int = Field(3600, ge=1, description="seconds that a result may wait for its destination")
+    disk_free_percent: int = Field(10, ge=1, le=99, description="per cent of the disk that must be free")
+
+
+class Dashboard(Values):
+    """Grafana's dashboard."""
+
+    enabled: bool = Field(False, description="make a ConfigMap that Grafana's sidecar picks up")
+    labels: dict[str, str] = Field(
+        {"grafana_dashboard": "1"}, description="labels that the sidecar looks for"
+    )
+
+
+class ServiceAccount(Values):
+    """Who the pods are; they never talk to Kubernetes."""
+
+    name: Name = Field("", description="name of an existing one; empty makes one")
+    annotations: dict[str, str] = Field({}, description="annotations, such as the role that may use a bucket")
+
+
+class RoundTrip(Values):
+    """`helm test`: C-ECHO and C-STORE with the node's own image."""
+
+    enabled: bool = Field(True, description="let the test's AE send, and make the test")
+    calling_ae: str = Field(
+        "HELMTEST",
+        min_length=1,
+        max_length=16,
+        description="its AE title; its Instance is kept here, never sent on",
+    )
+
+
+class ExtraVolume(Values):
+    """A volume of your own, read-only, such as one with other models or rules."""
+
+    name: Name = Field(min_length=1, description="its name")
+    mount_path: str = Field(min_length=1, pattern="^/", description="where it is mounted")
+    existing_claim: Name = Field("", description="PersistentVolumeClaim to mount")
+    config_map: Name = Field("", description="ConfigMap to mount")
+    secret: Name = Field("", description="Secret to mount")
+
+
+class ChartValues(Values):
+    """All values."""
+
+    name_override: Name = Field("", description="replaces the chart's name in names")
+    fullname_override: Name = Field("", description="replaces release and chart name in names")
+    topology: Topology = Field(
+        Topology.SINGLE,
+        description="single: one pod does everything; roles: pods for receive, work, send and web, on PostgreSQL",
+    )
+    image: Image = Field(Image(), description="the container image")
+    config: AsItIs = Field(
+        {}, description="the node's settings (docs/configuration.md), but those that the chart sets itself"
+    )
+    database: Database = Field(Database(), description="PostgreSQL")
+    storage: Storage = Field(Storage(), description="Studies and results")
+    tls: Tls = Field(Tls(), description="TLS for DICOM")
+    engines: Engines = Field(Engines(), description="compiled models; with gpu only")
+    gpu: Gpu = Field(Gpu(), description="the workers' GPU")
+    single: Pods = pods("2", "6Gi", description="the pod that does everything (topology single)", grace_s=120)
+    receive: Pods = pods("500m", "1Gi", replicas=2, description="pods that take Studies (topology roles)")
+    work: Pods = pods("2", "6Gi", replicas=2, grace_s=120, description="pods that evaluate (topology roles)")
+    send: Pods = pods("200m", "512Mi", description="pods that deliver results (topology roles)")
+    web: Pods = pods("200m", "512Mi", description="pods that show pages (topology roles)")
+    autoscaling: Autoscaling = Field(Autoscaling(), description="workers by the length of the queue")
+    dicom_service: DicomService = Field(DicomService(), description="where peers send to")
+    ingress: Ingress = Field(Ingress(), description="the pages, from outside")
+    network_policy: NetworkPolicy = Field(NetworkPolicy(), description="who may talk to whom")
+    service_monitor: ServiceMonitor = Field(
+        ServiceMonitor(), description="metrics for the Prometheus Operator"
+    )
+    alerts: Alerts = Field(Alerts(), description="alerts for the Prometheus Operator")
+    dashboard: Dashboard = Field(Dashboard(), description="the dashboard for Grafana")
+    service_account: ServiceAccount = Field(ServiceAccount(), description="who the pods are")
+    round_trip: RoundTrip = Field(RoundTrip(), description="what `helm test` does")
+    extra_volumes: list[ExtraVolume] = Field([], description="volumes of your own")
+    env: dict[str, str] = Field({}, description="further environment variables; never for secrets")

@@ -1,0 +1,164 @@
+"""Alerts and dashboard: rules that Prometheus takes, on metrics that the node has."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from node.completeness import CompletenessSettings
+from node.database import Database
+from node.gauges import DiskCollector, EngineCollector, IndexCollector
+from node.metrics import Metrics
+from node.observation import Stage
+from tests.support.arrivals import at
+from tests.support.chart import CHART, REPOSITORY, of_kind, rendered
+
+pytestmark = pytest.mark.chart
+
+DASHBOARD: dict[str, Any] = json.loads((CHART / "files" / "dashboard.json").read_text())
+COMPOSE_RULES = REPOSITORY / "docker" / "compose" / "alerts.yaml"
+
+
+def rules(scenario: str = "workers-postgresql-s3") -> dict[str, Any]:
+    (rule,) = of_kind(rendered(scenario), "PrometheusRule")
+    spec: dict[str, Any] = rule["spec"]
+    return spec
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """The labels of every sample that a process exports, by the sample's name."""
+    folder = tmp_path_factory.mktemp("metrics")
+    metrics = Metrics()
+    metrics.association_ended("MR1", "released")
+    metrics.delivery_attempted("pacs", "0000")
+    metrics.stage_ended(Stage("read", "1.2.3", at(0), at(1)))
+    with closing(Database(f"sqlite:///{folder / 'index.sqlite'}")) as database:
+        metrics.registry.register(IndexCollector(database, CompletenessSettings(), ("pacs",), lambda: at(0)))
+        metrics.registry.register(DiskCollector(folder))
+        metrics.registry.register(EngineCollector({}))
+        text = generate_latest(metrics.registry).decode()
+    found: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(text):
+        if family.name == "csvd_engine_info":
+            found[family.name] = set()
+        for sample in family.samples:
+            found.setdefault(sample.name, set()).update(sample.labels)
+    return found
+
+
+def used(expression: str) -> set[str]:
+    return set(re.findall(r"\bcsvd_\w+", expression))
+
+
+def expressions() -> list[str]:
+    alerts = [rule["expr"] for group in rules()["groups"] for rule in group["rules"]]
+    return alerts + [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+
+
+@pytest.mark.parametrize("expression", expressions())
+def test_what_is_asked_for_is_exported(expression: str, exported: dict[str, set[str]]) -> None:
+    assert used(expression)
+    assert used(expression) <= exported.keys()
+    for name, matchers in re.findall(r"\b(csvd_\w+)\{([^}]*)\}", expression):
+        assert set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", matchers)) <= exported[name]
+
+
+def test_prometheus_takes_the_rules(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(yaml.safe_dump(rules()))
+    done = subprocess.run(["promtool", "check", "rules", path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"{len(rules()['groups'][0]['rules'])} rules found" in done.stdout
+
+
+def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
+    """Series as the node exports them, hour by hour, through Prometheus' own engine."""
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules("single-gpu")))
+    series = [
+        {"series": 'csvd_index_reachable{instance="a"}', "values": "1x200"},
+        {"series": 'csvd_studies_failed_total{instance="a"}', "values": "0x60 1x140"},
+        {"series": 'csvd_queue_oldest_age_seconds{queue="evaluations"}', "values": "0x60 1801x140"},
+        {"series": 'csvd_delivery_oldest_age_seconds{destination="pacs"}', "values": "3599x200"},
+        {"series": 'csvd_disk_free_bytes{instance="a"}', "values": "9x200"},
+        {"series": 'csvd_disk_size_bytes{instance="a"}', "values": "100x200"},
+    ]
+    firing = {
+        "CsvdStudyFailed": True,
+        "CsvdQueueAge": True,
+        "CsvdDeliveryLag": False,
+        "CsvdNodeAbsent": False,
+    }
+    test = {
+        "rule_files": ["rules.yaml"],
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": series,
+                "promql_expr_test": [
+                    {
+                        "expr": f'count(ALERTS{{alertname="{name}",alertstate="firing"}})',
+                        "eval_time": "75m",
+                        "exp_samples": [{"labels": "{}", "value": 1}] if fires else [],
+                    }
+                    for name, fires in (firing | {"CsvdDiskLow": True}).items()
+                ],
+            }
+        ],
+    }
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump(test))
+    done = subprocess.run(
+        ["promtool", "test", "rules", tmp_path / "test.yaml"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_thresholds_are_the_values_given() -> None:
+    by_name = {rule["alert"]: rule for rule in rules()["groups"][0]["rules"]}
+    assert by_name["CsvdQueueAge"]["expr"].endswith("> 900")
+
+
+def test_every_alert_says_what_to_do() -> None:
+    runbook = (REPOSITORY / "docs" / "kubernetes.md").read_text()
+    for rule in rules()["groups"][0]["rules"]:
+        assert f"| `{rule['alert']}` |" in runbook
+        assert rule["annotations"]["summary"]
+
+
+def test_the_demonstration_has_the_same_alerts() -> None:
+    """`docker/compose/alerts.yaml` is what the chart makes of its defaults."""
+    defaults = rules("single-gpu")
+    assert yaml.safe_load(COMPOSE_RULES.read_text()) == defaults
+
+
+def test_the_dashboard_is_what_grafana_reads() -> None:
+    (shown,) = (
+        part
+        for part in of_kind(rendered("workers-postgresql-s3"), "ConfigMap")
+        if "dashboard" in part["metadata"]["name"]
+    )
+    assert json.loads(shown["data"]["csvd-node.json"]) == DASHBOARD
+    numbers = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(set(numbers)) == len(numbers)
+    assert all(panel["title"] and panel["targets"] for panel in DASHBOARD["panels"])
+
+
+def test_prometheus_finds_the_pods() -> None:
+    manifests = rendered("workers-postgresql-s3")
+    (monitor,) = of_kind(manifests, "ServiceMonitor")
+    wanted = monitor["spec"]["selector"]["matchLabels"].items()
+    (service,) = (
+        part for part in of_kind(manifests, "Service") if wanted <= part["metadata"]["labels"].items()
+    )
+    ports = {port["name"] for port in service["spec"]["ports"]}
+    assert {endpoint["port"] for endpoint in monitor["spec"]["endpoints"]} <= ports

@@ -1,0 +1,99 @@
+"""Who may talk to whom: only DICOM peers in, only PACS, database and bucket out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.chart import SCENARIOS, Manifest, named, of_kind, pods, rendered
+
+pytestmark = pytest.mark.chart
+
+WORKERS = "workers-postgresql-s3"
+
+
+def addresses(rules: list[dict[str, Any]], direction: str) -> set[tuple[str, object]]:
+    """List the blocks of addresses of rules, each with its ports."""
+    return {
+        (peer["ipBlock"]["cidr"], port["port"])
+        for rule in rules
+        for peer in rule[direction]
+        if "ipBlock" in peer
+        for port in rule["ports"]
+    }
+
+
+def policy(manifests: tuple[Manifest, ...], suffix: str = "") -> dict[str, Any]:
+    spec: dict[str, Any] = named(manifests, "NetworkPolicy", f"r-csvd-node{suffix}")["spec"]
+    return spec
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_all_pods_are_closed_by_default(scenario: str) -> None:
+    manifests = rendered(scenario)
+    base = policy(manifests)
+    assert base["policyTypes"] == ["Ingress", "Egress"]
+    selected = base["podSelector"]["matchLabels"].items()
+    for part in manifests:
+        template = part.get("spec", {}).get("template")
+        if template:
+            assert selected <= template["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_no_rule_is_without_peers_and_ports(scenario: str) -> None:
+    """A rule without either would open everything."""
+    for part in of_kind(rendered(scenario), "NetworkPolicy"):
+        for direction, peers in (("ingress", "from"), ("egress", "to")):
+            for rule in part["spec"].get(direction) or []:
+                assert rule[peers], part["metadata"]["name"]
+                assert rule["ports"], part["metadata"]["name"]
+                assert {"ipBlock": {"cidr": "0.0.0.0/0"}} not in rule[peers]
+
+
+def test_only_dicom_peers_come_in() -> None:
+    spec = policy(rendered(WORKERS), "-dicom")
+    assert addresses(spec["ingress"], "from") == {("10.20.0.0/16", "dicom")}
+    assert spec["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "receive"
+
+
+def test_without_peers_and_test_nobody_comes_in() -> None:
+    spec = policy(rendered("air-gapped", "--set-json", "networkPolicy.dicomPeers=[]"), "-dicom")
+    assert spec["ingress"] == []
+
+
+def test_only_pacs_database_and_bucket_are_reached() -> None:
+    manifests = rendered(WORKERS)
+    assert addresses(policy(manifests)["egress"], "to") == {("10.30.0.10/32", 5432), ("10.30.0.20/32", 443)}
+    out = policy(manifests, "-destinations")
+    assert addresses(out["egress"], "to") == {
+        (cidr, port) for cidr in ("10.20.0.5/32", "10.20.0.6/32") for port in (104, 11112)
+    }
+    assert out["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "send"
+
+
+def test_pages_and_metrics_are_open_to_their_readers_only() -> None:
+    manifests = rendered(WORKERS)
+    for suffix, namespace in (("-web", "ingress-nginx"), ("", "monitoring")):
+        (rule,) = policy(manifests, suffix)["ingress"]
+        (peer,) = rule["from"]
+        assert peer["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": namespace}
+    assert policy(rendered("single-node-cpu"))["ingress"] == []
+
+
+def test_the_round_trip_reaches_the_receivers() -> None:
+    manifests = rendered("tls-only")
+    (pod,) = (part for part in of_kind(manifests, "Pod"))
+    (out,) = policy(manifests, "-round-trip")["egress"]
+    assert (
+        policy(manifests, "-round-trip")["podSelector"]["matchLabels"].items()
+        <= pod["metadata"]["labels"].items()
+    )
+    admitted = [peer for rule in policy(manifests, "-dicom")["ingress"] for peer in rule["from"]]
+    assert any(
+        peer.get("podSelector", {}).get("matchLabels", {}).get("app.kubernetes.io/component") == "round-trip"
+        for peer in admitted
+    )
+    assert out["ports"] == [{"port": "dicom", "protocol": "TCP"}]
+    assert [name for name, _ in pods(manifests) if name.startswith("Pod/")] == ["Pod/r-csvd-node-round-trip"]
