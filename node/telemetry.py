@@ -35,7 +35,10 @@ class LogSettings(BaseModel):
     format: LogFormat = Field(default=LogFormat.CONSOLE, description="json or console")
 
 
-QUIET_LIBRARIES = ("dbos", "highdicom", "pydicom", "pynetdicom")
+QUIET_LIBRARIES = (
+    "dbos", "fontTools", "fpdf", "highdicom", "oauthlib",
+    "pydicom", "pynetdicom", "requests_oauthlib", "urllib3",
+)  # fmt: skip
 """Heard from ERROR on only: below, those that read DICOM may print element values, which name a patient."""
 
 

@@ -19,6 +19,7 @@ from node.results.forms import Form, FormChoice
 from node.results.identity_lines import identity_lines
 from node.results.result_object import ResultObject
 from node.results.segment_concepts import SEGMENT_CONCEPTS
+from node.telemetry import LogSettings, configure_logging
 from tests.support.phantoms import JAPANESE_PATIENT
 from tests.support.result_studies import ResultStudy, context, four_series
 
@@ -123,6 +124,15 @@ def test_pdf_shows_the_name_in_all_its_scripts(page: Dataset) -> None:
     name = page.PatientName
     for group in (name.alphabetic, name.ideographic, name.phonetic):
         assert group.replace("^", " ") in text
+
+
+def test_letters_of_the_name_leave_no_trace_in_the_log(
+    japanese: ResultStudy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The library that makes fonts lists, at level INFO, each letter that it was given."""
+    configure_logging(LogSettings(level="INFO"))
+    made(japanese, Form.PDF)
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("form", [Form.KEY_IMAGES, Form.PDF, Form.PRESENTATION_STATE])
