@@ -12,7 +12,7 @@ import structlog
 from dbos import DBOSConfiguredInstance
 from fastapi import FastAPI
 
-from engines.pipeline import Segmentor
+from engines.segmentation import Segmentor
 from engines.segments import Segment
 from node.assessment import Assessor
 from node.certificates import CertificateCollector

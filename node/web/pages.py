@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.templating import Jinja2Templates
 
-from engines.pipeline import Segmentor
+from engines.segmentation import Segmentor
 from engines.segments import Segment
 from node.identity import SOFTWARE_VERSION
 from node.listing import StudyChoice
