@@ -16,7 +16,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from node import bundle_commands, engine_commands
 from node.assessment import Assessor
 from node.certificates import check_tls
-from node.console import EXIT_FAILED, AsJson, Config, configured, err, out, reported
+from node.console import EXIT_FAILED, AsJson, Config, configured, err, out, reported, serving
 from node.database import Database
 from node.demonstration import demonstrate
 from node.destinations_report import describe_destinations
@@ -69,7 +69,7 @@ def serve(config: Config = None, role: Roles = None) -> None:
     stop = threading.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, lambda *_: stop.set())
-    with configured(config, logs=True) as settings, Service(settings.with_roles(role)):
+    with serving(), configured(config, logs=True) as settings, Service(settings.with_roles(role), stop):
         stop.wait()
 
 

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from node.errors import NodeError
 from node.settings import PROTOCOLS, NodeSettings
+from node.termination import TERMINATION_VARIABLE
 
 ENVIRONMENT_PREFIX = "CSVD_"
 """Settings are read from variables such as ``CSVD_RECEIVER__PORT``."""
@@ -20,7 +21,7 @@ ENVIRONMENT_PREFIX = "CSVD_"
 CONFIG_VARIABLE = f"{ENVIRONMENT_PREFIX}CONFIG"
 """Names the configuration file when the command line does not."""
 
-NOT_SETTINGS = frozenset({CONFIG_VARIABLE, f"{ENVIRONMENT_PREFIX}TERMINATION_LOG"})
+NOT_SETTINGS = frozenset({CONFIG_VARIABLE, TERMINATION_VARIABLE})
 """Variables that no file can set; the last names where Kubernetes reads why a process ended."""
 
 Location = tuple[str | int, ...]

@@ -7,20 +7,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 from rich.console import Console
 
 from engines.errors import EngineError
 from node.configuration import ConfigurationError, load_settings
-from node.errors import NodeError
+from node.errors import NodeError, StartInterruptedError, TlsConfigurationError, WrongBundleError
 from node.settings import NodeSettings
 from node.telemetry import LogSettings, configure_logging
+from node.termination import leave_termination_message
+
+log = structlog.get_logger(__name__)
 
 EXIT_FAILED = 1
 """The work could not be done."""
 
 EXIT_MISUSED = 2
 """The command or the configuration is wrong."""
+
+MISUSES = (TlsConfigurationError, WrongBundleError)
+"""Errors beside those of the configuration itself that only another configuration mends."""
 
 Config = Annotated[
     Path | None, typer.Option("--config", "-c", help="YAML file; without it, the one named by CSVD_CONFIG")
@@ -41,14 +48,33 @@ def configured(config: Path | None, *, logs: bool = False) -> Iterator[NodeSetti
 
 
 @contextmanager
-def reported() -> Iterator[None]:
-    """Turn errors of ours into one message and an exit code."""
+def serving() -> Iterator[None]:
+    """Say of a fault of the service itself that it was one: the outermost boundary of the process."""
     try:
         yield
+    except typer.Exit:
+        raise
+    except Exception as error:
+        log.exception("node.broke")
+        _tell(f"Internal error ({type(error).__name__}); the log has the details.")
+        raise typer.Exit(EXIT_FAILED) from error
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn errors of ours into one message, also where an orchestrator looks for it, and an exit code."""
+    try:
+        yield
+    except StartInterruptedError as error:
+        raise typer.Exit from error
     except ConfigurationError as error:
-        for fault in error.faults:
-            err.print(fault, style="red", markup=False, soft_wrap=True)
+        _tell("\n".join(error.faults))
         raise typer.Exit(EXIT_MISUSED) from error
     except (NodeError, EngineError) as error:
-        err.print(str(error), style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(EXIT_FAILED) from error
+        _tell(str(error))
+        raise typer.Exit(EXIT_MISUSED if isinstance(error, MISUSES) else EXIT_FAILED) from error
+
+
+def _tell(message: str) -> None:
+    leave_termination_message(message)
+    err.print(message, style="red", markup=False, soft_wrap=True)

@@ -89,6 +89,13 @@ class TlsConfigurationError(NodeError):
     """The files that TLS needs are not there, or do not fit together; the message names them."""
 
 
+class StartInterruptedError(NodeError):
+    """The process was told to stop before it was ready."""
+
+    def __init__(self) -> None:
+        super().__init__("The node was told to stop before it was ready")
+
+
 class IndexUnavailableError(NodeError):
     """The index database does not answer, or is full."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
@@ -15,9 +16,10 @@ from fastapi import FastAPI
 from engines.segmentation import Segmentor
 from engines.segments import Segment
 from node.assessment import Assessor
-from node.certificates import CertificateCollector
+from node.certificates import CertificateCollector, check_tls
 from node.courier import Courier
 from node.database import Database
+from node.database_opening import open_database
 from node.deliveries import Deliveries
 from node.dispatcher import Dispatcher
 from node.evaluations import Evaluations
@@ -72,8 +74,8 @@ class Service:
         receiver: the listening SCP, once entered with the role of receiving.
     """
 
-    def __init__(self, settings: NodeSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: NodeSettings, stopping: threading.Event | None = None) -> None:
+        self.settings, self._stopping = settings, stopping or threading.Event()
         self.health, self.metrics = Health(parts_of(settings.roles)), Metrics(settings.receiver.calling_aes)
         self._application: FastAPI | None = None
         self._engines: Mapping[Segment, Segmentor] = {}
@@ -103,6 +105,9 @@ class Service:
 
     def _put_together(self, opened: ExitStack) -> None:
         settings, observer, health = self.settings, self.metrics, self.health
+        for certificate in check_tls(settings):
+            if remark := certificate.remark(now()):
+                log.warning("node.certificate_expires", reason=remark)
         store = Store(settings.root)
         health.opened("store", store.check)
         database = self._open_database(opened)
@@ -131,7 +136,13 @@ class Service:
         """Open the index, and export what it and the disk say."""
         settings, registry = self.settings, self.metrics.registry
         self.health.opening("database", "the index is opened")
-        database = opened.enter_context(closing(Database(settings.index_url)))
+        database = open_database(
+            settings.index_url,
+            settings.database_wait_s,
+            self._stopping,
+            lambda reason: self.health.opening("database", reason),
+        )
+        opened.enter_context(closing(database))
         self.health.opened("database", database.check)
         registry.register(IndexCollector(database, settings.completeness, settings.destinations, now))
         registry.register(CertificateCollector(settings))

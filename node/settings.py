@@ -69,6 +69,12 @@ class NodeSettings(BaseModel):
         default=None,
         description="SQLAlchemy URL of a PostgreSQL database (postgresql+psycopg://...); SQLite without",
     )
+    database_wait_s: float = Field(
+        default=300.0,
+        ge=0,
+        le=86400,
+        description="seconds that a starting node waits for a database that does not answer yet",
+    )
     roles: tuple[Role, ...] = Field(
         default=ALL_ROLES,
         min_length=1,

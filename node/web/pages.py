@@ -36,7 +36,7 @@ class EngineLine:
     segment: str
     model: str
     runner: str
-    reason: str
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +113,15 @@ def page_router(sources: PageSources, settings: WebSettings) -> APIRouter:
 
 
 def engine_lines(segmentors: Mapping[Segment, Segmentor]) -> list[EngineLine]:
-    """Describe the models that this process has open."""
-    return [
-        EngineLine(segment.value, f"{each.manifest.name} {each.manifest.version}", each.runner.name, "")
-        for segment, each in segmentors.items()
-    ]
+    """Describe the models that this process has open, and why each is run by what runs it."""
+    return [_engine_line(segment, each) for segment, each in segmentors.items()]
+
+
+def _engine_line(segment: Segment, segmentor: Segmentor) -> EngineLine:
+    model = f"{segmentor.manifest.name} {segmentor.manifest.version}"
+    report = segmentor.report
+    said = [] if report is None else [report.proof, *map(str, report.passed_over)]
+    return EngineLine(segment.value, model, segmentor.runner.name, tuple(said))
 
 
 def _templates() -> Jinja2Templates:
