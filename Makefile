@@ -9,11 +9,7 @@ OHIF := 3.13.2
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --quiet --python-version 3.11 --no-header --no-annotate
 
-<<<<<<< HEAD
-.PHONY: demo test lint types unit slow gpu viewer viewer-tools peers lock clean
-=======
-.PHONY: demo test lint types unit slow chart chart-values image image-tools viewer viewer-tools peers lock clean
->>>>>>> 98faf57 (Build a container image and install the node on Kubernetes with a Helm chart)
+.PHONY: demo test lint types unit slow gpu chart chart-values image image-tools viewer viewer-tools peers lock clean
 
 demo: .venv/serve
 	$(BIN)/csvd-node demo tests/data/demo_study --output demo-out
