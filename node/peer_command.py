@@ -36,9 +36,11 @@ def check_peer_command(
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
     with reported():
         try:
-            tls = tls_ca and DestinationTlsSettings(
-                ca=tls_ca, certificate=tls_certificate, key=tls_key, host_name=tls_host_name
-            )
+            tls = None
+            if tls_ca is not None:
+                tls = DestinationTlsSettings(
+                    ca=tls_ca, certificate=tls_certificate, key=tls_key, host_name=tls_host_name
+                )
             peer = DestinationSettings(ae_title=ae_title, host=host, port=port, tls=tls)
             settings = SenderSettings(ae_title=calling_ae)
         except ValidationError as error:
