@@ -25,14 +25,14 @@ types: .venv/dev
 	$(PIP) install --no-deps --upgrade --target build/stubs tensorrt-stubs==10.13.0.35.1
 	$(BIN)/python -m tests.support.tensorrt_types build/stubs
 
-unit: .venv/dev
+unit: .venv/dev .venv/s3-server/installed
 	$(BIN)/pytest -m "not slow and not gpu and not chart and not image"
 
 # Needs an NVIDIA GPU; writes what was measured on it to build/gpu-report.md.
 gpu: .venv/dev
 	$(BIN)/pytest -m gpu tests/gpu
 
-slow: .venv/dev viewer-tools
+slow: .venv/dev .venv/s3-server/installed viewer-tools
 	$(BIN)/pytest -m "slow and not gpu"
 
 # The Helm chart and the container files, with the programs that a site would use.
@@ -96,10 +96,17 @@ peers:
 	  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends prometheus; }
 	@touch $@
 
+# The S3 server of the tests has an environment of its own: its libraries contradict those of the node.
+.venv/s3-server/installed: requirements/s3-server.lock | .venv/bin/pip
+	$(PYTHON) -m venv .venv/s3-server
+	.venv/s3-server/bin/pip --disable-pip-version-check --quiet install --require-hashes -r $<
+	@touch $@
+
 lock: | .venv/bin/pip
 	$(PIP) install uv
 	$(COMPILE) pyproject.toml requirements/build.in -o requirements/serve.lock
 	$(COMPILE) pyproject.toml requirements/build.in requirements/dev.in -c requirements/serve.lock -o requirements/dev.lock
+	$(COMPILE) requirements/s3-server.in -o requirements/s3-server.lock
 	$(COMPILE) requirements/image.in -o requirements/image.lock
 	$(COMPILE) requirements/tools.in -o requirements/tools.lock
 

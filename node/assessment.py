@@ -81,7 +81,7 @@ class Assessor:
             created_at=created_at,
             software_version=SOFTWARE_VERSION,
             ae_title=self._settings.sender.ae_title,
-            station_name=self._settings.node_id,
+            station_name=self._settings.receiver.ae_title,
             superseded=superseded,
         )
 

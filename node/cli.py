@@ -35,7 +35,7 @@ from node.segmentors import open_segmentors
 from node.service import Service, now
 from node.settings import NodeSettings
 from node.settings_reference import render_settings
-from node.store import Store
+from node.store import open_store
 from node.studies_report import render_studies, to_record
 from node.telemetry import LogSettings, configure_logging
 
@@ -151,7 +151,7 @@ def retry(
 def check_config(config: Config = None) -> None:
     """Check the configuration and the models without starting the node."""
     with configured(config) as settings, open_segmentors(settings) as segmentors:
-        Store(settings.root)
+        open_store(settings.storage, settings.root)
         for segment, segmentor in segmentors.items():
             manifest = segmentor.bundle.manifest
             out.print(f"{segment.value}: {manifest.name} {manifest.version} on {segmentor.runner.name}")
@@ -181,7 +181,7 @@ def list_all_settings() -> None:
 def rebuild_index(config: Config = None) -> None:
     """Enter all stored files into the index again; for an index that was lost."""
     with configured(config) as settings, _index(settings) as database:
-        report = rebuild(database, Store(settings.root))
+        report = rebuild(database, open_store(settings.storage, settings.root))
         out.print(f"{report.added} added, {report.removed} removed, {report.conflicts} conflicts.")
 
 

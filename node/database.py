@@ -13,8 +13,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from node.errors import IndexSchemaError, IndexUnavailableError
-from node.tables import SCHEMA_VERSION, metadata, schema_version
+from node.errors import IndexUnavailableError
+from node.migrations import bring_up
 
 BUSY_TIMEOUT_S = 30.0
 """How long a writer waits for another process's transaction on the same SQLite file, s."""
@@ -36,7 +36,7 @@ class Database:
 
     Raises:
         IndexUnavailableError: if the database can not be opened.
-        IndexSchemaError: if another version of the node wrote it.
+        IndexSchemaError: if a newer version of the node wrote it.
     """
 
     def __init__(self, url: str) -> None:
@@ -110,14 +110,9 @@ class Database:
     def _prepare(self) -> None:
         with self._one_writer, self._engine.begin() as connection:
             if not self._is_sqlite:
-                # Two nodes that start at once must not both create the tables.
+                # Two nodes that start at once must not both change the tables.
                 connection.execute(select(func.pg_advisory_xact_lock(PREPARING_LOCK)))
-            metadata.create_all(connection)
-            found = connection.scalar(select(schema_version.c.version))
-            if found is None:
-                connection.execute(schema_version.insert().values(version=SCHEMA_VERSION))
-        if found not in (None, SCHEMA_VERSION):
-            raise IndexSchemaError(found, SCHEMA_VERSION)
+            bring_up(connection)
 
 
 def _cause(error: DBAPIError | PoolTimeoutError) -> object:

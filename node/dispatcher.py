@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
-import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from datetime import datetime
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 import structlog
 
 from node.completeness import ArrivalState, CompletenessSettings, StudyArrival, is_complete
 from node.deliveries import Deliveries, Delivery
-from node.errors import IndexUnavailableError, PartStoppedError, QueueUnavailableError
 from node.evaluations import Evaluations
 from node.index import Index
 from node.observation import NOBODY, Observer, Stage
 
 log = structlog.get_logger(__name__)
 
-POLL_S = 0.5
-"""Pause between two looks at the index, s; far below the quiet time of a Series."""
+REMIND_S = 60.0
+"""How long work that was handed in is taken for known to the queue, s; a second time changes nothing."""
 
 
 class WorkQueue(Protocol):
     """Takes work once, however often it is handed in under the same key."""
 
-    def evaluate(self, evaluation_id: str, run: int) -> None:
+    def evaluate(self, evaluation_id: str, run: int, *, is_urgent: bool) -> None:
         """Queue one run of an evaluation."""
 
     def deliver(self, evaluation_id: str, destination: str, attempt: str) -> None:
@@ -61,28 +60,7 @@ class Dispatcher:
         self._index, self._evaluations, self._deliveries = index, evaluations, deliveries
         self._settings, self._queue, self._clock = settings, queue, clock
         self._observer = observer
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="dispatcher", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stopping.set()
-        self._thread.join()
-
-    def check(self) -> str:
-        """Say that the index is watched.
-
-        Raises:
-            PartStoppedError: if the thread that does so ended.
-        """
-        if not self._thread.is_alive():
-            raise PartStoppedError("dispatcher")
-        return "watches the index"
+        self._handed_in: dict[str, float] = {}
 
     def dispatch(self) -> None:
         """Look once at everything that waits.
@@ -93,11 +71,31 @@ class Dispatcher:
         now = self._clock()
         for arrival in self._index.open_studies():
             self._decide(arrival, now)
-        for evaluation in self._evaluations.unfinished():
-            self._queue.evaluate(evaluation.evaluation_id, evaluation.run)
+        self._hand_in(dict(self._work(now)))
+
+    def _work(self, now: datetime) -> Iterator[tuple[str, Callable[[], None]]]:
+        """List what is to be done, each by a name of its own."""
+        for each in self._evaluations.unfinished():
+            hand_in = functools.partial(
+                self._queue.evaluate, each.evaluation_id, each.run, is_urgent=each.is_urgent
+            )
+            yield f"{each.evaluation_id} {each.run}", hand_in
         due = sorted(self._deliveries.due(now), key=_parcel)
         for (evaluation_id, destination), parts in itertools.groupby(due, key=_parcel):
-            self._queue.deliver(evaluation_id, destination, attempt_key(list(parts)))
+            attempt = attempt_key(list(parts))
+            hand_in = functools.partial(self._queue.deliver, evaluation_id, destination, attempt)
+            yield f"{evaluation_id} {destination} {attempt}", hand_in
+
+    def _hand_in(self, work: dict[str, Callable[[], None]]) -> None:
+        """Hand in what the queue was not given a short while ago: a long queue costs nothing each round."""
+        began = time.monotonic()
+        self._handed_in = {
+            name: at for name, at in self._handed_in.items() if name in work and began - at < REMIND_S
+        }
+        for name, hand_in in work.items():
+            if name not in self._handed_in:
+                hand_in()
+                self._handed_in[name] = began
 
     def _decide(self, arrival: StudyArrival, now: datetime) -> None:
         verdict = is_complete(arrival, now, self._settings)
@@ -114,16 +112,6 @@ class Dispatcher:
         ):
             log.warning("study.given_up", study_uid=arrival.study_uid, reason=verdict.reason)
             self._observer.study_failed(arrival.study_uid)
-
-    def _watch(self) -> None:
-        while not self._stopping.wait(POLL_S):
-            try:
-                self.dispatch()
-            except (IndexUnavailableError, QueueUnavailableError) as error:
-                log.warning("dispatcher.index_unavailable", reason=str(error))
-            # The outermost boundary of the thread: one Study that trips a fault must not stop all others.
-            except Exception:
-                log.exception("dispatcher.failed")
 
 
 def attempt_key(due: list[Delivery]) -> str:

@@ -108,14 +108,25 @@ class QueueUnavailableError(NodeError):
     retryable = True
 
 
-class IndexSchemaError(NodeError):
-    """The index was written by another version of the node."""
+class NodeAlreadyRunningError(NodeError):
+    """Another process serves the same SQLite database."""
 
-    def __init__(self, found: int, expected: int) -> None:
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        super().__init__(
+            f"Another process serves {folder} already: stop it, or let the processes share a PostgreSQL "
+            "database (database_url)"
+        )
+
+
+class IndexSchemaError(NodeError):
+    """The index was written by a newer version of the node."""
+
+    def __init__(self, found: str, expected: str) -> None:
         self.found, self.expected = found, expected
         super().__init__(
-            f"The index has schema version {found}, this node needs {expected}: "
-            "run the version that wrote it, or name an empty database and rebuild it from the files"
+            f"The index has schema version {found}, this node knows none above {expected}: run the version "
+            "that wrote it, restore a backup, or name an empty database and rebuild it from the files"
         )
 
 

@@ -44,6 +44,8 @@ class Evaluation:
         created_at: when the Study was found complete.
         started_at: when its work began.
         finished_at: when its work ended, well or not.
+        is_urgent: whether it goes before others that wait.
+        lost: how often the process died that was at it.
     """
 
     evaluation_id: str
@@ -58,6 +60,8 @@ class Evaluation:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    is_urgent: bool = False
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,7 @@ class Evaluations:
                     progress="",
                     started_at=None,
                     finished_at=None,
+                    lost=0,
                 )
             )
             return _read(connection, evaluation.evaluation_id)
@@ -161,6 +166,16 @@ class Evaluations:
     def fail(self, evaluation_id: str, reason: str, now: datetime) -> None:
         """Mark an evaluation as failed, with one sentence for a person."""
         self._set(evaluation_id, state=EvaluationState.FAILED, progress="", reason=reason, finished_at=now)
+
+    def note_lost(self, evaluation_id: str) -> int:
+        """Count that the process died that was at an evaluation; return how often that has happened."""
+        with self._database.writing() as connection:
+            connection.execute(
+                update(evaluations)
+                .where(evaluations.c.evaluation_id == evaluation_id)
+                .values(lost=evaluations.c.lost + 1)
+            )
+            return _read(connection, evaluation_id).lost
 
     def get(self, evaluation_id: str) -> Evaluation:
         """Return an evaluation.
@@ -240,6 +255,9 @@ class Evaluations:
                 progress="",
                 supersedes=_latest_with_results(connection, study_uid),
                 created_at=now,
+                is_urgent=select(studies.c.is_urgent)
+                .where(studies.c.study_uid == study_uid)
+                .scalar_subquery(),
             )
             .on_conflict_do_nothing()
             .returning(evaluations.c.evaluation_id)

@@ -105,7 +105,7 @@ class Evaluator:
 
         progress(Step(IDENTIFYING, "identifying Series"))
         inputs = self._evaluations.inputs(evaluation.evaluation_id)
-        inventory = self._assessor.identify(self._store.path(instance.path) for instance in inputs)
+        inventory = self._assessor.identify(self._store.paths(instance.path for instance in inputs))
         study = next((each for each in inventory.studies if each.study_uid == evaluation.study_uid), None)
         if study is None:
             raise NothingToAssessError(evaluation.study_uid, ("none of its Instances is an MR image",))

@@ -17,6 +17,7 @@ from sqlalchemy import (
     delete,
     exists,
     func,
+    or_,
     select,
     update,
 )
@@ -86,7 +87,7 @@ class Index:
         self._database = database
         # Built once: to build them for each Instance costs more than to run them.
         self._add_to_carried = _sum_upsert(database, carried, ("stored", "repeated", "refused"))
-        self._put_up_study = _sum_upsert(database, studies, ("revision",))
+        self._put_up_study = _sum_upsert(database, studies, ("revision",), once=("is_urgent",))
 
     def open_association(self, association: AssociationReference) -> None:
         """Enter that an association was opened; it need not be entered before something comes on it.
@@ -103,8 +104,12 @@ class Index:
         received: ReceivedInstance,
         placement: Placement,
         now: datetime,
+        *,
+        is_urgent: bool = False,
     ) -> PlacementKind:
         """Enter an Instance that lies in the store; on return the entry is on disk.
+
+        A Study is urgent as soon as one of its Instances is.
 
         Returns: what became of it: a conflict also if its SOP Instance UID is taken in another Series.
 
@@ -121,7 +126,8 @@ class Index:
                 "repeated": int(kind is PlacementKind.SAME),
                 "refused": 0,
             }
-            self._count(connection, association, header.study_uid, header.series_uid, counts, now)
+            part = (header.study_uid, header.series_uid)
+            self._count(connection, association, *part, counts, now, is_urgent=is_urgent)
         return kind
 
     def close_association(
@@ -174,6 +180,12 @@ class Index:
             aborted = update(associations).where(left_open)
             done = connection.execute(aborted.values(ended=AssociationEnd.ABORTED, closed_at=closed_at))
         return done.rowcount
+
+    def open_receivers(self) -> set[str]:
+        """Name the receivers that have associations open, alive or not."""
+        is_open = associations.c.ended == AssociationEnd.OPEN
+        with self._database.reading() as connection:
+            return set(connection.scalars(select(associations.c.receiver_id).where(is_open).distinct()))
 
     def open_studies(self) -> list[StudyArrival]:
         """List the Studies of which something came since they were last decided upon, oldest first."""
@@ -231,26 +243,43 @@ class Index:
         series_uid: str,
         counts: dict[str, int],
         now: datetime,
+        *,
+        is_urgent: bool = False,
     ) -> None:
         """Add to what an association carried of a Series, and put its Study up for a decision."""
         times = {"first_at": now, "last_at": now}
         part = {"association_id": association.association_id, "series_uid": series_uid}
         connection.execute(self._add_to_carried, {"study_uid": study_uid, **part, **counts, **times})
-        state = {"revision": 1, "is_open": True, "is_given_up": False, "reason": ""}
+        state = {
+            "revision": 1,
+            "is_open": True,
+            "is_given_up": False,
+            "reason": "",
+            "is_urgent": is_urgent,
+        }
         connection.execute(self._put_up_study, {"study_uid": study_uid, **state, **times})
 
 
-def _sum_upsert(database: Database, table: Table, summed: tuple[str, ...]) -> Insert:
-    """Build an INSERT that, where the row is there, adds to some columns and keeps only ``first_at``."""
+def _sum_upsert(
+    database: Database, table: Table, summed: tuple[str, ...], once: tuple[str, ...] = ()
+) -> Insert:
+    """Build an INSERT that, where the row is there, adds to some columns and keeps only ``first_at``.
+
+    Args:
+        database: knows the dialect.
+        table: to insert into.
+        summed: columns to add to.
+        once: columns that stay true once they are.
+    """
     statement = database.insert(table)
     keys = [column.name for column in table.primary_key]
     new = {
-        column.name: table.c[column.name] + statement.excluded[column.name]
-        if column.name in summed
-        else statement.excluded[column.name]
+        column.name: statement.excluded[column.name]
         for column in table.c
         if column.name not in (*keys, "first_at")
     }
+    new |= {name: table.c[name] + statement.excluded[name] for name in summed}
+    new |= {name: or_(table.c[name], statement.excluded[name]) for name in once}
     upsert: Insert = statement.on_conflict_do_update(index_elements=keys, set_=new)
     return upsert
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -17,6 +17,7 @@ from node.index import AssociationReference, Index, RefusedInstances
 from node.observation import NOBODY, Observer, Stage
 from node.part10 import InstanceHeader, read_header
 from node.store import PlacementKind, ReceivedInstance, Store
+from node.urgency import UrgentRule, is_urgent
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +53,7 @@ class _OpenAssociation:
         answers: how many Instances became what.
         refused: by SOP Instance UID, what was not taken and did not come again since.
         studies: Study Instance UIDs of what came.
+        admitted: Study Instance UIDs of those that were let in: all of a Study or nothing.
     """
 
     reference: AssociationReference
@@ -61,6 +63,7 @@ class _OpenAssociation:
     answers: Counter[str] = field(default_factory=Counter)
     refused: dict[str, InstanceHeader] = field(default_factory=dict)
     studies: set[str] = field(default_factory=set)
+    admitted: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,8 @@ class Intake:
         receiver_id: who this is, among receivers on one index.
         clock: the current time, with a time zone.
         observer: is told of each association that ended.
+        admit: raises OutOfResourcesError for a Study that can not be taken now.
+        urgent: which Studies go first.
     """
 
     def __init__(
@@ -93,22 +98,21 @@ class Intake:
         receiver_id: str,
         clock: Callable[[], datetime],
         observer: Observer = NOBODY,
+        admit: Callable[[str], None] = lambda _study_uid: None,
+        urgent: Sequence[UrgentRule] = (),
     ) -> None:
         self._store, self._index, self._clock = store, index, clock
         self._receiver_id, self._observer = receiver_id, observer
+        self._admit, self._urgent = admit, urgent
         self._lock = threading.Lock()
         self._open: dict[Hashable, _OpenAssociation] = {}
         self._endings: list[_Ending] = []
 
     def recover(self) -> None:
-        """Clear up after a process that died: its files without a name, its associations without an end.
-
-        Raises:
-            IndexUnavailableError: if the index can not be written.
-        """
-        files, associations = self._store.clear_incoming(), self._index.abort_left_open(self._receiver_id)
-        if files or associations:
-            log.warning("intake.recovered", files=files, associations=associations)
+        """Clear up after a process that died: its files without a name."""
+        files = self._store.clear_incoming()
+        if files:
+            log.warning("intake.recovered", files=files)
 
     def open(self, key: Hashable, calling_ae: str, called_ae: str) -> None:
         """Note that an association was accepted."""
@@ -194,10 +198,17 @@ class Intake:
     ) -> PlacementKind:
         _check_match(header, request)
         calling_ae = association.reference.calling_ae
+        self._let_in(association, header)
         received = ReceivedInstance(header, calling_ae, association.called_ae, request.dataset)
         placement = self._store.put(received)
         try:
-            kind = self._index.record(association.reference, received, placement, self._clock())
+            kind = self._index.record(
+                association.reference,
+                received,
+                placement,
+                self._clock(),
+                is_urgent=is_urgent(self._urgent, calling_ae, header.study_description),
+            )
         except IndexUnavailableError as exc:
             # The file stays: the entry may have been made, and when it is sent again it is the same.
             raise OutOfResourcesError(f"{_name(header)} {exc}; send it again", "index unavailable") from exc
@@ -211,6 +222,15 @@ class Intake:
                 path=placement.path,
             )
         return kind
+
+    def _let_in(self, association: _OpenAssociation, header: InstanceHeader) -> None:
+        if header.study_uid in association.admitted:
+            return
+        try:
+            self._admit(header.study_uid)
+        except IndexUnavailableError as exc:
+            raise OutOfResourcesError(f"{_name(header)} {exc}; send it again", "index unavailable") from exc
+        association.admitted.add(header.study_uid)
 
     def _tell(self, association: _OpenAssociation, ended: AssociationEnd, last_heard: datetime) -> None:
         reference = association.reference

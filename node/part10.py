@@ -6,7 +6,7 @@ import hashlib
 import re
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -38,12 +38,15 @@ _NAMES = {
     _STUDY: "Study Instance UID",
     _SERIES: "Series Instance UID",
 }
+_STUDY_DESCRIPTION = 0x00081030
 _FIRST_BULK_TAG = 0x7FE00000
 
 
 @dataclass(frozen=True, slots=True)
 class InstanceHeader:
     """What identifies an Instance: its UIDs and the transfer syntax that its bytes are in.
+
+    And the Study Description, by which a Study may be urgent: free text, for no log and no table.
 
     All UIDs hold digits and single dots only, at most 64 of them, so that they are safe as file names.
     """
@@ -53,6 +56,7 @@ class InstanceHeader:
     sop_instance_uid: str
     sop_class_uid: str
     transfer_syntax_uid: str
+    study_description: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,12 @@ def read_header(dataset: bytes, transfer_syntax_uid: str) -> InstanceHeader:
                 f"{name} missing or malformed",
             )
     return InstanceHeader(
-        study_uid, found[_SERIES], found[_SOP_INSTANCE], found[_SOP_CLASS], transfer_syntax_uid
+        study_uid,
+        found[_SERIES],
+        found[_SOP_INSTANCE],
+        found[_SOP_CLASS],
+        transfer_syntax_uid,
+        found.get(_STUDY_DESCRIPTION, ""),
     )
 
 
@@ -210,17 +219,15 @@ def _read_uids(dataset: bytes, syntax: UID) -> dict[int, str]:
         syntax.is_implicit_VR,
         syntax.is_little_endian,
         stop_when=at_bulk_data,
-        specific_tags=list(_NAMES),
+        specific_tags=[*_NAMES, _STUDY_DESCRIPTION],
     )
-    found = {int(element.tag): _uid_text(element.value) for element in elements if _is_wanted(element)}
+    found = {int(element.tag): _text(element) for element in elements if isinstance(element, RawDataElement)}
     if end is not None and stream.tell() > end:
         raise EOFError("the last element is cut short")
     return found
 
 
-def _is_wanted(element: object) -> bool:
-    return isinstance(element, RawDataElement) and int(element.tag) in _NAMES
-
-
-def _uid_text(value: bytes | None) -> str:
-    return (value or b"").decode("ascii").rstrip("\x00 ")
+def _text(element: RawDataElement) -> str:
+    """Decode a UID strictly; of a description, whose character set is not looked up, only ASCII is sure."""
+    errors = "replace" if int(element.tag) == _STUDY_DESCRIPTION else "strict"
+    return (element.value or b"").decode("ascii", errors).rstrip("\x00 ")

@@ -80,11 +80,11 @@ def _enter(database: Database, connection: Connection, file: StoredFile) -> Plac
 
 
 def _remove_gone(database: Database, store: Store) -> int:
-    removed = 0
+    removed, there = 0, store.received_paths()
     with database.writing() as connection:
         for table in (instances, conflicts):
             indexed = connection.scalars(select(table.c.path)).all()
-            for path in (path for path in indexed if not store.path(path).is_file()):
+            for path in (path for path in indexed if path not in there):
                 log.warning("index.file_gone", path=path)
                 removed += connection.execute(delete(table).where(table.c.path == path)).rowcount
     return removed

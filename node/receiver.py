@@ -81,11 +81,6 @@ class ReceiverSettings(BaseModel):
     accept_any_calling_ae: bool = Field(
         default=False, description="let every AE title send, whether it is in calling_aes or not"
     )
-    receiver_id: str = Field(
-        default="",
-        max_length=64,
-        description="tells receivers on one index apart, the same after a restart; empty takes the AE title",
-    )
     maximum_pdu_bytes: int = Field(
         default=DEFAULT_MAXIMUM_PDU_BYTES,
         ge=16 * 1024,
@@ -127,6 +122,7 @@ class Receiver:
         index: takes the entries.
         clock: the current time, with a time zone.
         observer: is told what arrives.
+        intake: takes what arrives; without one, any Study from any sender as it comes.
     """
 
     def __init__(
@@ -136,9 +132,10 @@ class Receiver:
         index: Index,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         observer: Observer = NOBODY,
+        intake: Intake | None = None,
     ) -> None:
         self._settings, self._observer = settings, observer
-        self._intake = Intake(store, index, settings.receiver_id or settings.ae_title, clock, observer)
+        self._intake = intake or Intake(store, index, settings.ae_title, clock, observer)
         self._stopping = threading.Event()
         self._server: ThreadedAssociationServer | None = None
         self._housekeeper: threading.Thread | None = None

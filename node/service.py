@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, ExitStack, closing
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from engines.segmentation import Segmentor
 from engines.segments import Segment
 from node.assessment import Assessor
+from node.backpressure import Admission
 from node.certificates import CertificateCollector, check_tls
 from node.courier import Courier
 from node.database import Database
@@ -27,34 +28,38 @@ from node.evaluator import Evaluator
 from node.gauges import DiskCollector, EngineCollector, IndexCollector
 from node.health import Health
 from node.index import Index
+from node.intake import Intake
+from node.leader import Leader
+from node.leases import open_lease
 from node.metrics import Metrics
 from node.outcomes import Outcomes
+from node.presence import Presence
 from node.receiver import Receiver
 from node.retrying import retry_study
 from node.roles import Role
 from node.segmentors import open_segmentors
 from node.settings import NodeSettings
-from node.store import Store
+from node.store import Store, open_store
 from node.study_view import StudyViews
+from node.takeover import Takeover
 from node.web.application import add_pages, make_application
 from node.web.pages import PageSources, engine_lines
 from node.web.server import WebServer
-from node.work_queue import DELIVERIES, EVALUATIONS, DurableQueue
+from node.work_queue import DELIVERIES, EVALUATIONS, WORKFLOW_VERSION, DurableQueue
 from node.workflow import DeliveryWorkflow, EvaluationWorkflow, WorkflowRunner
 
 log = structlog.get_logger(__name__)
 
+Opened = AbstractContextManager[Mapping[Segment, Segmentor]]
+"""The models while they are open."""
+
 
 def parts_of(roles: Collection[Role]) -> tuple[str, ...]:
     """Name what must be open before a process with these roles is ready, in the order in which it opens."""
-    parts = {
-        "store": None,
-        "database": None,
-        "engines": Role.WORK,
-        "dispatcher": None,
-        "receiver": Role.RECEIVE,
-    }
-    return tuple(part for part, role in parts.items() if role is None or role in roles)
+    busy = {Role.RECEIVE, Role.WORK, Role.SEND}
+    needed_by = {"engines": {Role.WORK}, "dispatcher": busy, "receiver": {Role.RECEIVE}}
+    parts = ("store", "database", "engines", "dispatcher", "receiver")
+    return tuple(part for part in parts if part not in needed_by or needed_by[part] & set(roles))
 
 
 def now() -> datetime:
@@ -67,6 +72,11 @@ class Service:
 
     Entering it opens the models and the databases, resumes what a dead process left, and only then listens.
 
+    Args:
+        settings: the node's configuration.
+        segmentors: opens the models.
+        version: of the workflows that it begins and can go on with.
+
     Attributes:
         settings: the node's configuration.
         health: what of it is open and well.
@@ -74,8 +84,15 @@ class Service:
         receiver: the listening SCP, once entered with the role of receiving.
     """
 
-    def __init__(self, settings: NodeSettings, stopping: threading.Event | None = None) -> None:
+    def __init__(
+        self,
+        settings: NodeSettings,
+        stopping: threading.Event | None = None,
+        segmentors: Callable[[NodeSettings], Opened] = open_segmentors,
+        version: str = WORKFLOW_VERSION,
+    ) -> None:
         self.settings, self._stopping = settings, stopping or threading.Event()
+        self._segmentors, self._version = segmentors, version
         self.health, self.metrics = Health(parts_of(settings.roles)), Metrics(settings.receiver.calling_aes)
         self._application: FastAPI | None = None
         self._engines: Mapping[Segment, Segmentor] = {}
@@ -104,14 +121,23 @@ class Service:
             opened.enter_context(WebServer(self._application, web.host, web.port))
 
     def _put_together(self, opened: ExitStack) -> None:
-        settings, observer, health = self.settings, self.metrics, self.health
+        settings, health = self.settings, self.health
         for certificate in check_tls(settings):
             if remark := certificate.remark(now()):
                 log.warning("node.certificate_expires", reason=remark)
-        store = Store(settings.root)
+        store = open_store(settings.storage, settings.root)
         health.opened("store", store.check)
         database = self._open_database(opened)
         self._show(database, store)
+        if "dispatcher" in parts_of(settings.roles):
+            self._open_work(opened, store, database)
+
+    def _open_work(self, opened: ExitStack, store: Store, database: Database) -> None:
+        """Join the processes that share the work, and begin."""
+        settings, observer = self.settings, self.metrics
+        lease = open_lease(settings.index_url)
+        presence = opened.enter_context(Presence(database, lease, settings.roles, self._version, now))
+        queue = opened.enter_context(DurableQueue(settings.workflow_url, self._version))
         index, evaluations, deliveries = Index(database), Evaluations(database), Deliveries(database)
         outcomes = Outcomes(database)
         courier = Courier(settings, store, evaluations, outcomes, deliveries, now, observer)
@@ -122,15 +148,24 @@ class Service:
             workflows[EVALUATIONS] = EvaluationWorkflow(evaluator, courier)
         if Role.SEND in settings.roles:
             workflows[DELIVERIES] = DeliveryWorkflow(courier)
-        queue = opened.enter_context(DurableQueue(settings.workflow_url))
         if workflows:
-            opened.enter_context(WorkflowRunner(settings.workflow_url, settings.node_id, workflows))
+            url, process_id = settings.workflow_url, presence.process_id
+            grace_s = settings.stop_grace_s
+            opened.enter_context(WorkflowRunner(url, process_id, workflows, grace_s, self._version))
         dispatcher = Dispatcher(index, evaluations, deliveries, settings.completeness, queue, now, observer)
-        opened.enter_context(dispatcher)
-        health.opened("dispatcher", dispatcher.check)
+        takeover = Takeover(presence, index, evaluations, queue, now)
+        leader = opened.enter_context(Leader(presence.leads, (takeover.look, dispatcher.dispatch)))
+        self.health.opened("dispatcher", leader.check)
         if Role.RECEIVE in settings.roles:
-            self.receiver = opened.enter_context(Receiver(settings.receiver, store, index, now, observer))
-            health.opened("receiver", self.receiver.check)
+            self._open_receiver(opened, store, database, presence.process_id)
+
+    def _open_receiver(self, opened: ExitStack, store: Store, database: Database, process_id: str) -> None:
+        settings, observer = self.settings, self.metrics
+        admission, index = Admission(database, settings.backpressure), Index(database)
+        intake = Intake(store, index, process_id, now, observer, admission.check, settings.urgent)
+        receiver = Receiver(settings.receiver, store, index, now, observer, intake)
+        self.receiver = opened.enter_context(receiver)
+        self.health.opened("receiver", self.receiver.check)
 
     def _open_database(self, opened: ExitStack) -> Database:
         """Open the index, and export what it and the disk say."""
@@ -163,7 +198,7 @@ class Service:
     def _open_engines(self, opened: ExitStack) -> Assessor:
         """Open the models, and export what runs them."""
         self.health.opening("engines", "the models are opened and proven")
-        segmentors = opened.enter_context(open_segmentors(self.settings))
+        segmentors = opened.enter_context(self._segmentors(self.settings))
         self._engines = segmentors
         running = ", ".join(f"{name}: {each.runner.name}" for name, each in segmentors.items())
         self.health.opened("engines", lambda: running)

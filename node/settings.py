@@ -13,6 +13,7 @@ from engines.pipeline import PipelineSettings
 from engines.runners.base import RunnerKind, RunnerSettings
 from engines.segments import Segment
 from engines.settings import EngineSettings
+from node.backpressure import BackPressureSettings
 from node.completeness import CompletenessSettings
 from node.dicomweb import StowDestinationSettings
 from node.identification import IdentificationRule
@@ -20,7 +21,9 @@ from node.outbound import DestinationSettings, SenderSettings
 from node.receiver import ReceiverSettings
 from node.roles import ALL_ROLES, Role
 from node.routing import RouteSettings
+from node.storage import StorageSettings
 from node.telemetry import LogSettings
+from node.urgency import UrgentRule
 from node.volume_reader import VolumeSettings
 from node.web.settings import WebSettings
 
@@ -65,6 +68,9 @@ class NodeSettings(BaseModel):
     root: Path = Field(
         default=Path("csvd-data"), description="folder of Studies, results and, with SQLite, of the index"
     )
+    storage: StorageSettings = Field(
+        default=StorageSettings(), description="a bucket for the files, which several machines can share"
+    )
     database_url: SecretStr | None = Field(
         default=None,
         description="SQLAlchemy URL of a PostgreSQL database (postgresql+psycopg://...); SQLite without",
@@ -80,9 +86,21 @@ class NodeSettings(BaseModel):
         min_length=1,
         description="what this process does: receive, work, send, web; several processes need PostgreSQL",
     )
+    stop_grace_s: int = Field(
+        default=30,
+        ge=0,
+        le=3600,
+        description="seconds that evaluations and deliveries at work get to finish when the node stops",
+    )
     receiver: ReceiverSettings = Field(default=ReceiverSettings(), description="who may send, and where to")
     completeness: CompletenessSettings = Field(
         default=CompletenessSettings(), description="when a Study is complete"
+    )
+    urgent: tuple[UrgentRule, ...] = Field(
+        default=(), description="Studies that are evaluated before all others that wait; any match decides"
+    )
+    backpressure: BackPressureSettings = Field(
+        default=BackPressureSettings(), description="what happens when more arrives than is evaluated"
     )
     identification: IdentificationSettings = Field(
         default=IdentificationSettings(), description="further rules on what a Series is"
@@ -144,11 +162,6 @@ class NodeSettings(BaseModel):
     def workflow_url(self) -> str:
         """SQLAlchemy URL of the workflow tables."""
         return self._database_url("workflows.sqlite")
-
-    @property
-    def node_id(self) -> str:
-        """What tells this process from others on the same database, the same after a restart."""
-        return self.receiver.receiver_id or self.receiver.ae_title
 
     def with_roles(self, roles: Iterable[Role] | None) -> NodeSettings:
         """Return the same configuration for a process with these roles, each once; without any, itself."""

@@ -1,31 +1,36 @@
-"""Part 10 files on disk: the truth that the index is built from.
+"""Part 10 files in a folder or a bucket: the truth that the index is built from.
 
 Layout below the root: ``studies/<Study>/<Series>/<Instance>.dcm`` holds what was received, byte for byte;
 ``conflicts/<Instance>/<digest>.dcm`` what came later under a UID that was taken, with other bytes;
-``results/<Study>/<evaluation>/`` what the node made; ``incoming/`` files that are still being written.
+``results/<Study>/<evaluation>/`` what the node made; ``incoming/`` files that are still being written. Where
+they lie in a bucket, ``copies/`` holds those on this machine that were read a short while ago.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
 import structlog
 
-from node.durable_files import DurableWriter
+from node.bucket_files import BucketFiles
 from node.errors import OutOfResourcesError, StoreUnusableError, UnreadableDatasetError
 from node.part10 import InstanceHeader, dataset_digest, encode_file_meta, is_uid, read_part10
+from node.storage import Files, FolderFiles, FoundFile, StorageSettings
 
 log = structlog.get_logger(__name__)
 
 _STUDIES, _CONFLICTS, _RESULTS, _INCOMING = "studies", "conflicts", "results", "incoming"
+_COPIES = "copies"
+
+FETCHED_AT_A_TIME = 16
+"""Files that are fetched from a bucket at the same time: most of the time each one waits."""
 
 
 class PlacementKind(StrEnum):
@@ -99,40 +104,45 @@ class StoredFile:
 
 
 class Store:
-    """A folder of DICOM files; nothing in it is ever overwritten with other bytes, except results.
+    """DICOM files in one place; nothing in it is ever overwritten with other bytes, except results.
 
-    A file has its final name only once all of it is on disk, and then that name is on disk too.
+    A file has its final name only once all of it is safe, and then that name is safe too: on disk, or
+    acknowledged by the object store.
+
+    Args:
+        root: folder of this machine: of the files, or of copies of what lies elsewhere.
+        files: where they lie; None is below the root.
 
     Raises:
-        StoreUnusableError: if the folder can not be made or written, or knows no hard links, by which a name
-            is given without overwriting.
+        StoreUnusableError: if the place can not be written, or knows no way to give a name without
+            overwriting: hard links in a folder, conditional writes in a bucket.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, files: Files | None = None) -> None:
         self.root = root.absolute()
-        self._writer = DurableWriter(self.root, self.root / _INCOMING)
+        self._files = files or FolderFiles(self.root, _INCOMING)
         try:
-            for folder in (_STUDIES, _CONFLICTS, _RESULTS, _INCOMING):
+            for folder in () if files else (_STUDIES, _CONFLICTS, _RESULTS):
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
-            self._writer.try_out()
+            self._files.try_out()
         except OSError as exc:
-            raise StoreUnusableError(str(root), f"can not be used: {exc.strerror}") from exc
+            raise StoreUnusableError(self._files.place, f"can not be used: {exc.strerror}") from exc
 
     def put(self, received: ReceivedInstance) -> Placement:
-        """Store an Instance; on return its file is on disk under its final name.
+        """Store an Instance; on return its file is safe under its final name.
 
         Raises:
             OutOfResourcesError: if it can not be written; then nothing of it is left behind.
         """
         header, digest = received.header, received.sha256
-        path = self._instance_path(header)
+        path = _instance_path(header)
         with _translated(header):
-            if not path.exists() and self._writer.write_new(path, received.encoded()):
-                return Placement(PlacementKind.NEW, self.relative(path), digest)
-            if not _holds(path, digest):
+            if self._files.write_new(path, received.encoded()):
+                return Placement(PlacementKind.NEW, path, digest)
+            if not self._holds(path, digest):
                 return self._keep_apart(received, digest)
-            self._writer.confirm(path)
-        return Placement(PlacementKind.SAME, self.relative(path), digest)
+            self._files.confirm(path)
+        return Placement(PlacementKind.SAME, path, digest)
 
     def put_result(self, study_uid: str, evaluation_id: str, name: str, content: bytes) -> str:
         """Write a file that the node made and return its path relative to the root; repeatable.
@@ -143,71 +153,115 @@ class Store:
         """
         if not is_uid(study_uid) or not evaluation_id.isalnum() or Path(name).name != name:
             raise ValueError(f"{study_uid}/{evaluation_id}/{name} is no place for a result")
-        path = self.root / _RESULTS / study_uid / evaluation_id / name
+        path = f"{_RESULTS}/{study_uid}/{evaluation_id}/{name}"
         try:
-            self._writer.replace(path, (content,))
+            self._files.replace(path, (content,))
         except OSError as exc:
             raise OutOfResourcesError(
                 f"Study {study_uid}: {name} can not be written: {exc.strerror}; free space, then retry",
                 "out of resources",
             ) from exc
-        return self.relative(path)
+        return path
 
     def check(self) -> str:
-        """Say how much room there is.
+        """Say how much room there is, or that the object store answers.
 
         Raises:
-            StoreUnusableError: if the folder is gone or can not be written.
+            StoreUnusableError: if the files can not be reached or written.
         """
-        if not os.access(self.root, os.W_OK):
-            raise StoreUnusableError(str(self.root), "is not there or can not be written")
-        return f"{shutil.disk_usage(self.root).free / 1e9:.1f} GB free"
+        try:
+            return self._files.check()
+        except OSError as exc:
+            raise StoreUnusableError(self._files.place, str(exc.strerror)) from exc
 
     def path(self, relative: str) -> Path:
-        """Return the absolute path of a file that the index names relative to the root."""
-        return self.root / relative
+        """Return a file of this machine that holds what the index names; from a bucket it is fetched first.
 
-    def relative(self, path: Path) -> str:
-        """Return the path relative to the root, as the index holds it."""
-        return path.relative_to(self.root).as_posix()
+        Raises:
+            OSError: if it can not be fetched.
+        """
+        return self._files.local(relative)
+
+    def paths(self, relatives: Iterable[str]) -> list[Path]:
+        """Return files of this machine, in the same order; from a bucket many are fetched at a time.
+
+        Raises:
+            OSError: if one can not be fetched.
+        """
+        with ThreadPoolExecutor(FETCHED_AT_A_TIME) as pool:
+            return list(pool.map(self._files.local, relatives))
+
+    def result_paths(self, study_uid: str, evaluation_id: str) -> list[str]:
+        """List all files that an evaluation made, pictures among them, relative to the root, by name."""
+        folder = f"{_RESULTS}/{study_uid}/{evaluation_id}"
+        return sorted(found.path for found in self._files.found(folder))
+
+    def received_paths(self) -> set[str]:
+        """List all received files relative to the root."""
+        return {found.path for found, _ in self._received()}
 
     def scan(self) -> Iterator[StoredFile]:
         """Read the header of every received file, oldest first; files that are no Instances are logged."""
-        places = [(path, False) for path in (self.root / _STUDIES).glob("*/*/*.dcm")]
-        places += [(path, True) for path in (self.root / _CONFLICTS).glob("*/*.dcm")]
-        for path, is_conflict in sorted(places, key=lambda place: place[0].stat().st_mtime_ns):
+        for found, is_conflict in sorted(self._received(), key=lambda each: each[0].stored_at):
             try:
-                yield self._read(path, is_conflict)
+                yield self._read(found, is_conflict)
             except UnreadableDatasetError as exc:
-                log.warning("store.file_unreadable", path=self.relative(path), reason=str(exc))
+                log.warning("store.file_unreadable", path=found.path, reason=str(exc))
 
     def clear_incoming(self) -> int:
         """Delete what dead processes left in ``incoming/`` and return how many files that were."""
-        return self._writer.clear_stale()
+        return self._files.clear_stale()
 
     def _keep_apart(self, received: ReceivedInstance, digest: str) -> Placement:
-        path = self.root / _CONFLICTS / received.header.sop_instance_uid / f"{digest}.dcm"
+        path = f"{_CONFLICTS}/{received.header.sop_instance_uid}/{digest}.dcm"
         # The name holds the digest: what is there already is the same.
-        if path.exists() or not self._writer.write_new(path, received.encoded()):
-            self._writer.confirm(path)
-        return Placement(PlacementKind.CONFLICT, self.relative(path), digest)
+        if not self._files.write_new(path, received.encoded()):
+            self._files.confirm(path)
+        return Placement(PlacementKind.CONFLICT, path, digest)
 
-    def _instance_path(self, header: InstanceHeader) -> Path:
-        uids = (header.study_uid, header.series_uid, header.sop_instance_uid)
-        if not all(map(is_uid, uids)):
-            raise UnreadableDatasetError("An Instance with a malformed UID", "malformed UID")
-        return self.root.joinpath(_STUDIES, uids[0], uids[1], f"{uids[2]}.dcm")
+    def _holds(self, path: str, digest: str) -> bool:
+        try:
+            return dataset_digest(self._files.local(path)) == digest
+        except UnreadableDatasetError:
+            # What lies there was damaged after it was stored; it stays as it is for a person to look at.
+            return False
 
-    def _read(self, path: Path, is_conflict: bool) -> StoredFile:
-        found = read_part10(path)
+    def _received(self) -> Iterator[tuple[FoundFile, bool]]:
+        """List what was received, and whether it lies apart as a conflict."""
+        for folder, depth in ((_STUDIES, 4), (_CONFLICTS, 3)):
+            for found in self._files.found(folder):
+                if found.path.endswith(".dcm") and found.path.count("/") == depth - 1:
+                    yield found, folder == _CONFLICTS
+
+    def _read(self, found: FoundFile, is_conflict: bool) -> StoredFile:
+        path = self._files.local(found.path)
+        part10 = read_part10(path)
         return StoredFile(
-            header=found.header,
-            calling_ae=found.calling_ae,
-            path=self.relative(path),
+            header=part10.header,
+            calling_ae=part10.calling_ae,
+            path=found.path,
             sha256=dataset_digest(path),
-            stored_at=datetime.fromtimestamp(path.stat().st_mtime, UTC),
+            stored_at=found.stored_at,
             is_conflict=is_conflict,
         )
+
+
+def open_store(settings: StorageSettings, root: Path) -> Store:
+    """Open the store where the settings say: in a bucket, or below the root.
+
+    Raises:
+        StoreUnusableError: if it can not be used.
+    """
+    if settings.bucket is None:
+        return Store(root)
+    return Store(root, BucketFiles(settings, root.absolute() / _COPIES))
+
+
+def _instance_path(header: InstanceHeader) -> str:
+    uids = (header.study_uid, header.series_uid, header.sop_instance_uid)
+    if not all(map(is_uid, uids)):
+        raise UnreadableDatasetError("An Instance with a malformed UID", "malformed UID")
+    return f"{_STUDIES}/{uids[0]}/{uids[1]}/{uids[2]}.dcm"
 
 
 @contextlib.contextmanager
@@ -220,11 +274,3 @@ def _translated(header: InstanceHeader) -> Iterator[None]:
             f"an Instance can not be written: {exc.strerror}; free space, then send it again",
             "out of resources",
         ) from exc
-
-
-def _holds(path: Path, digest: str) -> bool:
-    try:
-        return dataset_digest(path) == digest
-    except UnreadableDatasetError:
-        # What lies there was damaged after it was stored; it stays as it is for a person to look at.
-        return False

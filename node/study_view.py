@@ -113,8 +113,10 @@ class StudyViews:
             for result in reversed(self._evaluations.results(evaluation.evaluation_id)):
                 made = PurePosixPath(result.path)
                 beside = made.with_name(made.name.removesuffix(f"{result.kind}.dcm") + name)
-                path = self._store.path(str(beside))
-                return path.read_bytes() if path.is_file() else None
+                try:
+                    return self._store.path(str(beside)).read_bytes()
+                except FileNotFoundError:
+                    return None
         return None
 
 

@@ -17,10 +17,11 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 
-SCHEMA_VERSION = 1
-"""Changes with every change of the tables below."""
+SCHEMA_VERSION = "3"
+"""Grows with every change of the tables below; ``node.migrations`` leads to it from the version before."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -52,6 +53,18 @@ _KEY = String(64)
 _STATE = String(16)
 
 schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True))
+"""The version of tables that were made before there were steps from one to the next; only read."""
+
+processes = Table(
+    "processes",
+    metadata,
+    Column("process_id", _KEY, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("roles", Text, nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+)
+"""Who shares the work; a process is there as long as it holds its lease, whatever stands here."""
 
 studies = Table(
     "studies",
@@ -63,6 +76,7 @@ studies = Table(
     Column("is_open", Boolean, nullable=False, index=True),
     Column("is_given_up", Boolean, nullable=False),
     Column("reason", Text, nullable=False),
+    Column("is_urgent", Boolean, nullable=False, server_default=false()),
 )
 """``is_open``: something came since it was last decided upon; ``reason``: why it waits or was given up."""
 
@@ -136,9 +150,12 @@ evaluations = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
+    Column("is_urgent", Boolean, nullable=False, server_default=false()),
+    Column("lost", Integer, nullable=False, server_default="0"),
     UniqueConstraint("study_uid", "fingerprint"),
 )
-"""``number`` counts the evaluations of a Study, ``run`` how often this one was begun."""
+"""``number`` counts the evaluations of a Study, ``run`` how often this one was begun, ``lost`` how often the
+process died that was at it."""
 
 evaluation_inputs = Table(
     "evaluation_inputs",

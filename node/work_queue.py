@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from dbos import DBOS, DBOSClient, EnqueueOptions
+from dbos import DBOS, DBOSClient, EnqueueOptions, WorkflowStatus
 from sqlalchemy.exc import DBAPIError
 
 from node.errors import QueueUnavailableError
+from node.roles import Role
+from node.takeover import Job
 
 APPLICATION = "csvd-node"
 """Name under which the workflows of the node are kept."""
@@ -33,21 +35,30 @@ POLL_S = 0.5
 EVALUATION, DELIVERY = "Evaluation", "Delivery"
 """Names of the workflows, and of the classes that hold them, as the queues know them."""
 
+URGENT, NORMAL = 1, 10
+"""Priorities of evaluations: the lowest number goes first, and among equals who waits longest."""
+
 INSTANCE = "node"
 """Name of the one object of each such class in a process, as the queues know it."""
 
 
+_ROLE_OF = {EVALUATIONS: Role.WORK, DELIVERIES: Role.SEND}
+_QUEUE_OF = {role: queue for queue, role in _ROLE_OF.items()}
+
+
 class DurableQueue:
-    """Hands in work; implements ``node.dispatcher.WorkQueue``.
+    """Hands in work and what others left: the queue of ``node.dispatcher`` and of ``node.takeover``.
 
     Args:
         database_url: SQLAlchemy URL of the workflow tables, which are made where they are missing.
+        version: of the workflows that are handed in.
 
     Raises:
         QueueUnavailableError: if the database can not be opened, or does not answer when work is handed in.
     """
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, version: str = WORKFLOW_VERSION) -> None:
+        self._version = version
         with _translated("opened"):
             DBOS.migrate(database_url)
             self._client = DBOSClient(
@@ -72,30 +83,88 @@ class DurableQueue:
     ) -> None:
         self._client.destroy()
 
-    def evaluate(self, evaluation_id: str, run: int) -> None:
+    def evaluate(self, evaluation_id: str, run: int, *, is_urgent: bool) -> None:
         """Queue one run of an evaluation; the same run twice is one."""
-        options = _options(EVALUATIONS, EVALUATION, f"evaluate/{evaluation_id}/{run}")
+        options = _options(EVALUATIONS, f"evaluate/{evaluation_id}/{run}", self._version)
+        options["priority"] = URGENT if is_urgent else NORMAL
         self._enqueue(options, evaluation_id)
 
     def deliver(self, evaluation_id: str, destination: str, attempt: str) -> None:
         """Queue one attempt to deliver; the same attempt twice is one."""
-        options = _options(DELIVERIES, DELIVERY, f"deliver/{evaluation_id}/{destination}/{attempt}")
+        job_id = f"deliver/{evaluation_id}/{destination}/{attempt}"
+        options = _options(DELIVERIES, job_id, self._version)
         options["queue_partition_key"] = destination
         self._enqueue(options, evaluation_id, destination)
+
+    def at_work(self) -> list[Job]:
+        """List what a process is at, of any version."""
+        return [_job(status) for status in self._listed(status="PENDING")]
+
+    def of_other_versions(self) -> list[Job]:
+        """List what is not done and belongs to processes of other versions than this."""
+        with _translated("read"):
+            known = {version["version_name"] for version in self._client.list_application_versions()}
+        others = sorted(known - {self._version})
+        if not others:
+            return []
+        return [_job(status) for status in self._listed(status=["ENQUEUED", "PENDING"], app_version=others)]
+
+    def give_back(self, job: Job) -> None:
+        """Let it wait again, for any process of its version."""
+        with _translated("written"):
+            self._client.resume_workflow(job.job_id, queue_name=_QUEUE_OF[job.role])
+
+    def renew(self, job: Job) -> None:
+        """Let processes of this version do it from its beginning, and those of its own version no more.
+
+        The new one is there before the old one goes: a process that dies in between loses nothing.
+        """
+        options = _options(_QUEUE_OF[job.role], f"{job.job_id}@{self._version}", self._version)
+        arguments = [job.evaluation_id]
+        for status in self._listed(workflow_ids=[job.job_id]):
+            options["priority"] = status.priority or 0
+            if status.queue_partition_key is not None:
+                options["queue_partition_key"] = status.queue_partition_key
+                arguments.append(status.queue_partition_key)
+        self._enqueue(options, *arguments)
+        self.cancel(job)
+
+    def cancel(self, job: Job) -> None:
+        """Let nobody do it."""
+        with _translated("written"):
+            self._client.cancel_workflow(job.job_id)
+
+    def _listed(self, **chosen: Any) -> list[WorkflowStatus]:
+        with _translated("read"):
+            return self._client.list_workflows(
+                queue_name=list(_ROLE_OF), load_input=False, load_output=False, **chosen
+            )
 
     def _enqueue(self, options: EnqueueOptions, *arguments: str) -> None:
         with _translated("written"):
             self._client.enqueue(options, *arguments)
 
 
-def _options(queue: str, workflow: str, workflow_id: str) -> EnqueueOptions:
+def _options(queue: str, job_id: str, version: str) -> EnqueueOptions:
+    workflow = {EVALUATIONS: EVALUATION, DELIVERIES: DELIVERY}[queue]
     return EnqueueOptions(
         workflow_name=workflow,
         class_name=workflow,
         instance_name=INSTANCE,
         queue_name=queue,
-        workflow_id=workflow_id,
-        app_version=WORKFLOW_VERSION,
+        workflow_id=job_id,
+        app_version=version,
+    )
+
+
+def _job(status: WorkflowStatus) -> Job:
+    # Identifiers are made above; the second part names the evaluation, in every version.
+    return Job(
+        job_id=status.workflow_id,
+        role=_ROLE_OF[status.queue_name or ""],
+        evaluation_id=status.workflow_id.split("/")[1],
+        version=status.app_version or "",
+        process_id=status.executor_id if status.status == "PENDING" else None,
     )
 
 

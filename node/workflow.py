@@ -128,20 +128,26 @@ class WorkflowRunner:
 
     Args:
         database_url: SQLAlchemy URL of the workflow tables.
-        executor_id: names this process among those on the database; the same after a restart, so that it
-            resumes what it left.
+        executor_id: names this process among all that ever were on the database.
         workflows: by the queue to take work from, the object whose workflows wait there.
+        stop_grace_s: how long work that has begun gets to finish when the context is left, s; whole seconds.
+        version: of the workflows.
     """
 
     def __init__(
-        self, database_url: str, executor_id: str, workflows: Mapping[str, DBOSConfiguredInstance]
+        self,
+        database_url: str,
+        executor_id: str,
+        workflows: Mapping[str, DBOSConfiguredInstance],
+        stop_grace_s: int,
+        version: str = WORKFLOW_VERSION,
     ) -> None:
-        self._workflows = workflows
+        self._workflows, self._stop_grace_s = workflows, stop_grace_s
         config: DBOSConfig = {
             "name": APPLICATION,
             "system_database_url": database_url,
             "executor_id": executor_id,
-            "application_version": WORKFLOW_VERSION,
+            "application_version": version,
             "log_level": "WARNING",
         }
         DBOS(config=config)
@@ -154,4 +160,4 @@ class WorkflowRunner:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        DBOS.destroy()
+        DBOS.destroy(workflow_completion_timeout_sec=self._stop_grace_s)

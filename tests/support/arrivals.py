@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
@@ -44,11 +45,11 @@ class Arrivals:
         intake: what is under test, or what fills the index for a test of something else.
     """
 
-    def __init__(self, folder: Path, database: Database, receiver_id: str = "CSVD") -> None:
+    def __init__(self, folder: Path, database: Database, receiver_id: str = "CSVD", **intake: Any) -> None:
         self._made = folder / "made"
         self.clock = Clock()
         self.store, self.index = Store(folder / "root"), Index(database)
-        self.intake = Intake(self.store, self.index, receiver_id, self.clock)
+        self.intake = Intake(self.store, self.index, receiver_id, self.clock, **intake)
 
     def open(self, key: str, second: float, sender: str = "SCANNER1") -> None:
         """Open an association."""

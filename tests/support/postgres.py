@@ -20,25 +20,59 @@ def _as_server_user(*command: str) -> list[str]:
     return ["runuser", "-u", "postgres", "--", *command] if os.geteuid() == 0 else list(command)
 
 
+class PostgresServer:
+    """A server on a Unix socket, in a folder of its own.
+
+    Attributes:
+        url: where it is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._programs = folder, _PROGRAMS[-1].parent
+        self._data = folder / "data"
+        self.url = f"postgresql://postgres@/postgres?host={folder}"
+        make = (str(self._programs / "initdb"), "-D", str(self._data), "-U", "postgres", "-A", "trust")
+        self._run(*make, "--no-sync")
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        options = f"-k {self._folder} -c listen_addresses= -c fsync=off"
+        self._control("-o", options, "start")
+
+    def stop(self) -> None:
+        """End it at once, as a crash does."""
+        self._control("-m", "immediate", "stop")
+
+    def _control(self, *what: str) -> None:
+        control = (str(self._programs / "pg_ctl"), "-D", str(self._data), "-w")
+        self._run(*control, "-l", str(self._folder / "log"), *what)
+
+    def _run(self, *command: str) -> None:
+        whole = _as_server_user(*command)
+        subprocess.run(whole, check=True, stdout=subprocess.DEVNULL, cwd=self._folder)
+
+
 @contextmanager
-def postgres_server() -> Iterator[str]:
-    """Run a server on a Unix socket and yield its URL; skip the test where there is none."""
+def running_postgres() -> Iterator[PostgresServer]:
+    """Run a server that can be stopped and started; skip the test where there is none."""
     if not _PROGRAMS or (os.geteuid() == 0 and not shutil.which("runuser")):
         pytest.skip("PostgreSQL is not installed")
     folder = Path(tempfile.mkdtemp(prefix="csvd-pg-"))
     try:
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres")
-        programs, data = _PROGRAMS[-1].parent, folder / "data"
-        quiet = {"check": True, "stdout": subprocess.DEVNULL, "cwd": folder}
-        make = (str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "--no-sync")
-        subprocess.run(_as_server_user(*make), **quiet)
-        control = (str(programs / "pg_ctl"), "-D", str(data), "-w", "-l", str(folder / "log"))
-        options = f"-k {folder} -c listen_addresses= -c fsync=off"
-        subprocess.run(_as_server_user(*control, "-o", options, "start"), **quiet)
+        server = PostgresServer(folder)
+        server.start()
         try:
-            yield f"postgresql://postgres@/postgres?host={folder}"
+            yield server
         finally:
-            subprocess.run(_as_server_user(*control, "-m", "immediate", "stop"), **quiet)
+            server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def postgres_server() -> Iterator[str]:
+    """Run a server and yield its URL; skip the test where there is none."""
+    with running_postgres() as server:
+        yield server.url

@@ -22,13 +22,16 @@ from node.database import Database
 from node.listing import study_rows
 from node.studies_report import to_record
 from tests.support.onnx_models import write_threshold_bundle
-from tests.support.peers import LOOPBACK, free_port, listens, wait_until
+from tests.support.peers import LOOPBACK, free_port, wait_until
 
 START_S = 120.0
 """A node opens its models and databases within this time on a busy machine, s."""
 
 STUDY_S = 180.0
 """A small Study goes all its way within this time on a busy machine, s."""
+
+READY = '"event": "node.ready"'
+"""What the node logs once all its parts are open."""
 
 COMMAND = str(Path(sys.executable).with_name("csvd-node"))
 
@@ -41,10 +44,12 @@ class RunningNode:
         port: where it receives.
         web_port: where it answers over HTTP.
         root: its store.
+        program: what is run with the arguments of `csvd-node`.
     """
 
     def __init__(self, folder: Path, destinations: Mapping[str, tuple[str, int]], **changes: object) -> None:
-        self.folder, self.root, self.port, self.web_port = folder, folder / "data", free_port(), free_port()
+        self.folder, self.port, self.web_port = folder, free_port(), free_port()
+        self.root = Path(str(changes.get("root", folder / "data")))
         folder.mkdir(parents=True, exist_ok=True)
         self.configuration: dict[str, Any] = {
             "root": str(self.root),
@@ -63,6 +68,7 @@ class RunningNode:
             "log": {"format": "json"},
             **changes,
         }
+        self.program = [COMMAND]
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> RunningNode:
@@ -78,18 +84,25 @@ class RunningNode:
         return self.folder / "node.yaml"
 
     def start(self) -> None:
-        """Start the node and wait until it listens."""
+        """Start the node and wait until it says that it is ready."""
         self.configuration_path.write_text(yaml.safe_dump(self.configuration))
+        before = self.log().count(READY)
         with (self.folder / "node.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [COMMAND, "serve", "--config", str(self.configuration_path)],
+                [*self.program, "serve", "--config", str(self.configuration_path)],
                 stdout=log,
                 stderr=log,
                 env=_environment(),
             )
         process = self._process
-        wait_until(lambda: listens(self.port) or process.poll() is not None, START_S, "the node listens")
+        is_ready = lambda: self.log().count(READY) > before or process.poll() is not None  # noqa: E731
+        wait_until(is_ready, START_S, "the node is ready")
         assert process.poll() is None, self.log()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process lives."""
+        return self._process is not None and self._process.poll() is None
 
     def kill(self) -> None:
         """End the node as a power failure does."""
@@ -141,7 +154,7 @@ class RunningNode:
     def _end(self, signum: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(signum)
-        self._process.wait(60)
+        self._process.wait(180)
         self._process = None
 
 

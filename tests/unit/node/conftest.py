@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 
 from node.database import Database
-from node.tables import metadata
+from node.tables import SCHEMA_VERSION, metadata
 from tests.support.postgres import postgres_server
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of random name is made in it
@@ -43,15 +43,32 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return url
 
 
+@pytest.fixture
+def empty_database_url(database_url: str) -> str:
+    """URL of a database that holds no tables at all."""
+    if database_url.startswith("postgresql"):
+        _drop_all(database_url.replace("postgresql:", "postgresql+psycopg:"))
+    return database_url
+
+
 def _empty(url: str) -> None:
     """Empty the tables if all are there, which is faster than to make them again."""
     engine = create_engine(url)
     names = set(inspect(engine).get_table_names())
-    if names == set(metadata.tables):
+    if names == {*metadata.tables, "alembic_version"}:
         with engine.begin() as connection:
-            connection.execute(text(f"TRUNCATE {', '.join(names)}"))
+            connection.execute(text(f"TRUNCATE {', '.join(metadata.tables)}"))
+            connection.execute(text(f"UPDATE alembic_version SET version_num = '{SCHEMA_VERSION}'"))  # noqa: S608
     else:
-        metadata.drop_all(engine)
+        _drop_all(url)
+    engine.dispose()
+
+
+def _drop_all(url: str) -> None:
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
+        metadata.drop_all(connection)
     engine.dispose()
 
 

@@ -11,8 +11,8 @@ from sqlalchemy import Integer, cast, insert, select, text, update
 from sqlalchemy.exc import StatementError
 
 from node.database import Database
-from node.errors import IndexSchemaError, IndexUnavailableError
-from node.tables import SCHEMA_VERSION, schema_version, studies
+from node.errors import IndexUnavailableError
+from node.tables import studies
 
 NOW = datetime(2024, 1, 15, 9, 0, 0, 250000, tzinfo=UTC)
 
@@ -72,14 +72,6 @@ def test_sqlite_forces_each_transaction_to_disk(tmp_path: Path) -> None:
         assert connection.scalar(text("PRAGMA journal_mode")) == "wal"
         assert connection.scalar(text("PRAGMA synchronous")) == full
     database.close()
-
-
-def test_index_of_another_version_is_refused(database: Database, database_url: str) -> None:
-    with database.writing() as connection:
-        connection.execute(update(schema_version).values(version=SCHEMA_VERSION + 1))
-    with pytest.raises(IndexSchemaError, match="rebuild it from the files") as caught:
-        Database(database_url)
-    assert (caught.value.found, caught.value.expected) == (SCHEMA_VERSION + 1, SCHEMA_VERSION)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ class Queue:
         self.evaluations: dict[tuple[str, int], None] = {}
         self.deliveries: dict[tuple[str, str, str], None] = {}
 
-    def evaluate(self, evaluation_id: str, run: int) -> None:
+    def evaluate(self, evaluation_id: str, run: int, *, is_urgent: bool) -> None:
         self.evaluations[evaluation_id, run] = None
 
     def deliver(self, evaluation_id: str, destination: str, attempt: str) -> None:

@@ -1,0 +1,164 @@
+"""Files in a bucket: an object has its name once the store acknowledged all of it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.store import S3Store
+
+from node.storage import FoundFile, StorageSettings
+
+KEPT_S = 900.0
+"""How long the copy of an object stays on this machine after it was last asked for, s."""
+
+RETRIES = 2
+"""How often a request that failed is tried again at once; the sender of an Instance has patience, too."""
+
+
+class BucketFiles:
+    """Objects of one bucket, with copies on this machine of those that are read; see ``node.storage.Files``.
+
+    Args:
+        settings: which bucket, and how to get there.
+        copies: a folder of this machine for the copies; what is in it may be deleted at any time.
+    """
+
+    def __init__(self, settings: StorageSettings, copies: Path) -> None:
+        self._settings, self._copies = settings, copies
+        self._bucket = _open(settings)
+        self._clearing = threading.Lock()
+        self._cleared_at = time.monotonic()
+
+    @property
+    def place(self) -> str:
+        """Name the bucket."""
+        return f"s3://{self._settings.bucket}/{self._settings.prefix}".rstrip("/")
+
+    def try_out(self) -> None:
+        """Write an object, see that it can not be written again, read and delete it."""
+        shutil.rmtree(self._copies, ignore_errors=True)
+        self._copies.mkdir(parents=True, exist_ok=True)
+        name = f"incoming/{uuid.uuid4().hex}"
+        with _translated():
+            try:
+                if not (self.write_new(name, (b"1",)) and not self.write_new(name, (b"2",))):
+                    raise OSError(
+                        errno.ENOTSUP, "it overwrites objects (no conditional writes, If-None-Match)"
+                    )
+            finally:
+                self._bucket.delete(name)
+
+    def check(self) -> str:
+        """Say that the bucket answers."""
+        with _translated():
+            next(iter(self._bucket.list("incoming", chunk_size=1)), None)
+        return f"{self.place} answers"
+
+    def write_new(self, path: str, parts: tuple[bytes, ...]) -> bool:
+        """Put an object under a name that must be free (If-None-Match)."""
+        with _translated():
+            try:
+                self._bucket.put(path, b"".join(parts), mode="create", use_multipart=False)
+            except AlreadyExistsError:
+                return False
+        return True
+
+    def replace(self, path: str, parts: tuple[bytes, ...]) -> None:
+        """Put an object, whatever has the name."""
+        with _translated():
+            self._bucket.put(path, b"".join(parts), use_multipart=False)
+        (self._copies / path).unlink(missing_ok=True)
+
+    def confirm(self, path: str) -> None:
+        """Do nothing: what can be read was acknowledged."""
+
+    def exists(self, path: str) -> bool:
+        """Ask for the object's head."""
+        with _translated():
+            try:
+                self._bucket.head(path)
+            except FileNotFoundError:
+                return False
+        return True
+
+    def local(self, path: str) -> Path:
+        """Fetch the object, unless its copy is still there."""
+        copy = self._copies / path
+        self._clear_copies()
+        try:
+            os.utime(copy)
+        except FileNotFoundError:
+            self._fetch(path, copy)
+        return copy
+
+    def found(self, folder: str) -> Iterator[FoundFile]:
+        """List the objects below a prefix."""
+        with _translated():
+            for listed in self._bucket.list(folder):
+                for meta in listed:
+                    yield FoundFile(meta["path"], meta["last_modified"])
+
+    def clear_stale(self) -> int:
+        """Find nothing: an object that was not written to its end is none."""
+        return 0
+
+    def _fetch(self, path: str, copy: Path) -> None:
+        with _translated():
+            content = self._bucket.get(path).bytes()
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        temporary = copy.with_name(f"{copy.name}.{uuid.uuid4().hex}")
+        temporary.write_bytes(content)
+        temporary.replace(copy)
+
+    def _clear_copies(self) -> None:
+        """Delete copies that nobody asked for since a while."""
+        with self._clearing:
+            if time.monotonic() - self._cleared_at < KEPT_S:
+                return
+            self._cleared_at = time.monotonic()
+        oldest = time.time() - KEPT_S
+        for path in self._copies.rglob("*"):
+            with contextlib.suppress(OSError):
+                if path.is_file() and path.stat().st_mtime < oldest:
+                    path.unlink()
+
+
+def _open(settings: StorageSettings) -> S3Store:
+    key, secret = settings.access_key_id, settings.secret_access_key
+    within = timedelta(seconds=settings.timeout_s)
+    return S3Store(
+        settings.bucket or "",
+        prefix=settings.prefix or None,
+        region=settings.region,
+        endpoint=settings.endpoint,
+        access_key_id=key.get_secret_value() if key else None,
+        secret_access_key=secret.get_secret_value() if secret else None,
+        client_options={
+            "allow_http": settings.allow_http,
+            "timeout": within,
+            "connect_timeout": within,
+        },
+        retry_config={"max_retries": RETRIES, "retry_timeout": within},
+    )
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Turn the library's errors into OSError, with their first line: the others hold its internals."""
+    try:
+        yield
+    except FileNotFoundError as exc:
+        raise FileNotFoundError(errno.ENOENT, "is not in the bucket") from exc
+    except BaseError as exc:
+        said = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+        raise OSError(errno.EIO, f"the object store does not take or give it: {said}") from exc

@@ -1,0 +1,72 @@
+"""The thread that does what one process at a time does: hand out work, and take over what others left."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from node.errors import IndexUnavailableError, PartStoppedError, QueueUnavailableError
+
+log = structlog.get_logger(__name__)
+
+POLL_S = 0.5
+"""Pause between two rounds, s; far below the quiet time of a Series."""
+
+
+class Leader:
+    """Does its duties again and again, while this process leads.
+
+    Each duty may be broken off at any moment and done again by another process.
+
+    Args:
+        leads: whether this process leads now.
+        duties: what is done in each round, in this order.
+    """
+
+    def __init__(self, leads: Callable[[], bool], duties: Sequence[Callable[[], None]]) -> None:
+        self._leads, self._duties = leads, duties
+        self._was_leading = False
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="leader", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def check(self) -> str:
+        """Say whether this process hands out work or another does.
+
+        Raises:
+            PartStoppedError: if the thread that does so ended.
+        """
+        if not self._thread.is_alive():
+            raise PartStoppedError("dispatcher")
+        return "hands out work" if self._was_leading else "another process hands out work"
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(POLL_S):
+            try:
+                self._do_duties()
+            except (IndexUnavailableError, QueueUnavailableError) as error:
+                log.warning("leader.database_unavailable", reason=str(error))
+            # The outermost boundary of the thread: one Study that trips a fault must not stop all others.
+            except Exception:
+                log.exception("leader.failed")
+
+    def _do_duties(self) -> None:
+        leads = self._leads()
+        if leads and not self._was_leading:
+            log.info("leader.leads")
+        self._was_leading = leads
+        for duty in self._duties if leads else ():
+            duty()

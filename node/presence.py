@@ -1,0 +1,177 @@
+"""Which processes share the work, which of them are gone, and whether this one leads."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+import structlog
+from sqlalchemy import delete, insert, select
+
+from node.database import Database
+from node.errors import IndexUnavailableError
+from node.leases import Lease
+from node.roles import Role
+from node.tables import processes
+
+log = structlog.get_logger(__name__)
+
+WATCH_S = 1.0
+"""Pause between two looks at the own lease, s."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeProcess:
+    """A process as it entered itself.
+
+    Attributes:
+        process_id: its own, made at its start.
+        host: where it runs.
+        roles: what it does.
+        version: of the workflows that it can go on with.
+        started_at: when it began.
+    """
+
+    process_id: str
+    host: str
+    roles: frozenset[Role]
+    version: str
+    started_at: datetime
+
+
+class Presence:
+    """This process among the others, while its context is open.
+
+    Args:
+        database: the index, which lists the processes.
+        lease: what this process holds as long as it lives.
+        roles: what it does.
+        version: of the workflows that it can go on with.
+        clock: the current time, with a time zone.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        lease: Lease,
+        roles: Collection[Role],
+        version: str,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._database, self._lease = database, lease
+        self.own = NodeProcess(uuid.uuid4().hex, socket.gethostname(), frozenset(roles), version, clock())
+        self._lock = threading.Lock()
+        self._missed_since: dict[str, float] = {}
+        self._is_entered = False
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="presence", daemon=True)
+
+    @property
+    def process_id(self) -> str:
+        """Name of this process among all that ever were."""
+        return self.own.process_id
+
+    def __enter__(self) -> Self:
+        self.keep()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        self._thread.join()
+        try:
+            self.forget(self.process_id)
+        except IndexUnavailableError as exc:
+            # The others find it gone, as if it had died.
+            log.warning("presence.not_signed_off", reason=str(exc))
+        self._lease.release()
+
+    def keep(self) -> None:
+        """Hold the lease, and stand in the list of processes.
+
+        Raises:
+            IndexUnavailableError: if the database does not answer.
+            NodeAlreadyRunningError: if there can be one process only, and another is there.
+        """
+        with self._lock:
+            if not self._lease.hold(self.process_id):
+                # Whoever was missed while the database was away gets the time to come back as well.
+                self._missed_since.clear()
+                self._is_entered = False
+            if not self._is_entered:
+                self._enter()
+                self._is_entered = True
+
+    def leads(self) -> bool:
+        """Tell whether this process is the one that hands out work, among those of its version.
+
+        Raises:
+            IndexUnavailableError: if the database does not answer.
+        """
+        with self._lock:
+            return self._lease.lead(f"version {self.own.version}")
+
+    def missing(self, process_ids: Iterable[str]) -> set[str]:
+        """Tell which of some processes are gone for good: their leases have been free for a while.
+
+        Ask only for processes that were seen at work before: one that has just begun may not be known yet.
+
+        Raises:
+            IndexUnavailableError: if the database does not answer.
+        """
+        asked = set(process_ids)
+        with self._lock:
+            free = asked - self._lease.holders(asked)
+            now = time.monotonic()
+            for held in asked - free:
+                self._missed_since.pop(held, None)
+            since = {process_id: self._missed_since.setdefault(process_id, now) for process_id in free}
+        return {process_id for process_id in free if now - since[process_id] >= self._lease.gone_after_s}
+
+    def listed(self) -> list[NodeProcess]:
+        """List all processes that entered themselves and did not sign off, dead ones among them."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(processes).order_by(processes.c.started_at)).all()
+        return [
+            NodeProcess(
+                row.process_id, row.host, frozenset(map(Role, row.roles.split())), row.version, row.started_at
+            )
+            for row in rows
+        ]
+
+    def forget(self, process_id: str) -> None:
+        """Take a process off the list."""
+        with self._database.writing() as connection:
+            connection.execute(delete(processes).where(processes.c.process_id == process_id))
+
+    def _enter(self) -> None:
+        own = self.own
+        row = {
+            "process_id": own.process_id,
+            "host": own.host,
+            "roles": " ".join(sorted(own.roles)),
+            "version": own.version,
+            "started_at": own.started_at,
+        }
+        with self._database.writing() as connection:
+            connection.execute(delete(processes).where(processes.c.process_id == own.process_id))
+            connection.execute(insert(processes).values(row))
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(WATCH_S):
+            try:
+                self.keep()
+            except IndexUnavailableError as error:
+                log.warning("presence.lease_lost", reason=str(error))
+            # The outermost boundary of the thread, which has to go on.
+            except Exception:
+                log.exception("presence.failed")

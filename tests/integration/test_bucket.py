@@ -1,0 +1,129 @@
+"""Studies and results in a bucket of an S3 server that nobody here wrote."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset
+
+from node.bucket_files import BucketFiles
+from node.database import Database
+from node.errors import OutOfResourcesError, StoreUnusableError
+from node.index import Index
+from node.part10 import read_header
+from node.rebuilding import rebuild
+from node.storage import StorageSettings
+from node.store import PlacementKind, ReceivedInstance, Store, open_store
+from tests.integration.test_node import ENDED, all_of, push, study_of, write_study
+from tests.support.instances import dataset_bytes, mr_dataset, write_instance
+from tests.support.peers import needs_dcmtk, scripted_pacs, storescu, wait_until
+from tests.support.running_node import RunningNode
+from tests.support.s3_server import S3Server, s3_server
+
+EXPLICIT = "1.2.840.10008.1.2.1"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3Server]:
+    with s3_server() as running:
+        yield running
+
+
+@pytest.fixture
+def settings(server: S3Server, request: pytest.FixtureRequest) -> StorageSettings:
+    return StorageSettings.model_validate({**server.settings, "prefix": request.node.name})
+
+
+def received(folder: Path, dataset: Dataset) -> ReceivedInstance:
+    content = dataset_bytes(write_instance(folder, dataset))
+    return ReceivedInstance(read_header(content, EXPLICIT), "MR1", "CSVD", content)
+
+
+def test_instance_is_kept_byte_for_byte_and_other_bytes_apart(
+    tmp_path: Path, settings: StorageSettings
+) -> None:
+    one, other = open_store(settings, tmp_path / "one"), open_store(settings, tmp_path / "other")
+    instance = received(tmp_path, mr_dataset())
+    changed = replace(instance, dataset=instance.dataset[:-2] + b"\x07\x07")
+    new, same, conflict = one.put(instance), other.put(instance), other.put(changed)
+    assert [each.kind for each in (new, same, conflict)] == [
+        PlacementKind.NEW,
+        PlacementKind.SAME,
+        PlacementKind.CONFLICT,
+    ]
+    assert dataset_bytes(other.path(new.path)) == instance.dataset
+    assert dataset_bytes(one.path(conflict.path)) == changed.dataset
+    assert one.put(changed).path == conflict.path
+
+
+def test_index_is_rebuilt_from_the_bucket(tmp_path: Path, settings: StorageSettings) -> None:
+    store = open_store(settings, tmp_path / "root")
+    for number in (1, 2):
+        store.put(received(tmp_path, mr_dataset(1, 1, number)))
+    instance = received(tmp_path, mr_dataset(1, 1, 1))
+    store.put(replace(instance, dataset=instance.dataset[:-2] + b"\x07\x07"))
+    database = Database(f"sqlite:///{tmp_path}/index.db")
+    report = rebuild(database, open_store(settings, tmp_path / "empty"))
+    assert (report.added, report.removed, report.conflicts) == (2, 0, 1)
+    study_uid = str(mr_dataset().StudyInstanceUID)
+    assert len(Index(database).instances(study_uid)) == 2
+    assert rebuild(database, store).added == 0
+    database.close()
+
+
+def test_bucket_that_is_not_there_is_named_at_start(tmp_path: Path, server: S3Server) -> None:
+    settings = StorageSettings.model_validate({**server.settings, "bucket": "nowhere"})
+    with pytest.raises(StoreUnusableError, match="s3://nowhere/node: can not be used"):
+        open_store(settings, tmp_path)
+    unreachable = settings.model_copy(update={"endpoint": "http://127.0.0.1:1", "timeout_s": 2.0})
+    with pytest.raises(StoreUnusableError, match="the object store does not take or give it") as caught:
+        open_store(unreachable, tmp_path)
+    assert "secret" not in str(caught.value)
+
+
+def test_object_store_that_does_not_answer_is_out_of_resources(
+    tmp_path: Path, settings: StorageSettings, server: S3Server
+) -> None:
+    store = Store(tmp_path / "root", BucketFiles(settings.model_copy(update={"timeout_s": 2.0}), tmp_path))
+    server.freeze()
+    began = time.monotonic()
+    with pytest.raises(OutOfResourcesError, match="send it again") as caught:
+        store.put(received(tmp_path, mr_dataset()))
+    assert caught.value.status == 0xA700
+    assert time.monotonic() - began < 30, "sooner than a sender gives up"
+    server.thaw()
+    assert store.put(received(tmp_path, mr_dataset())).kind in (PlacementKind.NEW, PlacementKind.SAME)
+
+
+@needs_dcmtk
+@pytest.mark.slow
+def test_node_with_a_bucket_refuses_while_it_is_away_and_delivers_when_it_is_back(
+    tmp_path: Path, server: S3Server
+) -> None:
+    study = write_study(tmp_path, "one", ("flair", "dwi"))
+    storage = {**server.settings, "prefix": "whole", "timeout_s": 3.0}
+    quiet = {"series_quiet_s": 15.0}
+    with (
+        scripted_pacs() as pacs,
+        RunningNode(
+            tmp_path / "node", {"pacs": ("PACS", pacs.port)}, storage=storage, completeness=quiet
+        ) as node,
+    ):
+        push(node, study["flair"])
+        server.freeze()
+        refused = storescu(node.port, study["dwi"][:1], calling="MR1")
+        server.thaw()
+        assert "Refused: OutOfResources" in refused.stdout + refused.stderr
+        wait_until(
+            lambda: (node.study(study_of("one")) or {})["state"] == "held", 60, "it waits for the rest"
+        )
+        push(node, study["dwi"])
+        row = node.wait_for(study_of("one"), *ENDED)
+        assert (row["state"], row["instance_count"]) == ("delivered", len(all_of(study)))
+        assert len(pacs.received) == 4
+        assert not (node.root / "studies").exists()
+        assert not (node.root / "results").exists()

@@ -1,0 +1,162 @@
+"""Who is gone loses what it was at, and who lives keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from node.completeness import AssociationEnd
+from node.database import Database
+from node.errors import NodeAlreadyRunningError
+from node.evaluations import Evaluations, EvaluationState
+from node.leases import Lease, lock_key, open_lease
+from node.presence import Presence
+from node.roles import ALL_ROLES, Role
+from node.takeover import LOST_AT_MOST, Job, Takeover
+from tests.support.arrivals import STUDY_UID, Arrivals, at
+from tests.support.instances import mr_dataset
+
+
+class Queue:
+    """Shows the jobs it is given, and keeps what became of them."""
+
+    def __init__(self, *jobs: Job, of_other_versions: tuple[Job, ...] = ()) -> None:
+        self.jobs, self.others = jobs, of_other_versions
+        self.given_back: list[str] = []
+        self.renewed: list[str] = []
+        self.cancelled: list[str] = []
+
+    def at_work(self) -> list[Job]:
+        return list(self.jobs)
+
+    def of_other_versions(self) -> list[Job]:
+        return list(self.others)
+
+    def give_back(self, job: Job) -> None:
+        self.given_back.append(job.job_id)
+
+    def renew(self, job: Job) -> None:
+        self.renewed.append(job.job_id)
+
+    def cancel(self, job: Job) -> None:
+        self.cancelled.append(job.job_id)
+
+
+class Impatient:
+    """A lease like another, whose holder is missed at once."""
+
+    gone_after_s = 0.0
+
+    def __init__(self, lease: Lease) -> None:
+        self.hold, self.holders = lease.hold, lease.holders
+        self.lead, self.release = lease.lead, lease.release
+
+
+@pytest.fixture
+def presence(database: Database, database_url: str) -> Iterator[Presence]:
+    lease = Impatient(open_lease(database_url))
+    with Presence(database, lease, ALL_ROLES, "2", lambda: at(0)) as present:
+        yield present
+
+
+def job_of(process_id: str | None, evaluation_id: str = "e", version: str = "2") -> Job:
+    return Job(f"evaluate/{evaluation_id}/1", Role.WORK, evaluation_id, version, process_id)
+
+
+def look(presence: Presence, arrivals: Arrivals, database: Database, queue: Queue) -> None:
+    Takeover(presence, arrivals.index, Evaluations(database), queue, lambda: at(100)).look()
+
+
+def test_only_the_job_of_a_process_that_is_gone_is_given_back(
+    tmp_path: Path, database: Database, presence: Presence
+) -> None:
+    queue = Queue(job_of("gone", "a"), job_of(presence.process_id, "b"))
+    look(presence, Arrivals(tmp_path, database), database, queue)
+    assert queue.given_back == ["evaluate/a/1"]
+
+
+def test_associations_of_a_receiver_that_is_gone_are_aborted(
+    tmp_path: Path, database: Database, presence: Presence
+) -> None:
+    gone, here = (Arrivals(tmp_path, database, receiver_id=name) for name in ("gone", presence.process_id))
+    for number, arrivals in enumerate((gone, here)):
+        arrivals.open("a", number)
+        arrivals.send("a", 5, mr_dataset(series=number))
+    look(presence, here, database, Queue())
+    ends = {carried.association_id: carried.end for carried in here.index.open_studies()[0].carriages}
+    assert sorted(ends.values()) == [AssociationEnd.ABORTED, AssociationEnd.OPEN]
+
+
+def test_study_that_takes_its_process_with_it_again_and_again_is_given_up(
+    tmp_path: Path, database: Database, database_url: str, presence: Presence
+) -> None:
+    arrivals = Arrivals(tmp_path, database)
+    arrivals.whole("a", 0)
+    evaluation = Evaluations(database).begin(STUDY_UID, None, at(10))
+    assert evaluation is not None
+    for lost in range(1, LOST_AT_MOST + 1):
+        with database.writing() as connection:
+            connection.exec_driver_sql(
+                "INSERT INTO processes VALUES ('gone', 'host', 'work', '2', '2024-01-15 09:00:00')"
+            )
+        queue = Queue(job_of("gone", evaluation.evaluation_id))
+        look(presence, arrivals, database, queue)
+        assert bool(queue.given_back) is (lost < LOST_AT_MOST)
+    ended = Evaluations(database).get(evaluation.evaluation_id)
+    assert (ended.state, queue.cancelled) == (EvaluationState.FAILED, [queue.jobs[0].job_id])
+    assert "died 3 times" in ended.reason
+    assert [each.process_id for each in presence.listed()] == [presence.process_id]
+
+
+def test_work_of_a_version_is_renewed_once_nobody_can_go_on_with_it(
+    tmp_path: Path, database: Database, presence: Presence
+) -> None:
+    waits = job_of(None, version="1")
+    queue = Queue(of_other_versions=(waits,))
+    look(presence, Arrivals(tmp_path, database), database, queue)
+    assert queue.renewed == [waits.job_id]
+
+
+def test_work_of_a_version_is_left_alone_while_a_process_of_it_is_there(
+    tmp_path: Path, database: Database, database_url: str, presence: Presence
+) -> None:
+    if database_url.startswith("sqlite"):
+        pytest.skip("there is one process only")
+    queue = Queue(of_other_versions=(job_of(None, version="1"),))
+    with Presence(database, open_lease(database_url), ALL_ROLES, "1", lambda: at(0)) as other:
+        look(presence, Arrivals(tmp_path, database), database, queue)
+        assert (presence.leads(), other.leads()) == (True, True), "one process of each version"
+    assert queue.renewed == []
+
+
+def test_one_process_leads_and_the_next_when_it_is_gone(database: Database, database_url: str) -> None:
+    if database_url.startswith("sqlite"):
+        pytest.skip("there is one process only")
+    first, second = (
+        Presence(database, open_lease(database_url), ALL_ROLES, "2", lambda: at(0)) for _ in range(2)
+    )
+    with second:
+        with first:
+            assert (first.leads(), second.leads(), first.leads()) == (True, False, True)
+            assert second.missing([first.process_id]) == set()
+        assert second.leads()
+
+
+def test_second_process_on_one_sqlite_file_is_refused(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/index.sqlite"
+    database = Database(url)
+    with Presence(database, open_lease(url), ALL_ROLES, "2", lambda: at(0)):
+        another = Presence(database, open_lease(url), ALL_ROLES, "2", lambda: at(0))
+        with pytest.raises(NodeAlreadyRunningError, match="share a PostgreSQL database"):
+            another.keep()
+    with Presence(database, open_lease(url), ALL_ROLES, "2", lambda: at(0)) as after:
+        assert after.leads()
+    database.close()
+
+
+def test_key_of_a_lock_is_the_same_in_the_servers_list() -> None:
+    keys = {lock_key(f"process {number}") for number in range(1000)}
+    assert len(keys) == 1000
+    assert all(0 <= key < 2**63 for key in keys)
