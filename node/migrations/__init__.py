@@ -6,6 +6,8 @@ while a node is updated process by process, go on with the index that a newer on
 
 from __future__ import annotations
 
+import logging
+
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -14,6 +16,9 @@ from sqlalchemy import Connection, inspect, select
 
 from node.errors import IndexSchemaError
 from node.tables import SCHEMA_VERSION, schema_version
+
+# Each opening of the index would tell how it was looked at.
+logging.getLogger("alembic").setLevel(logging.WARNING)
 
 _FIRST = "1"
 """The version whose tables were made without a step, and noted in a table of their own."""

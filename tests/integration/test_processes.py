@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 from pydicom import dcmread
 from pydicom.uid import UID
 
@@ -200,7 +201,11 @@ def test_database_that_goes_away_loses_nothing_and_comes_back_by_itself(site: Si
         site.server.stop()
         refused = storescu(process.port, study["dwi"], calling="MR1")
         assert "Refused: OutOfResources" in refused.stdout + refused.stderr
-        started = run_command("serve", "--config", str(process.configuration_path))
+        impatient = tmp_path / "impatient.yaml"
+        impatient.write_text(
+            yaml.safe_dump({**process.configuration, "database_wait_s": 1.0, "web": {"port": None}})
+        )
+        started = run_command("serve", "--config", str(impatient))
         assert started.returncode == 1
         assert "The index can not be opened" in started.stderr
         assert "Traceback" not in started.stderr

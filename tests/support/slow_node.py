@@ -22,7 +22,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.runners.base import Runner
+from engines.runners.base import Notice, Runner, unheard
 from engines.segmentation import Segmentor
 from engines.segments import Segment
 from node.configuration import load_settings
@@ -39,9 +39,9 @@ class SleepingRunner:
         self._runner, self._sleep_s = runner, sleep_s
         self.name = runner.name
 
-    def run(self, slices: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(self, slices: NDArray[np.float32], notice: Notice = unheard) -> NDArray[np.float32]:
         time.sleep(self._sleep_s)
-        return self._runner.run(slices)
+        return self._runner.run(slices, notice)
 
     def __enter__(self) -> Self:
         return self
