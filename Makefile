@@ -5,6 +5,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 PEERS := dcmtk orthanc orthanc-dicomweb dicom3tools default-jre-headless libpixelmed-java chromium postgresql $(shell command -v npm >/dev/null || echo nodejs npm)
 BUILDERS := buildah debootstrap podman runc
 VIEWER := tests/viewer
+PRODUCT := tests/unit tests/integration
 OHIF := 3.13.2
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --quiet --python-version 3.11 --no-header --no-annotate
@@ -26,14 +27,14 @@ types: .venv/dev
 	$(BIN)/python -m tests.support.tensorrt_types build/stubs
 
 unit: .venv/dev .venv/s3-server/installed
-	$(BIN)/pytest -m "not slow and not gpu and not chart and not image"
+	$(BIN)/pytest $(PRODUCT) -m "not slow"
 
 # Needs an NVIDIA GPU; writes what was measured on it to build/gpu-report.md.
 gpu: .venv/dev
 	$(BIN)/pytest -m gpu tests/gpu
 
 slow: .venv/dev .venv/s3-server/installed viewer-tools
-	$(BIN)/pytest -m "slow and not gpu"
+	$(BIN)/pytest $(PRODUCT) -m slow
 
 # The Helm chart and the container files, with the programs that a site would use.
 chart: .venv/dev .tools/.installed
