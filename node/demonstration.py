@@ -10,9 +10,8 @@ from pathlib import Path
 
 from node.completeness import CompletenessSettings
 from node.database import Database
-from node.deliveries import DeliveryState
+from node.deliveries import Deliveries, DeliveryState
 from node.errors import DemonstrationError
-from node.evaluations import Evaluations
 from node.listing import StudyRow, study_rows
 from node.outbound import DestinationSettings, SenderSettings
 from node.part10 import read_part10
@@ -123,12 +122,12 @@ def _collect(settings: NodeSettings, row: StudyRow, pacs: StandInPacs) -> Demons
         raise DemonstrationError(row.reason)
     store = Store(settings.root)
     with closing(Database(settings.index_url)) as database:
-        results = Evaluations(database).results(row.evaluation_id)
+        sent = Deliveries(database).of_evaluation(row.evaluation_id)
     received = {read_part10(path).header.sop_instance_uid: path for path in pacs.received()}
-    missing = [result.kind for result in results if result.sop_instance_uid not in received]
-    if missing or not results:
+    missing = [delivery.path for delivery in sent if delivery.sop_instance_uid not in received]
+    if missing or not sent:
         raise DemonstrationError(f"the PACS lacks {', '.join(missing) or 'every result'}")
-    folder = store.path(results[0].path).parent
+    folder = store.path(sent[0].path).parent
     return Demonstration(
         received=tuple(received.values()),
         pictures=tuple(sorted(folder.glob("*.png"))),

@@ -114,7 +114,7 @@ def test_bundle_for_another_segment_is_refused(configuration: Path) -> None:
     content["segmentors"]["WMH"] = content["segmentors"]["LACUNE"]
     configuration.write_text(yaml.safe_dump(content))
     done = run_command("check-config", "--config", str(configuration))
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "segmentors.WMH: the bundle at" in " ".join(done.stderr.split())
 
 
