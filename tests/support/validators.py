@@ -51,6 +51,12 @@ REMARKS: tuple[Remark, ...] = (
         "follows from the Device UID",
     ),
     Remark(
+        DCIODVFY,
+        "Shall not be present for Referenced SOP Class that is not segmentation - attribute "
+        "<ReferencedSegmentNumber>",
+        "on a report that refers to a Label Map Segmentation, a SOP Class newer than this dciodvfy",
+    ),
+    Remark(
         PIXELMED,
         'Code (24590-2,LN,"MR Brain") not found in context group 100',
         "CID 100 is a baseline group (BCID), extensible, and has no code for MR of the brain; a term for a "
