@@ -17,7 +17,6 @@ from node.model import SourceVolume
 from node.results.build import build_results
 from node.results.files import write_results
 from node.results.segment_concepts import SEGMENT_CONCEPTS
-from tests.support.phantoms import JAPANESE_PATIENT
 from tests.support.result_studies import context, four_series
 from tests.viewer.cases import RECIPES, make_case
 from tests.viewer.segmentations import slice_references, write_segmentation
@@ -75,7 +74,7 @@ def test_the_case_of_many_frames_has_more_than_four_hundred(tmp_path: Path) -> N
 def test_dcmjs_reads_every_group_of_the_report_and_the_adapters_take_none_for_a_drawing(
     tmp_path: Path,
 ) -> None:
-    study = four_series(tmp_path / "source", patient=JAPANESE_PATIENT)
+    study = four_series(tmp_path / "source")
     made = build_results(study.findings, study.sources, context())
     paths = {one.role: path for one, path in zip(made, write_results(made, tmp_path), strict=True)}
     command = [str(NODE), "read_report.mjs", str(paths["sr"])]
