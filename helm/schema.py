@@ -20,7 +20,7 @@ CHART = Path(__file__).parent / "csvd-node"
 
 OWNED: dict[str, tuple[str, ...]] = {
     "NodeSettings": ("root", "database_url", "roles", "web", "storage", "engines"),
-    "ReceiverSettings": ("host", "port", "receiver_id", "tls"),
+    "ReceiverSettings": ("host", "port", "tls"),
     "DestinationSettings": ("tls",),
     "LogSettings": ("format",),
 }

@@ -12,11 +12,15 @@ import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import S3Store
 
 from node.storage import FoundFile, StorageSettings
+
+if TYPE_CHECKING:
+    from obstore.store import S3Config
 
 KEPT_S = 900.0
 """How long the copy of an object stays on this machine after it was last asked for, s."""
@@ -134,15 +138,19 @@ class BucketFiles:
 
 
 def _open(settings: StorageSettings) -> S3Store:
-    key, secret = settings.access_key_id, settings.secret_access_key
+    # What is not set is left out, so that the machine's own credentials and the provider's address hold.
+    config: S3Config = {"region": settings.region}
+    if settings.endpoint is not None:
+        config["endpoint"] = settings.endpoint
+    if settings.access_key_id is not None:
+        config["access_key_id"] = settings.access_key_id.get_secret_value()
+    if settings.secret_access_key is not None:
+        config["secret_access_key"] = settings.secret_access_key.get_secret_value()
     within = timedelta(seconds=settings.timeout_s)
     return S3Store(
         settings.bucket or "",
         prefix=settings.prefix or None,
-        region=settings.region,
-        endpoint=settings.endpoint,
-        access_key_id=key.get_secret_value() if key else None,
-        secret_access_key=secret.get_secret_value() if secret else None,
+        config=config,
         client_options={
             "allow_http": settings.allow_http,
             "timeout": within,

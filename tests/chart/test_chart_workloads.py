@@ -41,16 +41,6 @@ def test_roles_with_identity_are_stateful_sets_and_the_others_deployments() -> N
     }
 
 
-@pytest.mark.parametrize("scenario", ["single-node-cpu", WORKERS])
-def test_every_process_knows_itself_by_the_name_of_its_pod(scenario: str) -> None:
-    for name, pod in pods(rendered(scenario)):
-        if not name.startswith(("StatefulSet", "Deployment")):
-            continue
-        identity = {"fieldRef": {"fieldPath": "metadata.name"}}
-        for container in pod["containers"]:
-            assert {"name": "CSVD_RECEIVER__RECEIVER_ID", "valueFrom": identity} in container["env"]
-
-
 def test_stateful_sets_have_their_headless_service() -> None:
     manifests = rendered(WORKERS)
     for part in of_kind(manifests, "StatefulSet"):

@@ -28,10 +28,6 @@ seccompProfile:
   value: /etc/csvd-node/node.yaml
 - name: CSVD_TERMINATION_LOG
   value: /dev/termination-log
-- name: CSVD_RECEIVER__RECEIVER_ID
-  valueFrom:
-    fieldRef:
-      fieldPath: metadata.name
 {{- with $v.database.url.existingSecret }}
 - name: CSVD_DATABASE_URL
   valueFrom:
