@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -65,9 +66,10 @@ def import_bundle(
             bundle = load_bundle(unfinished)
             held = write_samples(unfinished, samples(bundle))
             write_manifest(unfinished, bundle.manifest.model_copy(update={"samples": held}))
-        trials = try_runners(load_bundle(unfinished))
+        checked = load_bundle(unfinished)
+        trials = try_runners(checked)
         unfinished.rename(folder)
-    return load_bundle(folder), trials
+    return replace(checked, folder=folder), trials
 
 
 def _read(description: Path, bundle: str) -> dict[str, Any]:
