@@ -22,7 +22,7 @@ from engines.proof import NO_LESION, NO_SLICES, Referee
 from engines.runners.base import Runner, RunnerKind, RunnerSettings
 from engines.runners.onnx_cuda import OnnxCudaRunner
 from engines.runners.onnx_runtime import OnnxRuntimeRunner
-from engines.runners.open_vino import OpenVinoRunner, has_bf16
+from engines.runners.open_vino import OpenVinoRunner
 from engines.runners.reserve import ReservedRunner
 from engines.settings import EngineSettings
 
@@ -85,12 +85,6 @@ class _Candidate:
             with runner:
                 raise NotProvenError(kind.value, agreement.reason)
         return Proven(runner, precision, agreement.reason)
-
-
-def available_runners() -> tuple[RunnerKind, ...]:
-    """Return the runners of the CPU that this machine can open, the reference first."""
-    always = (RunnerKind.ONNXRUNTIME, RunnerKind.OPENVINO)
-    return (*always, RunnerKind.OPENVINO_BF16) if has_bf16() else always
 
 
 def open_runner(
