@@ -309,6 +309,7 @@ def test_killed_receiver_keeps_what_it_answered_for(tmp_path: Path) -> None:
         server.kill()
     with receiving_node(tmp_path) as node:
         assert len(node.index.instances(STUDY_UID)) == 3
+        assert node.index.abort_left_open("CSVD") == 1
         assert node.ends() == [ABORTED]
         assert node.verdict().state is ArrivalState.HELD
         with scripted_scanner(node.port) as association:

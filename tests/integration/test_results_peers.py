@@ -272,7 +272,9 @@ def test_dsrdump_reads_every_group_of_the_report(written: Written) -> None:
     dumped = subprocess.run(
         ["dsrdump", "+Pl", str(written.files["sr"])], capture_output=True, check=False, timeout=120
     )
-    assert (dumped.returncode, dumped.stderr) == (0, b"")
+    # A dsrdump older than 3.6.8 says that it leaves names in ISO 2022 IR 87 unchecked: that is no fault.
+    faults = [line for line in dumped.stderr.splitlines() if b"ISO 2022 IR 87" not in line]
+    assert (dumped.returncode, faults) == (0, [])
     said = dumped.stdout.decode(errors="replace")
     findings = written.study.findings.findings
     assert said.count('"Measurement Group"') == sum(1 + len(found.lesions) for found in findings)
