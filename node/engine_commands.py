@@ -76,7 +76,7 @@ def verify(config: Config = None) -> None:
 
 @app.command()
 def prune(config: Config = None) -> None:
-    """Remove plans that are damaged, or that no configured model asks for any more."""
+    """Remove plans that are damaged, of no configured model, or of a TensorRT that was replaced."""
     with configured(config) as settings:
         for path in prune_plans(settings):
             out.print(f"removed {path.name}", markup=False, soft_wrap=True)

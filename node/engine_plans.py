@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from engines.bundle import Bundle, read_samples
 from engines.cache import PlanCache, PlanKey
 from engines.errors import PlanCacheError, RunnerError, RunnerUnavailableError
 from engines.gpu.backend import TensorRtBackend
-from engines.gpu.flavour import FlavourKind
+from engines.gpu.flavour import FlavourKind, installed_version
 from engines.precision import Precision
 from engines.proof import Referee
 from engines.runners.base import Runner, RunnerKind
@@ -75,16 +75,24 @@ def verify_plans(settings: NodeSettings) -> list[Verdict]:
 
 
 def prune_plans(settings: NodeSettings) -> Iterator[Path]:
-    """Remove plans that are damaged or of a model, a version or settings that are not configured any more.
+    """Remove plans that are damaged, of a model that is not configured, or of a TensorRT that was replaced.
+
+    Plans for other GPUs stay: several machines may share the folder. So do those of a TensorRT that is not
+    installed here at all.
 
     Raises: PlanCacheError: if a file can not be removed.
     """
     cache = PlanCache(settings.engine_folder)
     models = {bundle.manifest.model.sha256 for bundle in _bundles(settings)}
+    versions = {kind.value: installed for kind in FLAVOURS if (installed := installed_version(kind))}
     for entry in cache.entries():
-        if entry.problem or entry.key is None or entry.key.onnx_sha256 not in models:
+        if entry.problem or entry.key is None or not _is_wanted(entry.key, models, versions):
             cache.remove(entry.path)
             yield entry.path
+
+
+def _is_wanted(key: PlanKey, models: Set[str], versions: Mapping[str, str]) -> bool:
+    return key.onnx_sha256 in models and versions.get(key.flavour, key.version) == key.version
 
 
 def _bundles(settings: NodeSettings) -> list[Bundle]:

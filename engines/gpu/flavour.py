@@ -6,6 +6,7 @@ The names of ``tensorrt`` stand for both: the code is type-checked once against 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Literal
@@ -75,13 +76,22 @@ def cuda_of(kind: FlavourKind) -> int:
 
     It is asked before TensorRT is loaded, to tell whether the driver is new enough for it.
     """
+    installed = _installed(kind)
+    return installed[0] if installed else CUDA_BUILDS[-1]
+
+
+def installed_version(kind: FlavourKind) -> str | None:
+    """Return the version of an installed TensorRT without loading it, None if there is none."""
+    installed = _installed(kind)
+    return installed[1] if installed else None
+
+
+def _installed(kind: FlavourKind) -> tuple[int, str] | None:
+    """Find the distribution of a flavour: the CUDA major version it is for, and its own version."""
     for major in CUDA_BUILDS:
-        try:
-            version(f"{MODULES[kind]}_cu{major}")
-        except PackageNotFoundError:
-            continue
-        return major
-    return CUDA_BUILDS[-1]
+        with suppress(PackageNotFoundError):
+            return major, version(f"{MODULES[kind]}_cu{major}")
+    return None
 
 
 def _logger(module: ModuleType, on_error: Callable[[str], None]) -> trt.ILogger:

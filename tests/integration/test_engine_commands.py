@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 from typer.testing import CliRunner
 
+from engines.cache import PlanCache
 from engines.segments import Segment
 from node.cli import app
 from tests.support.onnx_models import write_threshold_bundle
@@ -45,6 +47,18 @@ def test_plans_are_built_listed_verified_and_pruned(config: Path) -> None:
     assert "damaged" in run(config, "verify", code=1)
     assert f"removed {plan.name}" in run(config, "prune")
     assert list(folder.glob("*.plan")) == []
+
+
+def test_plans_of_a_replaced_tensorrt_are_pruned_and_those_of_other_machines_stay(config: Path) -> None:
+    run(config, "build", "--capability", "89")
+    cache = PlanCache(config.parent / "root" / "engines")
+    (kept,) = cache.entries()
+    assert kept.key is not None
+    old = cache.put(replace(kept.key, version="1.0.0"), b"plan")
+    other_gpu = cache.put(replace(kept.key, capability=120), b"plan")
+    not_here = cache.put(replace(kept.key, flavour="another", version="9.0.0"), b"plan")
+    assert f"removed {old.name}" in run(config, "prune")
+    assert {one.path for one in cache.entries()} == {kept.path, other_gpu, not_here}
 
 
 def test_what_serves_and_what_does_not_is_shown(config: Path) -> None:
