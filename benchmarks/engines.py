@@ -3,8 +3,9 @@
 Run with ``python -m benchmarks.engines [--rounds N] [--slices N]``. A case is preparing, running and
 restoring 24 slices of 256x256 for each shipped segmentor. All sides see the same slices and take turns, so
 that another job on the machine slows all of them alike; the best of the rounds is printed, which it disturbed
-least. Peak memory is that of a process of its own for each side. PyTorch runs the network of the recipe
-``best``, with weights at random: they do not change its time.
+least. Peak memory is that of a process of its own for each side, and what it holds of the GPU where there is
+one. PyTorch runs the network of the recipe ``best``, with weights at random: they do not change its time. On
+a GPU it computes in float16, as the node does there, on a CPU in float32.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pynvml
 from numpy.typing import NDArray
 
-from benchmarks.roofline import measure_cpu, work_of
 from engines.bundle import Bundle, load_bundle, shipped_bundles
 from engines.errors import RunnerError
 from engines.postprocessing import lesion_mask, probabilities
@@ -34,7 +35,7 @@ from engines.runners.base import RunnerSettings
 from engines.runners.choice import AUTO_ORDER, open_runner
 from engines.volume import Grid, Volume
 
-MIB = 1024
+KIB_IN_MIB = 1024
 """Kibibytes in a mebibyte: the unit of ``ru_maxrss`` on Linux is the kibibyte."""
 
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -73,26 +74,29 @@ def sides() -> dict[str, Callable[[ExitStack], Side]]:
 
 
 def torch_side(variant: str) -> Callable[[ExitStack], Side]:
-    """Open PyTorch in float32 as plain eager code, channels-last, or compiled and channels-last."""
+    """Open PyTorch as plain eager code, channels-last, or compiled and channels-last."""
 
     def open_side(_: ExitStack) -> Side:
-        import torch  # only the sides of PyTorch pay for it
+        import torch  # only the sides of PyTorch pay its memory
 
         from training import networks
         from training.recipe import load_recipe
 
         torch.set_num_threads(RunnerSettings().thread_count)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        dtype = torch.float16 if device.type == "cuda" else torch.float32
+        layout = torch.contiguous_format if variant == "eager" else torch.channels_last
         side: dict[str, Run] = {}
         for bundle in bundles():
             recipe = load_recipe("best").for_segment(bundle.manifest.segment)
             network = networks.build(recipe.network, bundle.manifest.channels).eval()
-            layout = torch.contiguous_format if variant == "eager" else torch.channels_last
-            network = network.to(memory_format=layout)
+            network = network.to(device, dtype, memory_format=layout)
             module = torch.compile(network) if variant == "compile" else network
 
-            def run(slices: NDArray[np.float32], module=module, layout=layout) -> NDArray[np.float32]:  # type: ignore[no-untyped-def]
+            def run(slices: NDArray[np.float32], module=module) -> NDArray[np.float32]:  # type: ignore[no-untyped-def]
                 with torch.inference_mode():
-                    return np.asarray(module(torch.from_numpy(slices).to(memory_format=layout)).numpy())
+                    given = torch.from_numpy(slices).to(device, dtype, memory_format=layout)
+                    return np.asarray(module(given).float().cpu().numpy())
 
             side[bundle.manifest.name] = run
         return side
@@ -119,10 +123,30 @@ def take_turns(steps: Mapping[str, Callable[[], object]], rounds: int) -> dict[s
     return {name: (min(w for w, _ in pairs), min(c for _, c in pairs)) for name, pairs in times.items()}
 
 
-def peak_mib(side: str, slices: int) -> float:
-    """Return the most memory that a process holds that runs one case, MiB."""
+def peak_mib(side: str, slices: int) -> str:
+    """Say how much memory a process holds that runs one case, MiB, and how much of the GPU if it uses one."""
     command = [sys.executable, "-m", "benchmarks.engines", "--slices", str(slices), "--memory-of", side]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return said[-2] + (f" and {said[-1]} of the GPU" if said[-1] != "0" else "")
+
+
+def print_memory(side: str, slices: int) -> None:
+    """Run one case and print the most that this process held, and what the GPU holds for it, MiB."""
+    before = gpu_used()
+    with ExitStack() as opened:
+        run_case(sides()[side](opened), bundles(), ellipsoid(slices))
+        taken = gpu_used() - before
+    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(round(peak_kib / KIB_IN_MIB), round(taken / (1 << 20)))
+
+
+def gpu_used() -> int:
+    """Return how many bytes of the first GPU are in use, 0 where there is none."""
+    try:
+        pynvml.nvmlInit()
+        return int(pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(0)).used)
+    except pynvml.NVMLError:
+        return 0
 
 
 def processor() -> str:
@@ -136,18 +160,21 @@ def processor() -> str:
 
 def report(rounds: int, slices: int) -> Iterator[str]:
     """Measure everything and yield the lines of the report."""
+    from benchmarks.roofline import measure, work_of  # PyTorch measures it, see ``torch_side``
+
     loaded, volume = bundles(), ellipsoid(slices)
-    device = measure_cpu(processor())
+    device = measure(processor())
     peaks = f"{device.flop_s / 1e9:.0f} GFLOP/s in products, {device.bytes_s / 1e9:.1f} GB/s in copies"
     yield f"{device.name}: {peaks}"
     least = 0.0
     for bundle in loaded:
         work = work_of(bundle.model_path)
         by_arithmetic, by_traffic = device.least_ms(work, slices)
+        megabytes = work.values * device.value_bytes / 1e6
         least += max(by_arithmetic, by_traffic)
         yield (
             f"{bundle.manifest.name} {bundle.manifest.version}: {work.flop / 1e9:.2f} GFLOP and "
-            f"{work.bytes / 1e6:.0f} MB a slice; {slices} slices: at least {by_arithmetic:.0f} ms by "
+            f"{megabytes:.0f} MB a slice; {slices} slices: at least {by_arithmetic:.0f} ms by "
             f"arithmetic, {by_traffic:.0f} ms by traffic"
         )
     with ExitStack() as opened:
@@ -165,7 +192,7 @@ def report(rounds: int, slices: int) -> Iterator[str]:
     yield "| side | ms a case | ms CPU | share of the roofline | peak memory MiB |"
     yield "| --- | --- | --- | --- | --- |"
     for name, (wall_ms, cpu_ms) in times.items():
-        memory = f"{peak_mib(name, slices):.0f}" if name in sides() else "–"
+        memory = peak_mib(name, slices) if name in sides() else "–"
         share = f"{least / wall_ms:.0%}" if name in sides() else "–"
         yield f"| {name} | {wall_ms:.0f} | {cpu_ms:.0f} | {share} | {memory} |"
 
@@ -186,9 +213,7 @@ def main() -> None:
         for line in report(asked.rounds, asked.slices):
             print(line, flush=True)
         return
-    with ExitStack() as opened:
-        run_case(sides()[asked.memory_of](opened), bundles(), ellipsoid(asked.slices))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB)
+    print_memory(asked.memory_of, asked.slices)
 
 
 if __name__ == "__main__":

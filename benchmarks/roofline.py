@@ -1,8 +1,9 @@
 """The least time that a network can take on a device: its arithmetic and its traffic over what was measured.
 
-Convention: one multiply-add is two FLOP. Bytes are those of every layer's input, output and weights once, in
-float32: what crosses the memory when no layer keeps its result in a cache. A fused runtime moves less, so
-the bound by traffic may be passed, the bound by arithmetic not.
+Convention: one multiply-add is two FLOP. Values are those of every layer's input, output and weights once:
+what crosses the memory when no layer keeps its result in a cache. A fused runtime moves less, so the bound by
+traffic may be passed, the bound by arithmetic not. A GPU is measured in float16 and a CPU in float32, as the
+node uses them.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx
+import torch
 from onnx import shape_inference
 
-FLOAT_BYTES = 4
-"""Bytes of a float32."""
+SIDE = 4096
+"""Rows and columns of the matrices that are multiplied on a GPU; a quarter of them on a CPU."""
+
+COPIED_BYTES = 1 << 28
+"""Size of what is copied."""
 
 PEAK_ROUNDS = 5
 """Times that a peak is measured; the best counts."""
@@ -26,23 +30,32 @@ PEAK_ROUNDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a network does to one slice: floating point operations, and bytes in and out of its layers."""
+    """What a network does to one slice: floating point operations, and values in and out of its layers."""
 
     flop: float
-    bytes: float
+    values: float
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What a device was measured to do: FLOP a second in matrix products, bytes a second in copies."""
+    """What a device was measured to do: FLOP a second in matrix products, bytes a second in copies.
+
+    Attributes:
+        name: of the hardware.
+        value_bytes: size of the values it was measured with.
+        flop_s: FLOP a second.
+        bytes_s: bytes a second, read and written.
+    """
 
     name: str
+    value_bytes: int
     flop_s: float
     bytes_s: float
 
     def least_ms(self, work: Work, slices: int) -> tuple[float, float]:
         """Return the least time of so many slices, ms: by arithmetic and by traffic."""
-        return 1e3 * slices * work.flop / self.flop_s, 1e3 * slices * work.bytes / self.bytes_s
+        traffic = slices * work.values * self.value_bytes
+        return 1e3 * slices * work.flop / self.flop_s, 1e3 * traffic / self.bytes_s
 
 
 def work_of(path: Path) -> Work:
@@ -62,21 +75,31 @@ def work_of(path: Path) -> Work:
             _, inner, rows, columns = weights[node.input[1]]
             flop += 2.0 * math.prod(shapes[node.output[0]]) * inner * rows * columns
     tensors = [name for node in graph.node for name in (*node.input, *node.output) if name in shapes]
-    return Work(flop, float(FLOAT_BYTES * sum(math.prod(shapes[name]) for name in tensors)))
+    return Work(flop, float(sum(math.prod(shapes[name]) for name in tensors)))
 
 
-def measure_cpu(name: str) -> Device:
-    """Measure float32 matrix products and copies with NumPy on all cores that it uses."""
-    generator = np.random.default_rng(0)
-    left, right = (generator.random((1536, 1536), np.float32) for _ in range(2))
-    source = np.ones(1 << 26, np.float32)
-    target = np.empty_like(source)
-    product_s = min(_seconds(lambda: left @ right) for _ in range(PEAK_ROUNDS))
-    copy_s = min(_seconds(lambda: np.copyto(target, source)) for _ in range(PEAK_ROUNDS))
-    return Device(name, 2.0 * 1536**3 / product_s, 2.0 * source.nbytes / copy_s)
+def measure(processor: str) -> Device:
+    """Measure matrix products and copies with PyTorch: on the GPU if it sees one, else on this processor."""
+    on_gpu = torch.cuda.is_available()
+    device = torch.device("cuda" if on_gpu else "cpu")
+    name = torch.cuda.get_device_name() if on_gpu else processor
+    side, dtype = (SIDE, torch.float16) if on_gpu else (SIDE // 4, torch.float32)
+    left, right = (torch.rand(side, side, device=device, dtype=dtype) for _ in range(2))
+    source = torch.ones(COPIED_BYTES // dtype.itemsize, device=device, dtype=dtype)
+    target = torch.empty_like(source)
+    wait = torch.cuda.synchronize if on_gpu else _nothing
+    product_s = min(_seconds(lambda: torch.mm(left, right), wait) for _ in range(PEAK_ROUNDS))
+    copy_s = min(_seconds(lambda: target.copy_(source), wait) for _ in range(PEAK_ROUNDS))
+    return Device(name, dtype.itemsize, 2.0 * side**3 / product_s, 2.0 * COPIED_BYTES / copy_s)
 
 
-def _seconds(step: Callable[[], object]) -> float:
+def _nothing() -> None:
+    """Wait for a CPU, which is ready when its call returns."""
+
+
+def _seconds(step: Callable[[], object], wait: Callable[[], None]) -> float:
+    wait()
     start = time.perf_counter()
     step()
+    wait()
     return time.perf_counter() - start
