@@ -95,11 +95,18 @@ def read_manifest(folder: Path) -> Manifest:
 
     Raises: BundleError: names each field that is missing, unknown or wrong.
     """
+    return check_manifest(read_fields(folder / MANIFEST_NAME, folder.name), folder.name)
+
+
+def read_fields(path: Path, bundle: str) -> object:
+    """Read what a YAML file of a bundle holds, unchecked.
+
+    Raises: BundleError: if the file can not be read.
+    """
     try:
-        content = yaml.safe_load((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
-        raise BundleError(folder.name, MANIFEST_NAME, f"can not be read: {exc}") from exc
-    return check_manifest(content, folder.name)
+        raise BundleError(bundle, path.name, f"can not be read: {exc}") from exc
 
 
 def check_manifest(content: object, bundle: str) -> Manifest:

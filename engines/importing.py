@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from engines.bundle import (
@@ -20,6 +19,7 @@ from engines.bundle import (
     check_manifest,
     file_sha256,
     load_bundle,
+    read_fields,
     write_manifest,
     write_samples,
 )
@@ -73,10 +73,7 @@ def import_bundle(
 
 
 def _read(description: Path, bundle: str) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(description.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
-        raise BundleError(bundle, description.name, f"can not be read: {exc}") from exc
+    content = read_fields(description, bundle)
     if not isinstance(content, dict):
         raise BundleError(bundle, description.name, "holds no fields: it is a YAML mapping like a manifest")
     return content

@@ -56,7 +56,7 @@ def try_runners(bundle: Bundle) -> tuple[Trial, ...]:
     """
     graph, slices = read_graph(bundle.model_path), _slices(bundle)
     try:
-        expected = _run(bundle, REFERENCE, slices, batch=len(slices))[1]
+        name, expected = _run(bundle, REFERENCE, slices, batch=len(slices))
         alone = _run(bundle, REFERENCE, slices, batch=1)[1]
     except RunnerError as exc:
         raise BundleError(bundle.folder.name, "model.file", _named(exc, graph)) from exc
@@ -64,8 +64,9 @@ def try_runners(bundle: Bundle) -> tuple[Trial, ...]:
     if not gap <= BATCH_TOLERANCE:
         problem = f"a slice's logits change by {gap:.2g} with the slices beside it; is it in training mode?"
         raise BundleError(bundle.folder.name, "model.file", problem)
+    reference = _compared(bundle, REFERENCE, name, expected, expected)
     others = [kind for kind in AUTO_ORDER if kind is not REFERENCE]
-    return tuple(_try(bundle, graph, kind, slices, expected) for kind in (REFERENCE, *others))
+    return (reference, *(_try(bundle, graph, kind, slices, expected) for kind in others))
 
 
 def _slices(bundle: Bundle) -> NDArray[np.float32]:
@@ -94,6 +95,16 @@ def _try(
         name, found = _run(bundle, kind, slices, batch=len(slices))
     except RunnerError as exc:
         return Trial(kind, problem=str(exc), lacking=tuple(_lacking(str(exc), graph.operators)))
+    return _compared(bundle, kind, name, found, expected)
+
+
+def _compared(
+    bundle: Bundle,
+    kind: RunnerKind,
+    name: str,
+    found: NDArray[np.float32],
+    expected: NDArray[np.float32],
+) -> Trial:
     difference = float(np.abs(found - expected).max())
     agreement = compare(expected, found, bundle.manifest.postprocessing.threshold)
     return Trial(kind, name, largest_difference=difference, agreement=agreement)
