@@ -37,8 +37,8 @@ slow: .venv/dev .venv/s3-server/installed viewer-tools
 	$(BIN)/pytest $(PRODUCT) -m slow -n 2 --dist loadfile
 
 # The Helm chart and the container files, with the programs that a site would use.
-chart: .venv/dev .tools/.installed
-	$(BIN)/pytest -m chart
+chart: .venv/dev .venv/s3-server/installed .tools/.installed
+	$(BIN)/pytest tests/chart -n 2 --dist worksteal
 
 # What follows from helm/values.py and the node's settings.
 chart-values: .venv/serve
@@ -46,7 +46,7 @@ chart-values: .venv/serve
 
 # The container image, built and run on this machine; as root.
 image: .venv/dev image-tools
-	$(BIN)/pytest -m image
+	$(BIN)/pytest tests/image
 
 image-tools:
 	@{ command -v buildah && command -v podman && command -v runc && command -v debootstrap; } >/dev/null || { \

@@ -86,7 +86,9 @@ class S3(Values):
     enabled: bool = Field(False, description="keep files in a bucket")
     bucket: str = Field("", description="name of the bucket")
     prefix: str = Field("", description="what keys begin with")
-    endpoint: str = Field("", description="URL of the service; empty is the provider's own")
+    endpoint: str = Field(
+        "", description="URL of the service, http:// only within the cluster; empty is the provider's own"
+    )
     region: str = Field("us-east-1", min_length=1, description="region")
     existing_secret: Name = Field(
         "",

@@ -13,11 +13,12 @@ from node.assessment import Assessment, Assessor
 from node.errors import NothingToAssessError
 from node.evaluations import Evaluation, Evaluations, EvaluationState, Result
 from node.observation import NOBODY, Observer
-from node.outcomes import Outcome, Outcomes
+from node.outcomes import Outcome, Outcomes, nothing_of
 from node.part10 import read_part10
 from node.result_files import companions
 from node.results.context import EvaluationContext, SupersededReport
 from node.results.files import encode
+from node.round_trip_instance import is_round_trip
 from node.router import Router
 from node.routing import count_findings
 from node.settings import NodeSettings
@@ -63,6 +64,9 @@ class Evaluator:
         """
         evaluation = self._evaluations.start(evaluation_id, self._clock())
         if evaluation.state is not EvaluationState.EVALUATING:
+            return
+        if is_round_trip(evaluation.study_uid):
+            self._outcomes.record(evaluation_id, evaluation.run, nothing_of(evaluation.fingerprint))
             return
         context = self._assessor.context(
             evaluation.study_uid, evaluation.fingerprint, evaluation.created_at, self._superseded(evaluation)

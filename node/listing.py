@@ -15,6 +15,7 @@ from node.database import Database
 from node.deliveries import DeliveryState
 from node.evaluations import EvaluationState
 from node.outcomes import Outcome
+from node.round_trip_instance import NOT_EVALUATED, is_round_trip
 from node.study_states import (
     ARRIVING,
     EVALUATING,
@@ -231,6 +232,8 @@ def _state(
         return StudyState.HELD, study.reason
     if evaluation.state != EvaluationState.EVALUATED:
         return EVALUATING[evaluation.state], evaluation.reason
+    if is_round_trip(study.study_uid):
+        return StudyState.EVALUATED, NOT_EVALUATED
     return _sending(outbox)
 
 

@@ -31,6 +31,11 @@ class Outcome(BaseModel):
     destinations: dict[str, str]
 
 
+def nothing_of(fingerprint: str) -> Outcome:
+    """Return the outcome of an evaluation that makes nothing and sends nothing."""
+    return Outcome(fingerprint=fingerprint, choices=(), instances={}, findings={}, destinations={})
+
+
 class Outcomes:
     """The book of outcomes; each entry may be made again without harm."""
 

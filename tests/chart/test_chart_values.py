@@ -12,7 +12,9 @@ import yaml
 
 from helm.schema import OWNED, chart_schema, default_values, readme
 from helm.values import ChartValues
-from tests.support.chart import CHART, SCENARIOS, helm_template, values_file
+from node.receiver import ReceiverSettings
+from node.settings import NodeSettings
+from tests.support.chart import CHART, SCENARIOS, helm_template, of_kind, pods, rendered, values_file
 
 pytestmark = pytest.mark.chart
 
@@ -118,6 +120,8 @@ def test_a_setting_that_the_chart_makes_is_refused_in_config(place: str) -> None
         ("workers-postgresql-s3", "autoscaling.prometheus=", "autoscaling.prometheus"),
         ("workers-postgresql-s3", "autoscaling.minReplicas=9", "autoscaling.minReplicas"),
         ("tls-only", "tls.destinations.other.existingSecret=x", "tls.destinations.other"),
+        ("single-node-cpu", "single.graceS=40", "single.graceS"),
+        ("air-gapped", "config.stop_grace_s=60", "receive.graceS"),
         (
             "workers-postgresql-s3",
             "engines.buildBy=Job,engines.cache.accessMode=ReadWriteOnce",
@@ -129,6 +133,32 @@ def test_values_that_contradict_each_other_are_named(scenario: str, changes: str
     done = helm_template("--values", str(values_file(scenario)), "--set", changes)
     assert done.returncode != 0
     assert named in done.stderr
+
+
+def test_pods_get_longer_to_stop_than_the_node_takes() -> None:
+    """The chart's check assumes the node's own defaults."""
+    takes = NodeSettings().stop_grace_s + ReceiverSettings().stop_grace_s
+    assert f"together, {takes:g} s" in helm_template("--set", "single.graceS=0").stderr
+    for scenario in SCENARIOS:
+        for name, pod in pods(rendered(scenario)):
+            if not name.startswith(("Job/", "Pod/")):
+                assert pod["terminationGracePeriodSeconds"] > takes, name
+
+
+def test_an_endpoint_without_tls_is_allowed_by_name_only() -> None:
+    def storage(endpoint: str) -> Any:
+        given = ("--set", f"storage.s3.endpoint={endpoint}")
+        (config, *_) = of_kind(rendered("workers-postgresql-s3", *given), "ConfigMap")
+        return yaml.safe_load(config["data"]["node.yaml"])["storage"]
+
+    there = {"bucket": "csvd", "prefix": "", "region": "us-east-1"}
+    assert storage("http://minio.storage:9000") == {
+        **there,
+        "endpoint": "http://minio.storage:9000",
+        "allow_http": True,
+    }
+    assert storage("https://objects.example") == {**there, "endpoint": "https://objects.example"}
+    assert storage("") == there
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

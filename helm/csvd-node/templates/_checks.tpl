@@ -25,6 +25,13 @@
 {{- fail (printf "tls.destinations.%s: config.destinations has no destination of that name" $name) -}}
 {{- end -}}
 {{- end -}}
+{{- $associations := dig "receiver" "stop_grace_s" 10 $v.config -}}
+{{- $work := dig "stop_grace_s" 30 $v.config -}}
+{{- range $role := include "csvd-node.roles" . | splitList " " -}}
+{{- if le (float64 (index $v $role).graceS) (addf $associations $work) -}}
+{{- fail (printf "%s.graceS must be longer than config.receiver.stop_grace_s and config.stop_grace_s together, %v s: a pod that is stopped would be killed before it has finished" $role (addf $associations $work)) -}}
+{{- end -}}
+{{- end -}}
 {{- if and $v.ingress.enabled (not $v.ingress.host) -}}
 {{- fail "ingress.enabled needs ingress.host" -}}
 {{- end -}}

@@ -40,6 +40,9 @@
 {{- $bucket := dict "bucket" .bucket "prefix" .prefix "region" .region -}}
 {{- if .endpoint -}}
 {{- $_ := set $bucket "endpoint" .endpoint -}}
+{{- if hasPrefix "http://" .endpoint -}}
+{{- $_ := set $bucket "allow_http" true -}}
+{{- end -}}
 {{- end -}}
 {{- $_ := set $own "storage" $bucket -}}
 {{- end -}}

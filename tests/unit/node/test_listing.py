@@ -14,6 +14,8 @@ from node.deliveries import Deliveries, DeliveryState
 from node.evaluations import Evaluations, Result
 from node.listing import StudyRow, study_rows
 from node.rebuilding import rebuild
+from node.round_trip_instance import NOT_EVALUATED, round_trip_instance
+from node.round_trip_instance import STUDY_UID as ROUND_TRIP_UID
 from node.study_states import StudyState, count_states
 from tests.support.arrivals import STUDY_UID, Arrivals, at
 from tests.support.instances import mr_dataset
@@ -203,3 +205,15 @@ def test_rebuilt_study_waits_for_a_person(played: Played, tmp_path: Path) -> Non
     assert (row.state, row.instance_count) == (StudyState.HELD, 3)
     assert "`csvd-node retry` evaluates it" in row.reason
     other.close()
+
+
+def test_the_test_instance_of_a_check_needs_nobody(played: Played) -> None:
+    """It ends well though nothing of it can be assessed, so that a check raises no alarm."""
+    played.arrivals.open("a", 0)
+    played.arrivals.send("a", 1, round_trip_instance())
+    played.arrivals.release("a", 2)
+    evaluation = played.evaluations.begin(ROUND_TRIP_UID, None, at(10))
+    assert evaluation is not None
+    played.evaluations.finish(evaluation.evaluation_id, at(20))
+    row = played.row()
+    assert (row.state, row.reason) == (StudyState.EVALUATED, NOT_EVALUATED)
