@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import exists, func, select
+from sqlalchemy import Connection, exists, func, select
 
 from node.database import Database
 from node.errors import OutOfResourcesError
 from node.evaluations import EvaluationState
-from node.tables import evaluations, instances, studies
+from node.tables import evaluations, instances
 
 KEPT_S = 2.0
 """How long an answer of the index is used again, s: a sender brings hundreds of Instances a second."""
@@ -38,35 +38,27 @@ class QueueState:
     """How much of the evaluating is not done.
 
     Attributes:
-        arriving: Studies that are not complete yet.
         waiting: evaluations that have not begun.
         evaluating: evaluations at work.
         oldest_at: since when the oldest of those that wait does, None if none does.
     """
 
-    arriving: int
     waiting: int
     evaluating: int
     oldest_at: datetime | None
 
 
-def queue_state(database: Database) -> QueueState:
-    """Measure the queue of evaluations.
-
-    Raises:
-        IndexUnavailableError: if the index can not be read.
-    """
+def queue_state(connection: Connection) -> QueueState:
+    """Measure the queue of evaluations."""
     by_state = select(evaluations.c.state, func.count(), func.min(evaluations.c.created_at)).group_by(
         evaluations.c.state
     )
     unfinished = (EvaluationState.WAITING, EvaluationState.EVALUATING)
-    with database.reading() as connection:
-        rows = connection.execute(by_state.where(evaluations.c.state.in_(unfinished)))
-        found = {state: (count, since) for state, count, since in rows}
-        arriving = connection.scalar(select(func.count()).select_from(studies).where(studies.c.is_open))
+    rows = connection.execute(by_state.where(evaluations.c.state.in_(unfinished)))
+    found = {state: (count, since) for state, count, since in rows}
     waiting, oldest_at = found.get(EvaluationState.WAITING, (0, None))
     evaluating, _ = found.get(EvaluationState.EVALUATING, (0, None))
-    return QueueState(arriving or 0, waiting, evaluating, oldest_at)
+    return QueueState(waiting, evaluating, oldest_at)
 
 
 class Admission:
@@ -104,7 +96,8 @@ class Admission:
     def _count(self) -> int:
         with self._lock:
             if time.monotonic() - self._asked_at >= KEPT_S:
-                self._waiting = queue_state(self._database).waiting
+                with self._database.reading() as connection:
+                    self._waiting = queue_state(connection).waiting
                 self._asked_at = time.monotonic()
             return self._waiting
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, select, update
 
 from node.database import Database
-from node.tables import deliveries, results
+from node.tables import deliveries, evaluations, results
 
 
 class DeliveryState(StrEnum):
@@ -60,6 +60,7 @@ class Delivery:
         first_queued_at: since when it is tried.
         last_attempt_at: when it was last tried.
         next_attempt_at: when it is tried next; None once it was delivered or given up.
+        is_urgent: whether it goes before others that wait for the same destination.
     """
 
     sop_instance_uid: str
@@ -75,6 +76,7 @@ class Delivery:
     first_queued_at: datetime
     last_attempt_at: datetime | None
     next_attempt_at: datetime | None
+    is_urgent: bool = False
 
     @property
     def is_given_up(self) -> bool:
@@ -207,8 +209,11 @@ def _record(
 
 
 def _with_results() -> Select[Any]:
-    return select(deliveries, results.c.kind, results.c.sop_class_uid, results.c.path).join(
-        results,
-        (results.c.sop_instance_uid == deliveries.c.sop_instance_uid)
-        & (results.c.evaluation_id == deliveries.c.evaluation_id),
+    of_result = (results.c.sop_instance_uid == deliveries.c.sop_instance_uid) & (
+        results.c.evaluation_id == deliveries.c.evaluation_id
+    )
+    return (
+        select(deliveries, results.c.kind, results.c.sop_class_uid, results.c.path, evaluations.c.is_urgent)
+        .join(results, of_result)
+        .join(evaluations, evaluations.c.evaluation_id == deliveries.c.evaluation_id)
     )

@@ -30,7 +30,7 @@ class WorkQueue(Protocol):
     def evaluate(self, evaluation_id: str, run: int, *, is_urgent: bool) -> None:
         """Queue one run of an evaluation."""
 
-    def deliver(self, evaluation_id: str, destination: str, attempt: str) -> None:
+    def deliver(self, evaluation_id: str, destination: str, attempt: str, *, is_urgent: bool) -> None:
         """Queue one attempt to deliver what is due of an evaluation to a destination."""
 
 
@@ -82,8 +82,11 @@ class Dispatcher:
             yield f"{each.evaluation_id} {each.run}", hand_in
         due = sorted(self._deliveries.due(now), key=_parcel)
         for (evaluation_id, destination), parts in itertools.groupby(due, key=_parcel):
-            attempt = attempt_key(list(parts))
-            hand_in = functools.partial(self._queue.deliver, evaluation_id, destination, attempt)
+            parcel = list(parts)
+            attempt, is_urgent = attempt_key(parcel), parcel[0].is_urgent
+            hand_in = functools.partial(
+                self._queue.deliver, evaluation_id, destination, attempt, is_urgent=is_urgent
+            )
             yield f"{evaluation_id} {destination} {attempt}", hand_in
 
     def _hand_in(self, work: dict[str, Callable[[], None]]) -> None:

@@ -57,6 +57,12 @@ class StoreUnusableError(NodeError):
         super().__init__(f"Store {root}: {problem}")
 
 
+class StoreUnreachableError(StoreUnusableError):
+    """The object store does not answer, does not know the bucket, or does not let the node in."""
+
+    retryable = True
+
+
 class ReceiverUnavailableError(NodeError):
     """The receiver can not listen where it is told to."""
 

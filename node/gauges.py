@@ -15,12 +15,13 @@ from sqlalchemy import Connection, func, select
 
 from engines.segmentation import Segmentor
 from engines.segments import Segment
+from node.backpressure import BackPressureSettings, queue_state
 from node.completeness import CompletenessSettings
 from node.database import Database
 from node.errors import IndexUnavailableError
-from node.evaluations import EvaluationState
 from node.study_states import count_states
-from node.tables import deliveries, evaluations
+from node.tables import deliveries
+from node.work_queue import DELIVERIES, EVALUATIONS
 
 KEPT_S = 5.0
 """How long an answer of the index is given again, s, so that many who ask do not load the database."""
@@ -34,6 +35,7 @@ class IndexCollector(Collector):
         settings: when a Study is complete.
         destinations: names of those configured: they are there also when nothing waits.
         clock: the current time, with a time zone.
+        backpressure: when the queue of evaluations is too long.
     """
 
     def __init__(
@@ -42,8 +44,10 @@ class IndexCollector(Collector):
         settings: CompletenessSettings,
         destinations: Iterable[str],
         clock: Callable[[], datetime],
+        backpressure: BackPressureSettings = BackPressureSettings(),  # noqa: B008 - frozen
     ) -> None:
         self._database, self._settings, self._clock = database, settings, clock
+        self._backpressure = backpressure
         self._destinations = tuple(destinations)
         self._lock = threading.Lock()
         self._kept: tuple[float, list[GaugeMetricFamily]] = (-KEPT_S, [])
@@ -77,7 +81,7 @@ class IndexCollector(Collector):
         for state, count in count_states(connection, now, self._settings).items():
             by_state.add_metric((state.value,), count)
         yield by_state
-        yield from _queues(connection, now)
+        yield from _queues(connection, now, self._backpressure.limit)
         yield from self._waiting(connection, now)
 
     def _waiting(self, connection: Connection, now: datetime) -> Iterator[GaugeMetricFamily]:
@@ -106,7 +110,10 @@ class IndexCollector(Collector):
 
 
 class DiskCollector(Collector):
-    """Measures the file system that holds the store."""
+    """Measures the file system of ``root``: it holds the store or, with a bucket, the copies of what is read.
+
+    A bucket has no end that could be measured; when this disk is full, its objects can not be read here.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -121,9 +128,9 @@ class DiskCollector(Collector):
             usage = shutil.disk_usage(self._root)
         except OSError:
             return
-        yield GaugeMetricFamily("csvd_disk_free_bytes", "Free bytes where the store is", value=usage.free)
+        yield GaugeMetricFamily("csvd_disk_free_bytes", "Free bytes of the disk of root", value=usage.free)
         yield GaugeMetricFamily(
-            "csvd_disk_size_bytes", "Size of the disk where the store is", value=usage.total
+            "csvd_disk_size_bytes", "Size of the disk of root", value=usage.total
         )
 
 
@@ -148,25 +155,35 @@ class EngineCollector(Collector):
         yield family
 
 
-def _queues(connection: Connection, now: datetime) -> Iterator[GaugeMetricFamily]:
+def _queues(connection: Connection, now: datetime, limit: int) -> Iterator[GaugeMetricFamily]:
     """Measure what waits for a worker and what is due for sending."""
+    due = select(func.count(), func.min(deliveries.c.next_attempt_at)).where(
+        deliveries.c.next_attempt_at <= now
+    )
+    studies = queue_state(connection)
+    waiting = {
+        EVALUATIONS: (studies.waiting, studies.oldest_at),
+        DELIVERIES: tuple(connection.execute(due).one()),
+    }
     depth = GaugeMetricFamily("csvd_queue_depth", "Jobs that wait to be begun", labels=("queue",))
     oldest = GaugeMetricFamily(
         "csvd_queue_oldest_age_seconds", "How long the oldest of them waits", labels=("queue",)
     )
-    measured = {
-        "evaluations": select(func.count(), func.min(evaluations.c.created_at)).where(
-            evaluations.c.state == EvaluationState.WAITING
-        ),
-        "deliveries": select(func.count(), func.min(deliveries.c.next_attempt_at)).where(
-            deliveries.c.next_attempt_at <= now
-        ),
-    }
-    for queue, statement in measured.items():
-        count, since = connection.execute(statement).one()
+    for queue, (count, since) in waiting.items():
         depth.add_metric((queue,), count)
         oldest.add_metric((queue,), _age_s(since, now))
     yield from (depth, oldest)
+    yield _of_evaluations("csvd_queue_running", "Jobs that are at work", studies.evaluating)
+    yield _of_evaluations("csvd_queue_limit", "How many may wait before the queue is too long", limit)
+    yield _of_evaluations(
+        "csvd_queue_full", "1 if more wait than the limit, else 0", int(studies.waiting > limit)
+    )
+
+
+def _of_evaluations(name: str, meaning: str, value: int) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, meaning, labels=("queue",))
+    family.add_metric((EVALUATIONS,), value)
+    return family
 
 
 def _age_s(since: datetime | None, now: datetime) -> float:

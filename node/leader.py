@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -14,7 +16,21 @@ from node.errors import IndexUnavailableError, PartStoppedError, QueueUnavailabl
 log = structlog.get_logger(__name__)
 
 POLL_S = 0.5
-"""Pause between two rounds, s; far below the quiet time of a Series."""
+"""Pause between two rounds of the process that leads, s; far below the quiet time of a Series."""
+
+TAKEOVER_S = 2.0
+"""Pause between two looks for what others left, and of the others for whether one leads, s.
+
+Each look asks the database; a process is missed for longer than this before it is taken for dead.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """What the leading process does again and again, and the pause between two times, s."""
+
+    do: Callable[[], None]
+    every_s: float = POLL_S
 
 
 class Leader:
@@ -24,12 +40,13 @@ class Leader:
 
     Args:
         leads: whether this process leads now.
-        duties: what is done in each round, in this order.
+        duties: what is done, in this order.
     """
 
-    def __init__(self, leads: Callable[[], bool], duties: Sequence[Callable[[], None]]) -> None:
-        self._leads, self._duties = leads, duties
+    def __init__(self, leads: Callable[[], bool], duties: Iterable[Duty]) -> None:
+        self._leads, self._duties = leads, tuple(duties)
         self._was_leading = False
+        self._done_at: dict[Duty, float] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="leader", daemon=True)
 
@@ -54,7 +71,7 @@ class Leader:
         return "hands out work" if self._was_leading else "another process hands out work"
 
     def _watch(self) -> None:
-        while not self._stopping.wait(POLL_S):
+        while not self._stopping.wait(POLL_S if self._was_leading else TAKEOVER_S):
             try:
                 self._do_duties()
             except (IndexUnavailableError, QueueUnavailableError) as error:
@@ -69,4 +86,7 @@ class Leader:
             log.info("leader.leads")
         self._was_leading = leads
         for duty in self._duties if leads else ():
-            duty()
+            now = time.monotonic()
+            if now - self._done_at.get(duty, float("-inf")) >= duty.every_s:
+                duty.do()
+                self._done_at[duty] = now

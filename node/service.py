@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +14,7 @@ import structlog
 from dbos import DBOSConfiguredInstance
 from fastapi import FastAPI
 
+from engines.errors import NoDriverError
 from engines.segmentation import Segmentor
 from engines.segments import Segment
 from node.assessment import Assessor
@@ -20,18 +22,19 @@ from node.backpressure import Admission
 from node.certificates import CertificateCollector, check_tls
 from node.courier import Courier
 from node.database import Database
-from node.database_opening import open_database
 from node.deliveries import Deliveries
 from node.dispatcher import Dispatcher
+from node.errors import IndexUnavailableError, StoreUnreachableError
 from node.evaluations import Evaluations
 from node.evaluator import Evaluator
 from node.gauges import DiskCollector, EngineCollector, IndexCollector
 from node.health import Health
 from node.index import Index
 from node.intake import Intake
-from node.leader import Leader
+from node.leader import TAKEOVER_S, Duty, Leader
 from node.leases import open_lease
 from node.metrics import Metrics
+from node.opening import Patience
 from node.outcomes import Outcomes
 from node.presence import Presence
 from node.receiver import Receiver
@@ -91,9 +94,10 @@ class Service:
         segmentors: Callable[[NodeSettings], Opened] = open_segmentors,
         version: str = WORKFLOW_VERSION,
     ) -> None:
-        self.settings, self._stopping = settings, stopping or threading.Event()
+        self.settings = settings
         self._segmentors, self._version = segmentors, version
         self.health, self.metrics = Health(parts_of(settings.roles)), Metrics(settings.receiver.calling_aes)
+        self._patience = Patience(settings.start_wait_s, stopping or threading.Event(), self.health)
         self._application: FastAPI | None = None
         self._engines: Mapping[Segment, Segmentor] = {}
         self._parts = ExitStack()
@@ -125,7 +129,9 @@ class Service:
         for certificate in check_tls(settings):
             if remark := certificate.remark(now()):
                 log.warning("node.certificate_expires", reason=remark)
-        store = open_store(settings.storage, settings.root)
+        health.opening("store", "the store is opened")
+        open_files = partial(open_store, settings.storage, settings.root)
+        store = self._patience.open("store", open_files, StoreUnreachableError)
         health.opened("store", store.check)
         database = self._open_database(opened)
         self._show(database, store)
@@ -154,7 +160,8 @@ class Service:
             opened.enter_context(WorkflowRunner(url, process_id, workflows, grace_s, self._version))
         dispatcher = Dispatcher(index, evaluations, deliveries, settings.completeness, queue, now, observer)
         takeover = Takeover(presence, index, evaluations, queue, now)
-        leader = opened.enter_context(Leader(presence.leads, (takeover.look, dispatcher.dispatch)))
+        duties = (Duty(takeover.look, TAKEOVER_S), Duty(dispatcher.dispatch))
+        leader = opened.enter_context(Leader(presence.leads, duties))
         self.health.opened("dispatcher", leader.check)
         if Role.RECEIVE in settings.roles:
             self._open_receiver(opened, store, database, presence.process_id)
@@ -171,15 +178,12 @@ class Service:
         """Open the index, and export what it and the disk say."""
         settings, registry = self.settings, self.metrics.registry
         self.health.opening("database", "the index is opened")
-        database = open_database(
-            settings.index_url,
-            settings.database_wait_s,
-            self._stopping,
-            lambda reason: self.health.opening("database", reason),
-        )
+        open_index = partial(Database, settings.index_url)
+        database = self._patience.open("database", open_index, IndexUnavailableError)
         opened.enter_context(closing(database))
         self.health.opened("database", database.check)
-        registry.register(IndexCollector(database, settings.completeness, settings.destinations, now))
+        known = (settings.completeness, settings.destinations, now, settings.backpressure)
+        registry.register(IndexCollector(database, *known))
         registry.register(CertificateCollector(settings))
         registry.register(DiskCollector(settings.root))
         return database
@@ -198,7 +202,8 @@ class Service:
     def _open_engines(self, opened: ExitStack) -> Assessor:
         """Open the models, and export what runs them."""
         self.health.opening("engines", "the models are opened and proven")
-        segmentors = opened.enter_context(self._segmentors(self.settings))
+        open_models = lambda: opened.enter_context(self._segmentors(self.settings))  # noqa: E731
+        segmentors = self._patience.open("engines", open_models, NoDriverError)
         self._engines = segmentors
         running = ", ".join(f"{name}: {each.runner.name}" for name, each in segmentors.items())
         self.health.opened("engines", lambda: running)

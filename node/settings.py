@@ -75,11 +75,11 @@ class NodeSettings(BaseModel):
         default=None,
         description="SQLAlchemy URL of a PostgreSQL database (postgresql+psycopg://...); SQLite without",
     )
-    database_wait_s: float = Field(
+    start_wait_s: float = Field(
         default=300.0,
         ge=0,
         le=86400,
-        description="seconds that a starting node waits for a database that does not answer yet",
+        description="seconds that a starting node waits for database, bucket and GPU driver to be there",
     )
     roles: tuple[Role, ...] = Field(
         default=ALL_ROLES,
@@ -97,7 +97,7 @@ class NodeSettings(BaseModel):
         default=CompletenessSettings(), description="when a Study is complete"
     )
     urgent: tuple[UrgentRule, ...] = Field(
-        default=(), description="Studies that are evaluated before all others that wait; any match decides"
+        default=(), description="Studies that go before all others that wait; any match decides"
     )
     backpressure: BackPressureSettings = Field(
         default=BackPressureSettings(), description="what happens when more arrives than is evaluated"

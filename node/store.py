@@ -9,6 +9,7 @@ they lie in a bucket, ``copies/`` holds those on this machine that were read a s
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from pathlib import Path
 import structlog
 
 from node.bucket_files import BucketFiles
-from node.errors import OutOfResourcesError, StoreUnusableError, UnreadableDatasetError
+from node.errors import OutOfResourcesError, StoreUnreachableError, StoreUnusableError, UnreadableDatasetError
 from node.part10 import InstanceHeader, dataset_digest, encode_file_meta, is_uid, read_part10
 from node.storage import Files, FolderFiles, FoundFile, StorageSettings
 
@@ -114,7 +115,8 @@ class Store:
         files: where they lie; None is below the root.
 
     Raises:
-        StoreUnusableError: if the place can not be written, or knows no way to give a name without
+        StoreUnreachableError: if the place does not answer.
+        StoreUnusableError: if it can not be written, or knows no way to give a name without
             overwriting: hard links in a folder, conditional writes in a bucket.
     """
 
@@ -126,7 +128,9 @@ class Store:
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
             self._files.try_out()
         except OSError as exc:
-            raise StoreUnusableError(self._files.place, f"can not be used: {exc.strerror}") from exc
+            # EIO: the place does not answer, which may pass by itself; anything else it will say again.
+            kind = StoreUnreachableError if exc.errno == errno.EIO else StoreUnusableError
+            raise kind(self._files.place, f"can not be used: {exc.strerror}") from exc
 
     def put(self, received: ReceivedInstance) -> Placement:
         """Store an Instance; on return its file is safe under its final name.
@@ -250,6 +254,7 @@ def open_store(settings: StorageSettings, root: Path) -> Store:
     """Open the store where the settings say: in a bucket, or below the root.
 
     Raises:
+        StoreUnreachableError: if it does not answer.
         StoreUnusableError: if it can not be used.
     """
     if settings.bucket is None:

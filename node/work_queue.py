@@ -29,14 +29,14 @@ DELIVERIES = "deliveries"
 PARALLEL_DELIVERIES = 8
 """Destinations that one process sends to at the same time."""
 
-POLL_S = 0.5
-"""Pause between two looks of a worker at its queue, s."""
+POLL_S = 1.0
+"""Pause between two looks of a process at one of its queues, s; each is about four small transactions."""
 
 EVALUATION, DELIVERY = "Evaluation", "Delivery"
 """Names of the workflows, and of the classes that hold them, as the queues know them."""
 
 URGENT, NORMAL = 1, 10
-"""Priorities of evaluations: the lowest number goes first, and among equals who waits longest."""
+"""Priorities of work: the lowest number goes first, and among equals who waits longest."""
 
 INSTANCE = "node"
 """Name of the one object of each such class in a process, as the queues know it."""
@@ -85,14 +85,13 @@ class DurableQueue:
 
     def evaluate(self, evaluation_id: str, run: int, *, is_urgent: bool) -> None:
         """Queue one run of an evaluation; the same run twice is one."""
-        options = _options(EVALUATIONS, f"evaluate/{evaluation_id}/{run}", self._version)
-        options["priority"] = URGENT if is_urgent else NORMAL
+        options = _options(EVALUATIONS, f"evaluate/{evaluation_id}/{run}", self._version, is_urgent=is_urgent)
         self._enqueue(options, evaluation_id)
 
-    def deliver(self, evaluation_id: str, destination: str, attempt: str) -> None:
+    def deliver(self, evaluation_id: str, destination: str, attempt: str, *, is_urgent: bool) -> None:
         """Queue one attempt to deliver; the same attempt twice is one."""
         job_id = f"deliver/{evaluation_id}/{destination}/{attempt}"
-        options = _options(DELIVERIES, job_id, self._version)
+        options = _options(DELIVERIES, job_id, self._version, is_urgent=is_urgent)
         options["queue_partition_key"] = destination
         self._enqueue(options, evaluation_id, destination)
 
@@ -145,7 +144,7 @@ class DurableQueue:
             self._client.enqueue(options, *arguments)
 
 
-def _options(queue: str, job_id: str, version: str) -> EnqueueOptions:
+def _options(queue: str, job_id: str, version: str, *, is_urgent: bool = False) -> EnqueueOptions:
     workflow = {EVALUATIONS: EVALUATION, DELIVERIES: DELIVERY}[queue]
     return EnqueueOptions(
         workflow_name=workflow,
@@ -154,6 +153,7 @@ def _options(queue: str, job_id: str, version: str) -> EnqueueOptions:
         queue_name=queue,
         workflow_id=job_id,
         app_version=version,
+        priority=URGENT if is_urgent else NORMAL,
     )
 
 

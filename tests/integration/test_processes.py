@@ -66,8 +66,8 @@ class Site:
         return process
 
     def waiting(self) -> int:
-        with closing(Database(self.server.url)) as database:
-            return queue_state(database).waiting
+        with closing(Database(self.server.url)) as database, database.reading() as connection:
+            return queue_state(connection).waiting
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def test_database_that_goes_away_loses_nothing_and_comes_back_by_itself(site: Si
         assert "Refused: OutOfResources" in refused.stdout + refused.stderr
         impatient = tmp_path / "impatient.yaml"
         impatient.write_text(
-            yaml.safe_dump({**process.configuration, "database_wait_s": 1.0, "web": {"port": None}})
+            yaml.safe_dump({**process.configuration, "start_wait_s": 1.0, "web": {"port": None}})
         )
         started = run_command("serve", "--config", str(impatient))
         assert started.returncode == 1

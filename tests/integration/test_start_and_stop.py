@@ -47,7 +47,7 @@ def serve(folder: Path, configuration: dict[str, object], **variables: str) -> t
             id="missing-secret",
         ),
         pytest.param(
-            {"database_url": NOWHERE, "database_wait_s": 2},
+            {"database_url": NOWHERE, "start_wait_s": 2},
             1,
             "The index can not be opened: connection failed",
             id="no-database",
@@ -75,7 +75,7 @@ def test_node_waits_for_its_database_alive_and_not_ready(tmp_path: Path) -> None
 
     def waits() -> bool:
         assert process.poll() is None, (tmp_path / "log").read_text()
-        return "node.waits_for_database" in (tmp_path / "log").read_text()
+        return "node.waits" in (tmp_path / "log").read_text()
 
     try:
         wait_until(waits, 120, "it waits")

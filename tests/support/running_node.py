@@ -104,6 +104,12 @@ class RunningNode:
         """Whether its process lives."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def process_id(self) -> int:
+        """What the operating system calls its process."""
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """End the node as a power failure does."""
         self._end(signal.SIGKILL)

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from node.backpressure import Admission, BackPressureSettings, QueueState, queue_state
+from node.completeness import CompletenessSettings
 from node.database import Database
 from node.errors import OutOfResourcesError
 from node.evaluations import Evaluations
+from node.gauges import IndexCollector
 from tests.support.arrivals import STUDY_UID, Arrivals, at
 from tests.support.instances import mr_dataset
 
@@ -30,10 +32,32 @@ def arrivals(tmp_path: Path, database: Database) -> Arrivals:
 
 @pytest.mark.usefixtures("arrivals")
 def test_queue_is_counted(database: Database) -> None:
-    assert queue_state(database) == QueueState(arriving=1, waiting=2, evaluating=0, oldest_at=at(10))
+    with database.reading() as connection:
+        assert queue_state(connection) == QueueState(waiting=2, evaluating=0, oldest_at=at(10))
     (first, *_) = Evaluations(database).unfinished()
     Evaluations(database).start(first.evaluation_id, at(40))
-    assert queue_state(database) == QueueState(arriving=1, waiting=1, evaluating=1, oldest_at=at(20))
+    with database.reading() as connection:
+        assert queue_state(connection) == QueueState(waiting=1, evaluating=1, oldest_at=at(20))
+
+
+@pytest.mark.usefixtures("arrivals")
+@pytest.mark.parametrize(("limit", "full"), [(1, 1), (2, 0)])
+def test_queue_and_its_limit_are_exported(database: Database, limit: int, full: int) -> None:
+    settings = BackPressureSettings(limit=limit)
+    families = IndexCollector(database, CompletenessSettings(), (), lambda: at(60), settings).collect()
+    seen = {
+        family.name: sample.value
+        for family in families
+        for sample in family.samples
+        if sample.labels == {"queue": "evaluations"}
+    }
+    assert seen == {
+        "csvd_queue_depth": 2,
+        "csvd_queue_oldest_age_seconds": 50,
+        "csvd_queue_running": 0,
+        "csvd_queue_limit": limit,
+        "csvd_queue_full": full,
+    }
 
 
 @pytest.mark.usefixtures("arrivals")

@@ -13,6 +13,7 @@ from node.dispatcher import Dispatcher, attempt_key
 from node.evaluations import Evaluations, Result
 from node.listing import study_rows
 from node.study_states import StudyState
+from node.urgency import UrgentRule
 from tests.support.arrivals import STUDY_UID, Arrivals, at
 from tests.support.instances import mr_dataset
 
@@ -25,12 +26,14 @@ class Queue:
     def __init__(self) -> None:
         self.evaluations: dict[tuple[str, int], None] = {}
         self.deliveries: dict[tuple[str, str, str], None] = {}
+        self.urgent: set[str] = set()
 
     def evaluate(self, evaluation_id: str, run: int, *, is_urgent: bool) -> None:
         self.evaluations[evaluation_id, run] = None
 
-    def deliver(self, evaluation_id: str, destination: str, attempt: str) -> None:
+    def deliver(self, evaluation_id: str, destination: str, attempt: str, *, is_urgent: bool) -> None:
         self.deliveries[evaluation_id, destination, attempt] = None
+        self.urgent |= {evaluation_id} if is_urgent else set()
 
 
 class Node:
@@ -106,6 +109,23 @@ def test_due_results_are_one_parcel_for_each_destination_and_a_retry_is_another(
     assert len(node.queue.deliveries) == 2, "nothing is due before its time"
     node.look(21)
     assert len(node.queue.deliveries) == 4
+
+
+def test_results_of_an_urgent_study_are_handed_in_as_urgent(tmp_path: Path, database: Database) -> None:
+    node = Node(Arrivals(tmp_path, database, urgent=(UrgentRule(calling_ae="ER1"),)), database)
+    for number, sender in enumerate(("MR1", "ER1"), 1):
+        node.arrivals.open(sender, 0, sender)
+        node.arrivals.send(sender, 1, mr_dataset(study=number))
+        node.arrivals.release(sender, 2)
+    node.look(8)
+    by_study = {each.study_uid: each.evaluation_id for each in node.evaluations.unfinished()}
+    for number, evaluation_id in enumerate(by_study.values()):
+        sr = Result(f"1.2.{number}", "sr", "1.2.840.10008.5.1.4.1.1.88.34", f"r{number}")
+        node.evaluations.add_results(evaluation_id, [sr])
+        node.deliveries.queue(evaluation_id, "pacs", [sr.sop_instance_uid], at(9))
+    node.look(10)
+    assert len(node.queue.deliveries) == 2
+    assert node.queue.urgent == {by_study[mr_dataset(study=2).StudyInstanceUID]}
 
 
 def test_attempt_is_named_by_what_is_due_and_not_by_its_order(node: Node) -> None:

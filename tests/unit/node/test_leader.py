@@ -1,0 +1,48 @@
+"""Only who leads does the duties, each at its own pace."""
+
+from __future__ import annotations
+
+from node.errors import IndexUnavailableError
+from node.leader import Duty, Leader
+from tests.support.peers import wait_until
+
+
+class Counted:
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self) -> None:
+        self.times += 1
+
+
+def test_each_duty_is_done_at_its_own_pace() -> None:
+    often, seldom = Counted(), Counted()
+    with Leader(lambda: True, (Duty(seldom, 3600), Duty(often, 0))) as leader:
+        wait_until(lambda: often.times >= 3, 20, "the duty is done again and again")
+        assert leader.check() == "hands out work"
+    assert seldom.times == 1
+
+
+def test_duty_that_the_database_kept_from_being_done_is_done_in_the_next_round() -> None:
+    done = Counted()
+
+    def fail_once() -> None:
+        done()
+        if done.times == 1:
+            raise IndexUnavailableError("The index can not be read")
+
+    with Leader(lambda: True, (Duty(fail_once, 3600),)):
+        wait_until(lambda: done.times == 2, 20, "it is tried again")
+
+
+def test_who_does_not_lead_does_nothing() -> None:
+    asked, done = Counted(), Counted()
+
+    def leads() -> bool:
+        asked()
+        return False
+
+    with Leader(leads, (Duty(done),)) as leader:
+        wait_until(lambda: asked.times >= 1, 20, "it asks")
+        assert leader.check() == "another process hands out work"
+    assert not done.times

@@ -1,0 +1,34 @@
+"""The durable queues on PostgreSQL: urgent work goes first, for each destination on its own."""
+
+from __future__ import annotations
+
+from node.work_queue import DELIVERIES, DurableQueue
+from node.workflow import DeliveryWorkflow, WorkflowRunner
+from tests.support.peers import wait_until
+
+
+class Courier:
+    """Notes what it is asked to deliver."""
+
+    def __init__(self) -> None:
+        self.attempted: list[tuple[str, str]] = []
+
+    def attempt(self, evaluation_id: str, destination: str) -> None:
+        self.attempted.append((evaluation_id, destination))
+
+
+def test_results_of_urgent_studies_overtake_on_the_way_to_a_destination(postgres_url: str) -> None:
+    courier, url = Courier(), postgres_url.replace("postgresql:", "postgresql+psycopg:")
+    with DurableQueue(url) as queue:
+        for evaluation_id in ("first", "second", "stroke"):
+            for attempt in (1, 2):
+                is_urgent = evaluation_id == "stroke"
+                queue.deliver(evaluation_id, "pacs", str(attempt), is_urgent=is_urgent)
+        workflows = {DELIVERIES: DeliveryWorkflow(courier)}  # type: ignore[arg-type]
+        with WorkflowRunner(url, "test", workflows, 5):
+            wait_until(lambda: len(courier.attempted) == 6, 60, "all are sent")
+    assert [evaluation_id for evaluation_id, _ in courier.attempted] == [
+        *("stroke", "stroke"),
+        *("first", "first"),
+        *("second", "second"),
+    ]
