@@ -8,25 +8,30 @@ from dataclasses import dataclass
 READING = "read"
 IDENTIFYING = "identify"
 REGISTERING = "register"
+SEGMENTING = "segment"
 MEASURING = "measure"
 WRITING = "results"
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of an evaluation; it lasts until the next one is told.
+    """A step of an evaluation.
+
+    It lasts until the next one is told, unless it says how long it took: then it lies behind, beside others.
 
     Attributes:
         name: short and of a fixed set, the same for every Study.
         words: what is done now, for a person.
+        took_s: how long it took, s; None if it begins now.
     """
 
     name: str
     words: str
+    took_s: float | None = None
 
 
 Progress = Callable[[Step], None]
-"""Told what is done now."""
+"""Told what is done now, and what was done beside it."""
 
 
 def segmenting(segment: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,7 +19,7 @@ from engines.lesions import METHOD_LIMITS_MM, Limits
 from engines.manifest import Manifest
 from engines.postprocessing import lesion_mask, probabilities
 from engines.preprocessing import prepare
-from engines.progress import Progress, Step, segmenting
+from engines.progress import SEGMENTING, Progress, Step, segmenting
 from engines.resampling import Interpolation, resample
 from engines.runners.base import Runner
 from engines.segments import Segment, SeriesType
@@ -96,28 +97,50 @@ def segment_all(
         planned: by segment; their inputs are there.
         volumes: the Study's usable volumes.
         alignment: relates them.
-        progress: told what is done now, by the calling thread.
+        progress: told what is done now, by the calling thread; of those on a GPU how long each took.
 
     Returns: what was found, and for the other segments why they can not be assessed.
     Raises: RunnerError: if a runtime fails, which has nothing to do with the Study.
     """
-    waiting: dict[Segment, Callable[[], Segmented]] = {}
-    on_gpu = [segment for segment, segmentor in planned.items() if segmentor.on_gpu]
-    with ThreadPoolExecutor(max_workers=max(1, len(on_gpu))) as pool:
+    with ThreadPoolExecutor(max_workers=max(1, len(planned))) as pool:
+        on_gpu = {
+            pool.submit(_timed, partial(segment_one, segmentor, volumes, alignment)): segment
+            for segment, segmentor in planned.items()
+            if segmentor.on_gpu
+        }
+        outcomes: dict[Segment, Segmented | InputError] = {}
         for segment, segmentor in planned.items():
-            if segment in on_gpu:
-                waiting[segment] = pool.submit(segment_one, segmentor, volumes, alignment).result
-            else:
-                waiting[segment] = partial(segment_one, segmentor, volumes, alignment)
-        segmented, not_assessed = {}, {}
-        for segment, segmentor in planned.items():
-            first = segmentor.manifest.inputs[0]
-            progress(Step(segmenting(segment), f"segmenting {segment} on {first}"))
-            try:
-                segmented[segment] = waiting[segment]()
-            except InputError as exc:
-                not_assessed[segment] = f"{first} Series: {exc}"
+            if not segmentor.on_gpu:
+                progress(Step(segmenting(segment), _words(segmentor)))
+                outcomes[segment], _ = _timed(partial(segment_one, segmentor, volumes, alignment))
+        if on_gpu:
+            progress(Step(SEGMENTING, f"segmenting {', '.join(on_gpu.values())} at the same time"))
+        for running in as_completed(on_gpu):
+            segment = on_gpu[running]
+            outcomes[segment], took_s = running.result()
+            progress(Step(segmenting(segment), _words(planned[segment]), took_s))
+    segmented, not_assessed = {}, {}
+    for segment, segmentor in planned.items():
+        outcome = outcomes[segment]
+        if isinstance(outcome, Segmented):
+            segmented[segment] = outcome
+        else:
+            not_assessed[segment] = f"{segmentor.manifest.inputs[0]} Series: {outcome}"
     return segmented, not_assessed
+
+
+def _words(segmentor: Segmentor) -> str:
+    return f"segmenting {segmentor.manifest.segment} on {segmentor.manifest.inputs[0]}"
+
+
+def _timed(run: Callable[[], Segmented]) -> tuple[Segmented | InputError, float]:
+    """Run one segmentor; return what came of it, and how long that took, s."""
+    began = time.perf_counter()
+    try:
+        outcome: Segmented | InputError = run()
+    except InputError as exc:
+        outcome = exc
+    return outcome, time.perf_counter() - began
 
 
 def segment_one(

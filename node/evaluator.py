@@ -105,7 +105,8 @@ class Evaluator:
     ) -> Assessment:
         def progress(step: Step) -> None:
             stages(step)
-            self._evaluations.report_progress(evaluation.evaluation_id, step.words)
+            if step.took_s is None:
+                self._evaluations.report_progress(evaluation.evaluation_id, step.words)
 
         progress(Step(IDENTIFYING, "identifying Series"))
         inputs = self._evaluations.inputs(evaluation.evaluation_id)

@@ -129,9 +129,7 @@ class DiskCollector(Collector):
         except OSError:
             return
         yield GaugeMetricFamily("csvd_disk_free_bytes", "Free bytes of the disk of root", value=usage.free)
-        yield GaugeMetricFamily(
-            "csvd_disk_size_bytes", "Size of the disk of root", value=usage.total
-        )
+        yield GaugeMetricFamily("csvd_disk_size_bytes", "Size of the disk of root", value=usage.total)
 
 
 class EngineCollector(Collector):

@@ -24,7 +24,8 @@ class Stage:
     """A stretch of a Study's way.
 
     Attributes:
-        name: which: receive, quiet_wait, identify, read, register, segment_wmh, measure, results, delivery.
+        name: which: receive, quiet_wait, identify, read, register, segment, segment_wmh, measure, results,
+            delivery.
         study_uid: Study Instance UID.
         began_at: when it began.
         ended_at: when it ended.

@@ -34,6 +34,7 @@ from node.intake import Intake
 from node.leader import TAKEOVER_S, Duty, Leader
 from node.leases import open_lease
 from node.metrics import Metrics
+from node.observation import Observer, Observers
 from node.opening import Patience
 from node.outcomes import Outcomes
 from node.presence import Presence
@@ -98,6 +99,7 @@ class Service:
         self._segmentors, self._version = segmentors, version
         self.health, self.metrics = Health(parts_of(settings.roles)), Metrics(settings.receiver.calling_aes)
         self._patience = Patience(settings.start_wait_s, stopping or threading.Event(), self.health)
+        self._observer: Observer = self.metrics
         self._application: FastAPI | None = None
         self._engines: Mapping[Segment, Segmentor] = {}
         self._parts = ExitStack()
@@ -105,6 +107,7 @@ class Service:
     def __enter__(self) -> Self:
         with ExitStack() as opened:
             self._open_web(opened)
+            self._observer = self._open_traces(opened)
             self._put_together(opened)
             self._parts = opened.pop_all()
         log.info("node.ready", roles=[role.value for role in self.settings.roles])
@@ -124,6 +127,15 @@ class Service:
             self._application = make_application(self.health, self.metrics.registry)
             opened.enter_context(WebServer(self._application, web.host, web.port))
 
+    def _open_traces(self, opened: ExitStack) -> Observer:
+        """Let the collector of traces hear what the metrics count, if there is one."""
+        if self.settings.traces.endpoint is None:
+            return self.metrics
+        # Loaded only where it is wanted: it takes time and memory.
+        from node.traces import open_traces
+
+        return Observers((self.metrics, opened.enter_context(open_traces(self.settings.traces))))
+
     def _put_together(self, opened: ExitStack) -> None:
         settings, health = self.settings, self.health
         for certificate in check_tls(settings):
@@ -140,7 +152,7 @@ class Service:
 
     def _open_work(self, opened: ExitStack, store: Store, database: Database) -> None:
         """Join the processes that share the work, and begin."""
-        settings, observer = self.settings, self.metrics
+        settings, observer = self.settings, self._observer
         lease = open_lease(settings.index_url)
         presence = opened.enter_context(Presence(database, lease, settings.roles, self._version, now))
         queue = opened.enter_context(DurableQueue(settings.workflow_url, self._version))
@@ -167,7 +179,7 @@ class Service:
             self._open_receiver(opened, store, database, presence.process_id)
 
     def _open_receiver(self, opened: ExitStack, store: Store, database: Database, process_id: str) -> None:
-        settings, observer = self.settings, self.metrics
+        settings, observer = self.settings, self._observer
         admission, index = Admission(database, settings.backpressure), Index(database)
         intake = Intake(store, index, process_id, now, observer, admission.check, settings.urgent)
         receiver = Receiver(settings.receiver, store, index, now, observer, intake)

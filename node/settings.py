@@ -23,6 +23,7 @@ from node.roles import ALL_ROLES, Role
 from node.routing import RouteSettings
 from node.storage import StorageSettings
 from node.telemetry import LogSettings
+from node.trace_settings import TraceSettings
 from node.urgency import UrgentRule
 from node.volume_reader import VolumeSettings
 from node.web.settings import WebSettings
@@ -128,6 +129,7 @@ class NodeSettings(BaseModel):
     )
     sender: SenderSettings = Field(default=SenderSettings(), description="how results are sent and retried")
     web: WebSettings = Field(default=WebSettings(), description="where the node answers over HTTP")
+    traces: TraceSettings = Field(default=TraceSettings(), description="where traces go")
     log: LogSettings = Field(default=LogSettings(), description="what is logged")
 
     @model_validator(mode="before")

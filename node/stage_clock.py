@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +13,8 @@ from node.observation import Observer, Stage
 
 class StageClock:
     """Makes stages of steps: each lasts until the next one, the last until the context is left.
+
+    A step that says how long it took has just ended, beside the one that lasts.
 
     Args:
         study_uid: whose evaluation it is.
@@ -25,7 +27,12 @@ class StageClock:
         self._current: tuple[str, datetime] | None = None
 
     def __call__(self, step: Step) -> None:
-        """End the stage before, and begin this one."""
+        """End the stage before, and begin this one; or tell of one that ran beside it."""
+        if step.took_s is not None:
+            ended_at = self._clock()
+            began_at = ended_at - timedelta(seconds=step.took_s)
+            self._observer.stage_ended(Stage(step.name, self._study_uid, began_at, ended_at))
+            return
         self._end("")
         self._current = (step.name, self._clock())
 

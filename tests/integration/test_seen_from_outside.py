@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from prometheus_client.parser import text_string_to_metric_families
 from pydicom import dcmread
 
 from engines.segments import Segment
 from tests.integration.test_node import ENDED, RESULTS, all_of, push, study_of, write_study
+from tests.support.collector import spans_of, value_of
 from tests.support.peers import echoscu, needs_dcmtk, scripted_pacs, wait_until
 from tests.support.running_node import RunningNode
+from tests.support.web_servers import Answer, web_server
 
 pytestmark = needs_dcmtk
 
@@ -31,7 +35,15 @@ def value(samples: Samples, name: str, **labels: str) -> float:
 
 def test_metrics_tell_the_way_of_a_study(tmp_path: Path) -> None:
     files = all_of(write_study(tmp_path, "one"))
-    with scripted_pacs() as pacs, RunningNode(tmp_path / "node", {"pacs": ("PACS", pacs.port)}) as node:
+    with (
+        scripted_pacs() as pacs,
+        web_server(lambda _: Answer(200)) as collector,
+        RunningNode(
+            tmp_path / "node",
+            {"pacs": ("PACS", pacs.port)},
+            traces={"endpoint": f"{collector.url}/v1/traces"},
+        ) as node,
+    ):
         push(node, files)
         assert node.wait_for(study_of("one"), *ENDED)["state"] == "delivered", node.log()
         echoscu(node.port, called="SOMEONE")
@@ -41,8 +53,11 @@ def test_metrics_tell_the_way_of_a_study(tmp_path: Path) -> None:
         study = node.get(f"/studies/{study_of('one')}").text
         told = [study, node.get("/").text, node.get("/engines").text, node.get("/metrics").text, node.log()]
         picture = node.get(f"/studies/{study_of('one')}/overlays.png")
+        node.stop()
+        spans = spans_of(collector)
+        told += [str(spans), node.log()]
     source = dcmread(files[0])
-    for keyword in ("PatientName", "PatientID", "PatientBirthDate"):
+    for keyword in ("PatientName", "PatientID", "PatientBirthDate", "AccessionNumber"):
         marked = str(source[keyword].value)
         assert marked, f"the Study bears a {keyword}"
         assert not any(marked in text for text in told), f"{keyword} is told"
@@ -60,6 +75,7 @@ def test_metrics_tell_the_way_of_a_study(tmp_path: Path) -> None:
     assert value(seen, "csvd_queue_depth", queue="evaluations") == 0
     assert value(seen, "csvd_studies_failed_total") == 0
     assert value(seen, "csvd_disk_size_bytes") > value(seen, "csvd_disk_free_bytes") > 0
+    assert_one_trace(spans, seen)
     segments = [f"segment_{segment.value.lower()}" for segment in Segment]
     for stage in ("receive", "quiet_wait", "identify", "read", "measure", "results", *segments):
         assert value(seen, "csvd_stage_duration_seconds_count", stage=stage) == 1
@@ -72,6 +88,25 @@ def test_metrics_tell_the_way_of_a_study(tmp_path: Path) -> None:
         "INFARCT",
         "MICROBLEED",
     }
+
+
+def assert_one_trace(spans: list[Span], seen: Samples) -> None:
+    """All stages that the metrics count are in the Study's trace, as often and as long."""
+    assert len({span.trace_id for span in spans}) == 1
+    assert {value_of(span, "csvd.study_uid") for span in spans} == {study_of("one")}
+    for stage in {span.name for span in spans}:
+        lengths_s = [
+            (span.end_time_unix_nano - span.start_time_unix_nano) / 1e9
+            for span in spans
+            if span.name == stage
+        ]
+        assert value(seen, "csvd_stage_duration_seconds_count", stage=stage) == len(lengths_s)
+        summed_s = value(seen, "csvd_stage_duration_seconds_sum", stage=stage)
+        assert sum(lengths_s) == pytest.approx(summed_s, abs=1e-3)
+    counted = {dict(labels)["stage"] for name, labels in seen if name == "csvd_stage_duration_seconds_count"}
+    assert {span.name for span in spans} == counted
+    (received,) = (span for span in spans if span.name == "receive")
+    assert value_of(received, "csvd.ended") == "released"
 
 
 def test_metrics_tell_of_a_pacs_that_is_down(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ class Patient:
     birth_date: str = "19500101"
     sex: str = "O"
     character_set: str | list[str] = "ISO_IR 100"
+    accession_number: str = ""
 
 
 DEMO_PATIENT = Patient("CSVD^PHANTOM", "CSVD-PHANTOM-1")
@@ -78,7 +79,8 @@ def new_dataset(
     ds.SOPClassUID, ds.SOPInstanceUID = sop_class, sop_instance
     ds.StudyDate = ds.SeriesDate = ds.AcquisitionDate = ds.ContentDate = "20240115"
     ds.StudyTime = "090000"
-    ds.AccessionNumber = ds.ReferringPhysicianName = ds.StudyID = ""
+    ds.AccessionNumber = patient.accession_number
+    ds.ReferringPhysicianName = ds.StudyID = ""
     ds.StudyDescription = "MR Brain"
     ds.PatientName, ds.PatientID = patient.name, patient.patient_id
     ds.PatientBirthDate, ds.PatientSex = patient.birth_date, patient.sex

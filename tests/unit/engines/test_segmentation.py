@@ -11,6 +11,7 @@ import pytest
 from engines.engine_report import EngineReport
 from engines.pipeline import segment_study
 from engines.precision import Precision
+from engines.progress import Step
 from engines.runners.base import Notice, RunnerKind, unheard
 from engines.segmentation import Segmentor
 from engines.segments import Segment
@@ -48,7 +49,16 @@ def test_segmentors_of_a_gpu_run_at_the_same_time(tmp_path: Path, kind: RunnerKi
     }
     noise = np.random.default_rng(0).normal(100, 10, (4, 64, 64)).astype(np.float32)
     volume = Volume(noise, Grid(noise.shape, np.diag([6.0, 1.0, 1.0, 1.0])[[2, 1, 0, 3]]))
-    found = segment_study({INPUT_OF[segment]: volume for segment in Segment}, segmentors)
+    steps: list[Step] = []
+    found = segment_study({INPUT_OF[segment]: volume for segment in Segment}, segmentors, None, steps.append)
     assert [one.segment for one in found.findings] == list(Segment)
+    segmenting = [step for step in steps if step.name.startswith("segment")]
+    if kind.on_gpu:
+        assert segmenting[0].words == "segmenting WMH, LACUNE, INFARCT, MICROBLEED at the same time"
+        assert all((step.took_s or 0) > 0 for step in segmenting[1:])
+    else:
+        assert all(step.took_s is None for step in segmenting)
+    names = [step.name for step in segmenting if step.name != "segment"]
+    assert sorted(names) == sorted(f"segment_{segment.lower()}" for segment in Segment)
     told = [f"{segment}: slices ran in batches of 4 instead of 8" for segment in Segment]
     assert [remark for remark in found.remarks if "batches" in remark] == told

@@ -30,6 +30,17 @@ def test_step_lasts_until_the_next_and_the_last_until_the_end() -> None:
     ]
 
 
+def test_step_that_ran_beside_another_has_its_own_length_and_ends_nothing() -> None:
+    heard, times = Heard(), iter([at(0), at(5), at(9)])
+    with StageClock("1.2.3", lambda: next(times), heard) as clock:
+        clock(Step("segment", "segmenting WMH, LACUNE at the same time"))
+        clock(Step("segment_wmh", "segmenting WMH", took_s=4.0))
+    assert heard.stages == [
+        Stage("segment_wmh", "1.2.3", at(1), at(5)),
+        Stage("segment", "1.2.3", at(0), at(9)),
+    ]
+
+
 def test_step_that_breaks_is_told_with_its_error() -> None:
     heard = Heard()
 
