@@ -14,7 +14,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
 from obstore.store import S3Store
 
 from node.storage import FoundFile, StorageSettings
@@ -45,22 +50,23 @@ class BucketFiles:
 
     @property
     def place(self) -> str:
-        """Name the bucket."""
-        return f"s3://{self._settings.bucket}/{self._settings.prefix}".rstrip("/")
+        """Name the bucket and, if it is not AWS, who keeps it."""
+        at = f" at {self._settings.endpoint}" if self._settings.endpoint else ""
+        return f"s3://{self._settings.bucket}/{self._settings.prefix}".rstrip("/") + at
 
     def try_out(self) -> None:
         """Write an object, see that it can not be written again, read and delete it."""
         shutil.rmtree(self._copies, ignore_errors=True)
         self._copies.mkdir(parents=True, exist_ok=True)
         name = f"incoming/{uuid.uuid4().hex}"
-        with _translated():
-            try:
-                if not (self.write_new(name, (b"1",)) and not self.write_new(name, (b"2",))):
-                    raise OSError(
-                        errno.ENOTSUP, "it overwrites objects (no conditional writes, If-None-Match)"
-                    )
-            finally:
-                self._bucket.delete(name)
+        try:
+            if not (self.write_new(name, (b"1",)) and not self.write_new(name, (b"2",))):
+                raise OSError(errno.ENOTSUP, "it overwrites objects (no conditional writes, If-None-Match)")
+        except FileNotFoundError as exc:
+            raise OSError(errno.EIO, "there is no such bucket") from exc
+        # What the attempt met is what counts, not that its object can not be deleted either.
+        with contextlib.suppress(OSError, BaseError):
+            self._bucket.delete(name)
 
     def check(self) -> str:
         """Say that the bucket answers."""
@@ -162,11 +168,14 @@ def _open(settings: StorageSettings) -> S3Store:
 
 @contextlib.contextmanager
 def _translated() -> Iterator[None]:
-    """Turn the library's errors into OSError, with their first line: the others hold its internals."""
+    """Turn the library's errors into OSError, with the cause that they name last in their first line."""
     try:
         yield
     except FileNotFoundError as exc:
         raise FileNotFoundError(errno.ENOENT, "is not in the bucket") from exc
+    except (PermissionDeniedError, UnauthenticatedError) as exc:
+        raise OSError(errno.EIO, "the object store does not let the node in; look at its keys") from exc
     except BaseError as exc:
-        said = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
-        raise OSError(errno.EIO, f"the object store does not take or give it: {said}") from exc
+        # Before the last dash stands how often what was tried, with the library's own settings.
+        said = str(exc).partition("\n")[0].rpartition(" - ")[2] or type(exc).__name__
+        raise OSError(errno.EIO, f"the object store does not take or give it ({said})") from exc

@@ -48,7 +48,7 @@ class Database:
         try:
             self._prepare()
         except _UNAVAILABLE as exc:
-            raise IndexUnavailableError(f"The index can not be opened: {_cause(exc)}") from exc
+            raise IndexUnavailableError(f"The index can not be opened: {cause_of(exc)}") from exc
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -61,7 +61,7 @@ class Database:
             with self._engine.connect() as raw, raw.execution_options(**{_READ_ONLY: True}).begin():
                 yield raw
         except _UNAVAILABLE as exc:
-            raise IndexUnavailableError(f"The index can not be read: {_cause(exc)}") from exc
+            raise IndexUnavailableError(f"The index can not be read: {cause_of(exc)}") from exc
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -74,7 +74,7 @@ class Database:
             with self._one_writer, self._engine.begin() as connection:
                 yield connection
         except _UNAVAILABLE as exc:
-            raise IndexUnavailableError(f"The index can not be written: {_cause(exc)}") from exc
+            raise IndexUnavailableError(f"The index can not be written: {cause_of(exc)}") from exc
 
     def check(self) -> str:
         """Ask whether the database answers.
@@ -115,9 +115,9 @@ class Database:
             bring_up(connection)
 
 
-def _cause(error: DBAPIError | PoolTimeoutError) -> object:
-    """Return the driver's own message: SQLAlchemy's repeats the whole statement."""
-    return getattr(error, "orig", None) or error
+def cause_of(error: DBAPIError | PoolTimeoutError) -> str:
+    """Return the driver's own message on one line: SQLAlchemy's repeats the whole statement."""
+    return " ".join(str(getattr(error, "orig", None) or error).split())
 
 
 def _sqlite_engine(url: str) -> Engine:

@@ -20,6 +20,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
+from node.database import cause_of
 from node.errors import IndexUnavailableError, NodeAlreadyRunningError
 
 KEEPALIVES = {"tcp_keepalives_idle": "3", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3"}
@@ -81,7 +82,9 @@ class PostgresLease:
             session.execute(text("SELECT pg_advisory_lock(:key)"), {"key": lock_key(process_id)})
         except DBAPIError as exc:
             self._forget_session()
-            raise IndexUnavailableError(f"The lease of this process can not be held: {exc.orig}") from exc
+            raise IndexUnavailableError(
+                f"The lease of this process can not be held: {cause_of(exc)}"
+            ) from exc
         self._session = session
         return False
 
@@ -115,7 +118,7 @@ class PostgresLease:
             return self._session.execute(text(statement), values)
         except DBAPIError as exc:
             self._forget_session()
-            raise IndexUnavailableError(f"The lease of this process was lost: {exc.orig}") from exc
+            raise IndexUnavailableError(f"The lease of this process was lost: {cause_of(exc)}") from exc
 
     def _forget_session(self) -> None:
         session, self._session = self._session, None

@@ -10,6 +10,7 @@ from typing import Any, Self
 from dbos import DBOS, DBOSClient, EnqueueOptions, WorkflowStatus
 from sqlalchemy.exc import DBAPIError
 
+from node.database import cause_of
 from node.errors import QueueUnavailableError
 from node.roles import Role
 from node.takeover import Job
@@ -173,4 +174,4 @@ def _translated(what: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as exc:
-        raise QueueUnavailableError(f"The queues of work can not be {what}: {exc.orig}") from exc
+        raise QueueUnavailableError(f"The queues of work can not be {what}: {cause_of(exc)}") from exc

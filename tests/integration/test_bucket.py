@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,8 +16,10 @@ from pydicom import Dataset
 
 from node.bucket_files import BucketFiles
 from node.database import Database
-from node.errors import OutOfResourcesError, StoreUnusableError
+from node.errors import OutOfResourcesError, StoreUnreachableError
+from node.health import Health
 from node.index import Index
+from node.opening import Patience
 from node.part10 import read_header
 from node.rebuilding import rebuild
 from node.storage import StorageSettings
@@ -77,12 +83,26 @@ def test_index_is_rebuilt_from_the_bucket(tmp_path: Path, settings: StorageSetti
 
 def test_bucket_that_is_not_there_is_named_at_start(tmp_path: Path, server: S3Server) -> None:
     settings = StorageSettings.model_validate({**server.settings, "bucket": "nowhere"})
-    with pytest.raises(StoreUnusableError, match="s3://nowhere/node: can not be used"):
+    place = re.escape(f"Store s3://nowhere/node at {settings.endpoint}: can not be used: ")
+    with pytest.raises(StoreUnreachableError, match=f"{place}there is no such bucket$"):
         open_store(settings, tmp_path)
     unreachable = settings.model_copy(update={"endpoint": "http://127.0.0.1:1", "timeout_s": 2.0})
-    with pytest.raises(StoreUnusableError, match="the object store does not take or give it") as caught:
+    with pytest.raises(StoreUnreachableError, match=r"does not take or give it \(HTTP error") as caught:
         open_store(unreachable, tmp_path)
     assert "secret" not in str(caught.value)
+
+
+def test_bucket_that_comes_later_is_waited_for(tmp_path: Path, server: S3Server) -> None:
+    settings = StorageSettings.model_validate({**server.settings, "bucket": "later"})
+    health = Health(["store"])
+    patience = Patience(60, threading.Event(), health)
+    with ThreadPoolExecutor(1) as pool:
+        opening = pool.submit(
+            patience.open, "store", partial(open_store, settings, tmp_path), StoreUnreachableError
+        )
+        wait_until(lambda: "no such bucket" in health.conditions()[0].reason, 30, "it waits")
+        server.make_bucket("later")
+        assert opening.result(60).check().endswith("answers")
 
 
 def test_object_store_that_does_not_answer_is_out_of_resources(

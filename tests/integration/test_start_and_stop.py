@@ -19,6 +19,16 @@ from tests.support.running_node import COMMAND, RunningNode
 
 NOWHERE = f"postgresql+psycopg://csvd:secret@{LOOPBACK}:1/csvd"
 
+NO_BUCKET = {
+    "bucket": "csvd",
+    "endpoint": f"http://{LOOPBACK}:1",
+    "access_key_id": "key",
+    "secret_access_key": "secret",
+    "allow_http": True,
+    "timeout_s": 2,
+}
+HAS_DRIVER = Path("/proc/driver/nvidia").exists()
+
 
 def serve(folder: Path, configuration: dict[str, object], **variables: str) -> tuple[int, str, str]:
     """Run `csvd-node serve` to its end: exit code, standard error, termination message."""
@@ -52,6 +62,19 @@ def serve(folder: Path, configuration: dict[str, object], **variables: str) -> t
             "The index can not be opened: connection failed",
             id="no-database",
         ),
+        pytest.param(
+            {"storage": NO_BUCKET, "start_wait_s": 2},
+            1,
+            f"Store s3://csvd at {NO_BUCKET['endpoint']}: can not be used: the object store does not take",
+            id="no-bucket",
+        ),
+        pytest.param(
+            {"runner": "tensorrt-rtx", "start_wait_s": 2},
+            1,
+            "tensorrt-rtx can not be used: there is no NVIDIA driver",
+            id="no-driver",
+            marks=pytest.mark.skipif(HAS_DRIVER, reason="here is a driver"),
+        ),
     ],
 )
 def test_node_that_can_not_start_says_why(
@@ -63,6 +86,9 @@ def test_node_that_can_not_start_says_why(
     assert message.splitlines()[0] in said
     assert "Traceback" not in said
     assert "secret" not in said + message
+    assert len(message.strip().splitlines()) == 1
+    if "start_wait_s" in configuration:
+        assert "node.waits" in said, "what may come later is waited for"
 
 
 def test_node_waits_for_its_database_alive_and_not_ready(tmp_path: Path) -> None:

@@ -51,7 +51,11 @@ class S3Server:
             stderr=subprocess.DEVNULL,
         )
         wait_until(lambda: listens(self.port), 120, "the S3 server listens")
-        httpx.put(f"http://{LOOPBACK}:{self.port}/{BUCKET}", timeout=60).raise_for_status()
+        self.make_bucket(BUCKET)
+
+    def make_bucket(self, name: str) -> None:
+        """Make an empty bucket."""
+        httpx.put(f"http://{LOOPBACK}:{self.port}/{name}", timeout=60).raise_for_status()
 
     def freeze(self) -> None:
         """Let it answer nobody, as behind a broken line."""
