@@ -29,6 +29,14 @@ def sizes(labels: NDArray[np.int32], count: int) -> NDArray[np.int64]:
     return np.bincount(labels.ravel(), minlength=count + 1)[1:]
 
 
+def peaks(labels: NDArray[np.int32], count: int, values: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return the highest value, at least 0, inside each of the components 1 to ``count``."""
+    highest = np.zeros(count + 1, dtype=np.float32)
+    inside = labels > 0
+    np.maximum.at(highest, labels[inside], values[inside])
+    return highest[1:]
+
+
 def keep(labels: NDArray[np.int32], kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the mask of those components whose entry in ``kept`` (component n at n - 1) is True."""
     chosen: NDArray[np.bool_] = np.concatenate(([False], kept))[labels]

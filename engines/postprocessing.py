@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.special import expit
 
-from engines.components import keep, label, sizes
+from engines.components import keep, label, peaks, sizes
 from engines.errors import RunnerError
 from engines.preprocessing import Prepared, restore
 from engines.volume import Volume
@@ -19,15 +19,20 @@ MM3_PER_ML = 1000.0
 class PostprocessingSpec(BaseModel):
     """How probabilities become lesions.
 
+    Two levels make it a hysteresis: the lower one outlines, the higher one decides what is a lesion at all.
+
     Attributes:
         threshold: a voxel belongs to a lesion from this probability on.
         min_lesion_ml: components of less volume are taken for noise and dropped, ml.
+        min_peak: components without a voxel of this probability are dropped; nothing at or below the
+            threshold.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     threshold: float = Field(default=0.5, gt=0, lt=1)
     min_lesion_ml: float = Field(default=0.0, ge=0)
+    min_peak: float = Field(default=0.0, ge=0, lt=1)
 
 
 def probabilities(logits: NDArray[np.float32], prepared: Prepared) -> Volume:
@@ -57,14 +62,15 @@ def lesion_mask(probability: Volume, spec: PostprocessingSpec) -> Volume:
 
     Args:
         probability: float32 in 0..1.
-        spec: threshold and smallest lesion.
+        spec: threshold, smallest lesion and least peak.
 
     Returns: bool on the same grid.
     """
     mask = probability.array >= spec.threshold
-    if spec.min_lesion_ml > 0:
+    if spec.min_lesion_ml > 0 or spec.min_peak > spec.threshold:
         labels, count = label(mask)
         volumes_ml = sizes(labels, count) * probability.grid.voxel_mm3 / MM3_PER_ML
         # A lesion of exactly the smallest volume stays, whatever the rounding of the spacing.
-        mask = keep(labels, volumes_ml >= spec.min_lesion_ml * (1 - 1e-9))
+        large = volumes_ml >= spec.min_lesion_ml * (1 - 1e-9)
+        mask = keep(labels, large & (peaks(labels, count, probability.array) >= spec.min_peak))
     return probability.with_array(mask)

@@ -36,7 +36,8 @@ def _facts(bundle: Bundle, graph: Graph) -> Table:
         "on": ", ".join(inputs),
         "pixel grid": f"{spec.pixel_grid[0]} x {spec.pixel_grid[1]}, {spec.fit.value}, {spec.neighbours} "
         f"neighbours, {spec.normalisation.value}",
-        "lesion": f"probability from {post.threshold:g}, at least {post.min_lesion_ml:g} ml",
+        "lesion": f"probability from {post.threshold:g}, {post.min_peak:g} at its peak, "
+        f"at least {post.min_lesion_ml:g} ml",
         "network": f"{graph.parameters / 1e6:.2f} million weights, {graph.size_bytes / BYTES_PER_MB:.1f} MB, "
         f"opset {graph.opset}",
         "input": ", ".join(str(tensor) for tensor in graph.inputs),

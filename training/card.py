@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from engines.manifest import Score
-from engines.postprocessing import lesion_mask
+from engines.postprocessing import PostprocessingSpec, lesion_mask
 from engines.segments import Segment
 from training.evaluation import Prediction
 from training.metrics import voxel_scores
@@ -128,10 +128,7 @@ def write_card(recipe: SegmentRecipe, evaluation: Evaluation, training_data: str
         protocol: how cases were kept apart, and how long it was trained.
     """
     spec, segment = evaluation.postprocessing, recipe.segment
-    point = (
-        f"Recipe `{recipe.name}` {recipe.version}; threshold {spec.threshold}, smallest lesion "
-        f"{spec.min_lesion_ml * 1000:g} mm3."
-    )
+    point = f"Recipe `{recipe.name}` {recipe.version}; {describe_point(spec)}."
     return "\n".join(
         [
             f"# {segment} on {', '.join(recipe.inputs)}",
@@ -161,6 +158,12 @@ def write_card(recipe: SegmentRecipe, evaluation: Evaluation, training_data: str
             "",
         ]
     )
+
+
+def describe_point(spec: PostprocessingSpec) -> str:
+    """Return an operating point in words."""
+    peak = f", at its peak {spec.min_peak}" if spec.min_peak > spec.threshold else ""
+    return f"threshold {spec.threshold}{peak}, smallest lesion {spec.min_lesion_ml * 1000:g} mm3"
 
 
 def _against_target(segment: Segment, summaries: Mapping[str, Summary]) -> list[str]:

@@ -1,20 +1,22 @@
-"""The choice of threshold and smallest lesion from predictions on cases that were not trained on."""
+"""The choice of threshold, smallest lesion and least peak from predictions on cases not trained on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.components import label, sizes
+from engines.components import label, peaks, sizes
 from engines.postprocessing import MM3_PER_ML, PostprocessingSpec
+from engines.volume import Volume
 from training.evaluation import Prediction
 from training.metrics import LesionScores
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.998)
-"""Probabilities that are tried."""
+"""Probabilities that are tried, as threshold and, above it, as peak."""
 
 MIN_LESIONS_ML = (0.0, 0.003, 0.006, 0.012, 0.025, 0.05, 0.1)
 """Smallest lesions that are tried, ml; a lesion of 2 mm diameter has 0.004 ml."""
@@ -28,12 +30,13 @@ FALSE_PENALTY = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The components of one case at one threshold, enough to score any smallest lesion without the arrays.
+    """The components of one case at one threshold: enough to score any smallest lesion and least peak.
 
     Attributes:
         volumes_ml: (n,) of the components.
         voxels: (n,) of the components.
         hit_voxels: (n,) voxels of each that are lesion.
+        peaks: (n,) highest probability of each.
         pairs: (m, 2) component and reference lesion, 0-based, that touch.
         reference_voxels: voxels of all reference lesions.
         reference_lesions: number of reference lesions.
@@ -42,6 +45,7 @@ class Candidates:
     volumes_ml: NDArray[np.float64]
     voxels: NDArray[np.int64]
     hit_voxels: NDArray[np.int64]
+    peaks: NDArray[np.float32]
     pairs: NDArray[np.int64]
     reference_voxels: int
     reference_lesions: int
@@ -80,7 +84,7 @@ def find_candidates(prediction: Prediction) -> list[Candidates]:
     return [
         _candidates(
             prediction.judged(probability.array >= threshold),
-            probability.grid.voxel_mm3,
+            probability,
             lesions,
             count,
             total,
@@ -90,7 +94,7 @@ def find_candidates(prediction: Prediction) -> list[Candidates]:
 
 
 def _candidates(
-    found: NDArray[np.bool_], voxel_mm3: float, lesions: NDArray[np.int32], count: int, total: int
+    found: NDArray[np.bool_], probability: Volume, lesions: NDArray[np.int32], count: int, total: int
 ) -> Candidates:
     components, number = label(np.ascontiguousarray(found))
     voxels = sizes(components, number)
@@ -98,18 +102,19 @@ def _candidates(
     both = np.stack([components[touching], lesions[touching]], axis=1).astype(np.int64) - 1
     hits = np.bincount(both[:, 0], minlength=number)
     return Candidates(
-        np.asarray(voxels * voxel_mm3 / MM3_PER_ML, dtype=np.float64),
+        np.asarray(voxels * probability.grid.voxel_mm3 / MM3_PER_ML, dtype=np.float64),
         voxels,
         hits,
+        peaks(components, number, probability.array),
         np.unique(both, axis=0).reshape(-1, 2),
         total,
         count,
     )
 
 
-def score(case: Candidates, min_lesion_ml: float) -> tuple[float, LesionScores]:
-    """Return Dice and lesion counts (any overlap) of a case whose smaller components are dropped."""
-    kept = case.volumes_ml >= min_lesion_ml * (1 - 1e-9)
+def score(case: Candidates, min_lesion_ml: float, min_peak: float = 0.0) -> tuple[float, LesionScores]:
+    """Return Dice and lesion counts (any overlap) of a case without its smaller and fainter components."""
+    kept = (case.volumes_ml >= min_lesion_ml * (1 - 1e-9)) & (case.peaks >= min_peak)
     found, hit = int(case.voxels[kept].sum()), int(case.hit_voxels[kept].sum())
     whole = found + case.reference_voxels
     hits = len(np.unique(case.pairs[kept[case.pairs[:, 0]], 1]))
@@ -118,9 +123,9 @@ def score(case: Candidates, min_lesion_ml: float) -> tuple[float, LesionScores]:
     return (2 * hit / whole if whole else 1.0), lesions
 
 
-def joint(cases: Sequence[Candidates], min_lesion_ml: float) -> Joint:
+def joint(cases: Sequence[Candidates], min_lesion_ml: float, min_peak: float = 0.0) -> Joint:
     """Score a set of cases at one threshold."""
-    results = [score(case, min_lesion_ml) for case in cases]
+    results = [score(case, min_lesion_ml, min_peak) for case in cases]
     with_lesion = [r for case, r in zip(cases, results, strict=True) if case.reference_lesions]
     free = [r for case, r in zip(cases, results, strict=True) if not case.reference_lesions]
     counts = LesionScores(0, 0, 0, 0)
@@ -138,9 +143,10 @@ def operating_points(
 ) -> Iterator[tuple[PostprocessingSpec, list[Joint]]]:
     """Score every operating point on each group of cases (as real and simulated ones)."""
     for number, threshold in enumerate(THRESHOLDS):
-        for smallest in MIN_LESIONS_ML:
-            spec = PostprocessingSpec(threshold=threshold, min_lesion_ml=smallest)
-            yield spec, [joint([case[number] for case in group], smallest) for group in groups]
+        at_one = [[case[number] for case in group] for group in groups]
+        for smallest, peak in product(MIN_LESIONS_ML, (0.0, *THRESHOLDS[number + 1 :])):
+            spec = PostprocessingSpec(threshold=threshold, min_lesion_ml=smallest, min_peak=peak)
+            yield spec, [joint(group, smallest, peak) for group in at_one]
 
 
 def choose(

@@ -17,7 +17,8 @@ from training.simulation import artefacts, infarcts, lacunes, microbleeds
 from training.simulation.canvas import Canvas, prepare_canvas, rasterise
 from training.simulation.scans import Scan
 from training.simulation.shapes import Shape, blob, tube, wandering_path
-from training.simulation.simulator import LESION_FREE_SHARE, SERIES_OF, STRIPPED_SHARE, visible
+from training.simulation.simulator import LESION_FREE_SHARE, SERIES_OF, STRIPPED_SHARE
+from training.simulation.visibility import drop_unseen, visible
 
 DEPTH_MM = {Segment.WMH: 14.0, Segment.LACUNE: 18.0, Segment.INFARCT: 16.0, Segment.MICROBLEED: 6.0}
 """How far below the brain's surface lesions are painted: white matter, deep nuclei and brain stem begin
@@ -40,11 +41,11 @@ def paint_scan(segment: Segment, name: str, scan: Scan, rng: np.random.Generator
     canvas = prepare_canvas(scan, SERIES_OF[segment], depth_mm)
     some = rng.random() >= LESION_FREE_SHARE
     _PAINTERS[segment](canvas, some, rng)
-    mask = scan.marked | visible(canvas.target)
     images, brain = canvas.images, scan.brain.astype(np.float32)
     merge = _slices_to_merge(scan.grid.spacing_mm[0], rng)
     images = {series: _merge(image, merge) for series, image in images.items()}
-    brain, mask = _merge(brain, merge), _merge(mask.astype(np.float32), merge) >= 0.5
+    brain = _merge(brain, merge)
+    painted, marked = (_merge_mask(mask, merge) for mask in (visible(canvas.target), scan.marked))
     grid = _merged_grid(scan.grid, merge)
     stripped = bool(scan.brain.any()) and rng.random() < STRIPPED_SHARE
     volumes = {}
@@ -56,6 +57,7 @@ def paint_scan(segment: Segment, name: str, scan: Scan, rng: np.random.Generator
         if stripped:
             changed = artefacts.strip_skull(changed, brain, grid.spacing_mm[2], rng)
         volumes[series] = Volume(artefacts.scale_to_integers(changed, reference, rng), grid)
+    mask = marked | drop_unseen(painted, volumes[SERIES_OF[segment][0]].array, segment)
     details: dict[str, float | str] = {
         "slice_mm": round(grid.spacing_mm[0], 2),
         "pixel_mm": round(grid.spacing_mm[2], 3),
@@ -176,6 +178,11 @@ def _merge(array: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     whole = array.shape[0] // count * count
     merged: NDArray[np.float32] = array[:whole].reshape(-1, count, *array.shape[1:]).mean(axis=1)
     return merged
+
+
+def _merge_mask(mask: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:
+    """Merge slices of a mask: what fills at least half of them stays."""
+    return _merge(mask.astype(np.float32), count) >= 0.5
 
 
 def _merged_grid(grid: Grid, count: int) -> Grid:

@@ -33,10 +33,10 @@ ANATOMIES: Mapping[Split, tuple[int, ...]] = {
 }
 """Numbers of the label maps of each split: no head is in two."""
 
-COUNTS: Mapping[Split, int] = {Split.TRAIN: 90, Split.VALIDATION: 15, Split.TEST: 24}
+COUNTS: Mapping[Split, int] = {Split.TRAIN: 90, Split.VALIDATION: 24, Split.TEST: 24}
 """Simulated cases of one segment: a few minutes on one core. More teach more where there is time to train."""
 
-SEEDS: Mapping[Split, int] = {Split.TRAIN: 0, Split.VALIDATION: 0, Split.TEST: 1}
+SEEDS: Mapping[Split, int] = {Split.TRAIN: 0, Split.VALIDATION: 0, Split.TEST: 2}
 """Where chance starts in each split. That of the test rises when models, recipes or simulation were changed
 after a look at scores on test cases, so that what is published was measured on cases that chose nothing."""
 

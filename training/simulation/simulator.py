@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from engines.segments import Segment, SeriesType
 from engines.volume import Volume
@@ -22,6 +21,7 @@ from training.simulation.microbleeds import paint_dark_mimics, paint_microbleeds
 from training.simulation.scene import Scene, build_scene
 from training.simulation.shapes import LESION_LIBRARY_LICENCE, LesionLibrary
 from training.simulation.tissues import Tissue, draw_tissues
+from training.simulation.visibility import drop_unseen, visible
 from training.simulation.white_matter import paint_flair_mimics, paint_hyperintensities
 
 SERIES_OF: Mapping[Segment, tuple[SeriesType, ...]] = {
@@ -41,16 +41,6 @@ STRIPPED_SHARE = 0.25
 
 HZ_PER_PPM = {1.5: 63.9, 3.0: 127.7}
 """Proton resonance, 42.58 MHz per tesla."""
-
-FAINTEST = 0.28
-"""A lesion that fills less of its best voxel than this can not be seen, and is not marked."""
-
-
-FAINTEST_CONTRAST = 0.08
-"""A small lesion that differs by less of the brightness around it is not marked; chosen by looking."""
-
-SMALL_VOXELS = 300
-"""Lesions of more voxels are seen by their size alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +70,7 @@ def simulate(
     geometry = draw_geometry(series[0], anatomy, rng)
     note = paint(segment, scene, geometry.slice_mm, library, rng)
     stripped = rng.random() < STRIPPED_SHARE
-    observed = observe(scene, geometry, stripped, rng)
+    observed = observe(segment, scene, geometry, stripped, rng)
     grid = geometry.grid()
     details: dict[str, float | str] = {
         "slice_mm": round(geometry.slice_mm, 2),
@@ -125,8 +115,10 @@ def paint(
     return {}
 
 
-def observe(scene: Scene, geometry: Geometry, stripped: bool, rng: np.random.Generator) -> Observation:
-    """Scan a scene: all Series on one geometry, with their own artefacts."""
+def observe(
+    segment: Segment, scene: Scene, geometry: Geometry, stripped: bool, rng: np.random.Generator
+) -> Observation:
+    """Scan a scene: all Series on one geometry, with their own artefacts; mark what can be seen."""
     hz_per_ppm = HZ_PER_PPM[float(rng.choice([1.5, 3.0]))]
     sampler = draw_sampler(geometry, scene.anatomy, rng)
     piled = np.ones((1, 1, 1), np.float32)
@@ -144,7 +136,7 @@ def observe(scene: Scene, geometry: Geometry, stripped: bool, rng: np.random.Gen
             left = left * dephase(sampler, scene.anatomy, hz_per_ppm, contrast.echo_ms)
         images[series] = _record(left, brain, geometry, reference, stripped, contrast, rng)
     target = artefacts.resize(target, geometry.matrix, "bilinear")
-    seen = drop_unseen(visible(target), next(iter(images.values())))
+    seen = drop_unseen(visible(target), next(iter(images.values())), segment)
     return Observation(images, seen)
 
 
@@ -170,46 +162,3 @@ def _record(
             planes, artefacts.resize(brain, geometry.matrix, "bilinear"), pixel_mm, rng
         )
     return artefacts.scale_to_integers(planes, reference, rng)
-
-
-def drop_unseen(mask: NDArray[np.bool_], image: NDArray[np.int16]) -> NDArray[np.bool_]:
-    """Leave out small lesions that no reader would mark: hardly brighter or darker than what is around them.
-
-    Args:
-        mask: lesions.
-        image: of the Series that they are looked for on, same shape.
-    """
-    parts, _ = ndimage.label(mask, structure=np.ones((3, 3, 3)))
-    kept = mask.copy()
-    for number, box in enumerate(ndimage.find_objects(parts), start=1):
-        wide = tuple(
-            slice(max(0, side.start - reach), side.stop + reach)
-            for side, reach in zip(box, (0, 6, 6), strict=True)
-        )
-        inside = parts[wide] == number
-        if inside.sum() > SMALL_VOXELS:
-            continue
-        near = ndimage.binary_dilation(inside, np.ones((1, 3, 3), np.bool_), iterations=5)
-        around = near & (parts[wide] == 0) & (image[wide] > 0)
-        level = float(np.median(image[wide][around])) if around.any() else 0.0
-        if abs(float(image[wide][inside].mean()) - level) < FAINTEST_CONTRAST * level:
-            kept[wide][inside] = False
-    return kept
-
-
-def visible(occupancy: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Mark lesions as a reader outlines them: each down to half of its own highest occupancy.
-
-    A small lesion in a thick slice fills no voxel, and is marked all the same; one that fills less than
-    ``FAINTEST`` of its best voxel is not.
-    """
-    parts, count = ndimage.label(occupancy > FAINTEST / 2, structure=np.ones((3, 3, 3)))
-    if not count:
-        return np.zeros(occupancy.shape, np.bool_)
-    threshold = np.full(count + 1, np.inf, np.float32)
-    for number, box in enumerate(ndimage.find_objects(parts), start=1):
-        highest = float(occupancy[box][parts[box] == number].max())
-        if highest >= FAINTEST:
-            threshold[number] = highest / 2
-    marked: NDArray[np.bool_] = occupancy > threshold[parts]
-    return marked

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from engines.components import label
+from engines.components import label, sizes
 from engines.errors import RunnerError
 from engines.postprocessing import PostprocessingSpec, lesion_mask, probabilities
 from engines.preprocessing import Fit, Normalisation, Prepared, PreprocessingSpec, prepare
@@ -73,6 +73,24 @@ def test_small_lesions_are_dropped_by_volume(min_lesion_ml: float, kept: int) ->
     array[2, 10:15, 10:12] = 0.9
     mask = lesion_mask(Volume(array, GRID), PostprocessingSpec(min_lesion_ml=min_lesion_ml))
     assert label(mask.array)[1] == kept
+
+
+@pytest.mark.parametrize(
+    ("min_peak", "kept"),
+    [
+        pytest.param(0.0, [7, 4], id="off"),
+        pytest.param(0.5, [7, 4], id="at-the-threshold"),
+        pytest.param(0.9, [7], id="one-voxel-reaches-it"),
+        pytest.param(0.91, [], id="just-above"),
+    ],
+)
+def test_lesions_need_a_peak_and_keep_their_outline(min_peak: float, kept: list[int]) -> None:
+    array = np.zeros(GRID.shape, np.float32)
+    array[0, 4, 2:9], array[0, 4, 5] = 0.6, np.float32(0.9)
+    array[2, 10, 10:14] = 0.8
+    mask = lesion_mask(Volume(array, GRID), PostprocessingSpec(min_peak=np.float32(min_peak)))
+    labels, count = label(mask.array)
+    assert sizes(labels, count).tolist() == kept
 
 
 def test_voxels_that_touch_at_a_corner_are_one_component() -> None:

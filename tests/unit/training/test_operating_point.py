@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from engines.postprocessing import lesion_mask
 from engines.volume import Grid, Volume
 from training.cases import CaseKind
 from training.evaluation import Prediction
@@ -36,6 +37,23 @@ def test_a_lesion_of_exactly_the_smallest_volume_counts() -> None:
     assert score(case, 0.009)[1].hits == 1
 
 
+def test_a_component_below_the_least_peak_does_not_count() -> None:
+    case = find_candidates(spots())[THRESHOLDS.index(0.5)]
+    assert case.peaks.tolist() == pytest.approx([0.85, 0.55])
+    assert score(case, 0.0, min_peak=0.6) == (1.0, LesionScores(1, 0, 1, 0))
+    assert score(case, 0.0, min_peak=0.9) == (0.0, LesionScores(0, 1, 0, 0))
+
+
+def test_a_peak_is_asked_for_where_only_it_tells_the_lesion_from_a_false_spot() -> None:
+    probability, reference = np.zeros((10, 10)), np.zeros((10, 10), dtype=bool)
+    reference[1:5, 1:5] = True
+    probability[1:5, 1:5], probability[2, 2] = 0.45, 0.95
+    probability[6:10, 5:10] = 0.65
+    chosen = choose([find_candidates(predicted(probability, reference))])
+    assert chosen.threshold <= 0.4
+    assert chosen.min_peak >= 0.7
+
+
 def test_a_threshold_above_the_probability_misses() -> None:
     case = find_candidates(spots())[THRESHOLDS.index(0.9)]
     assert score(case, 0.0) == (0.0, LesionScores(0, 1, 0, 0))
@@ -44,9 +62,8 @@ def test_a_threshold_above_the_probability_misses() -> None:
 def test_the_chosen_point_finds_the_lesion_without_the_false_spot() -> None:
     chosen = choose([find_candidates(spots())])
     prediction = spots()
-    found = prediction.probability.array >= chosen.threshold
-    assert found[0, 2, 2]
-    assert chosen.threshold > 0.55 or chosen.min_lesion_ml > 0.001
+    found = lesion_mask(prediction.probability, chosen).array
+    np.testing.assert_array_equal(found, prediction.reference.array)
 
 
 def test_false_alarms_on_healthy_cases_are_fined_beyond_one_half() -> None:

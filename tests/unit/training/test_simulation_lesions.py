@@ -18,11 +18,9 @@ from training.simulation.canvas import rasterise
 from training.simulation.painting import paint_scan
 from training.simulation.scans import Scan, scan_sources
 from training.simulation.shapes import LesionLibrary, Shape, blob, read_lesion_library, tube
-from training.simulation.simulator import SERIES_OF, drop_unseen, simulate, visible
+from training.simulation.simulator import SERIES_OF, simulate
 from training.simulation.tissues import Tissue
-
-BRIGHT = {Segment.WMH: True, Segment.LACUNE: False, Segment.INFARCT: True, Segment.MICROBLEED: False}
-"""Whether a lesion is brighter than what is around it on its own Series."""
+from training.simulation.visibility import BRIGHT, drop_unseen, visible
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -117,15 +115,42 @@ def test_lesion_is_outlined_at_half_of_its_own_height() -> None:
     )
 
 
+def grey_plane(noise: float) -> np.ndarray:
+    """Return (1, 40, 40) int16 pixels of 1000 with a regular noise: half of them above, half below."""
+    signs = np.where(np.indices((1, 40, 40)).sum(axis=0) % 2, 1, -1)
+    return (1000 + noise * signs).astype(np.int16)
+
+
+def square(corner: int, side: int) -> tuple[int, slice, slice]:
+    return (0, slice(corner, corner + side), slice(corner, corner + side))
+
+
 def test_lesion_that_nobody_sees_is_not_marked() -> None:
-    image = np.full((3, 40, 40), 100, np.int16)
-    mask = np.zeros(image.shape, np.bool_)
-    mask[1, 5:9, 5:9], mask[1, 25:29, 25:29], mask[1, 25:29, 5:9] = True, True, True
-    image[1, 5:9, 5:9], image[1, 25:29, 25:29], image[1, 25:29, 5:9] = 105, 120, 85
-    kept = drop_unseen(mask, image)
-    assert not kept[1, 5:9, 5:9].any()
-    assert kept[1, 25:29, 25:29].all()
-    assert kept[1, 25:29, 5:9].all()
+    image, mask = grey_plane(noise=0), np.zeros((1, 40, 40), np.bool_)
+    faint, clear, dark = square(5, 4), square(15, 4), square(27, 4)
+    for place, level in ((faint, 1050), (clear, 1200), (dark, 800)):
+        image[place], mask[place] = level, True
+    kept = drop_unseen(mask, image, Segment.INFARCT)
+    assert kept[clear].all()
+    assert kept.sum() == 16  # neither the faint one nor the one that should be bright and is dark
+    assert drop_unseen(mask, image, Segment.MICROBLEED)[dark].all()
+
+
+@pytest.mark.parametrize(("side", "seen"), [(2, False), (4, True)])
+def test_in_noise_a_larger_lesion_of_the_same_contrast_is_seen(side: int, seen: bool) -> None:
+    # A spread of 1.4826 x 100 and 200 of contrast: 2 x 200 / 148 is below five, 4 x 200 / 148 is above.
+    image, mask = grey_plane(noise=100), np.zeros((1, 40, 40), np.bool_)
+    place = square(18, side)
+    image[place], mask[place] = image[place] + 200, True
+    assert drop_unseen(mask, image, Segment.INFARCT).any() == seen
+    assert drop_unseen(mask, image, Segment.WMH).any()
+
+
+def test_a_ventricle_beside_a_lesion_is_no_noise() -> None:
+    image, mask = grey_plane(noise=20), np.zeros((1, 40, 40), np.bool_)
+    image[0, :, 24:] = 100
+    mask[0, 18:21, 18:21], image[0, 18:21, 18:21] = True, 1200
+    assert drop_unseen(mask, image, Segment.INFARCT).sum() == 9
 
 
 @pytest.mark.parametrize("segment", list(Segment))
