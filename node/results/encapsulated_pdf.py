@@ -11,11 +11,11 @@ from pydicom.uid import EncapsulatedPDFStorage
 from engines.findings import StudyFindings
 from engines.segments import SeriesType
 from node.results import codes
-from node.results.content_items import code_item, reference_item
 from node.results.context import EvaluationContext
 from node.results.equipment import stamp
 from node.results.forms import PDF_ROLE
 from node.results.identity_lines import identity_lines
+from node.results.macros import code_item, reference_item
 from node.results.references import instances_of
 from node.results.report_page import TITLE, report_page
 from node.results.result_object import ResultObject

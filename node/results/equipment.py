@@ -13,8 +13,8 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from engines.findings import ModelIdentity
 from node.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from node.results import codes
-from node.results.content_items import code_item
 from node.results.context import PRODUCT_NAME, EvaluationContext
+from node.results.macros import code_item
 from node.results.source_header import SourceHeader
 from node.results.texts import ascii_text
 from node.results.uids import model_device_uid, node_device_uid

@@ -7,19 +7,18 @@ from io import BytesIO
 from pathlib import Path
 
 from pydicom import Dataset
-from pydicom.dataelem import RawDataElement
+from pydicom.charset import convert_encodings, default_encoding
+from pydicom.filewriter import correct_ambiguous_vr
 
 from node.durable_files import DurableWriter
 from node.results.errors import EncodingFailedError, WritingFailedError
-from node.results.explicit_vr import element
 from node.results.result_object import ResultObject
-from node.results.seg_frames import PER_FRAME_FUNCTIONAL_GROUPS
 
 
 def encode(result: ResultObject) -> bytes:
     """Return the Part 10 file of a result.
 
-    Functional groups that are encoded already are copied: pydicom would read and write them one by one.
+    Sequences that are encoded already are copied: pydicom would read and write them item by item.
 
     Raises:
         EncodingFailedError: if a value can not be encoded.
@@ -63,13 +62,14 @@ def write_results(objects: Sequence[ResultObject], folder: Path) -> tuple[Path, 
 
 
 def _write(dataset: Dataset, buffer: BytesIO) -> None:
-    groups = dataset.get_item(PER_FRAME_FUNCTIONAL_GROUPS)
-    if not isinstance(groups, RawDataElement):
-        dataset.save_as(buffer, enforce_file_format=True)
-        return
-    head = dataset[:PER_FRAME_FUNCTIONAL_GROUPS]
-    head.file_meta, head.preamble = dataset.file_meta, dataset.preamble
-    head.save_as(buffer, enforce_file_format=True)
-    buffer.write(element(PER_FRAME_FUNCTIONAL_GROUPS, b"SQ", groups.value or b""))
-    for last in dataset[PER_FRAME_FUNCTIONAL_GROUPS + 1 :]:
-        buffer.write(element(last.tag, b"OB", last.value))
+    """Write what is encoded as it is, and the rest through pydicom."""
+    whole = Dataset()
+    whole.file_meta, whole.preamble = dataset.file_meta, dataset.preamble
+    whole.update({element.tag: element for element in dataset.elements() if not element.is_raw})
+    correct_ambiguous_vr(whole, is_little_endian=True)
+    whole.update({element.tag: element for element in dataset.elements() if element.is_raw})
+    # pydicom copies elements that it takes for read in the encoding and the character set that it writes.
+    is_named = "SpecificCharacterSet" in whole
+    character_set = convert_encodings(whole.SpecificCharacterSet) if is_named else default_encoding
+    whole.set_original_encoding(False, True, character_set)
+    whole.save_as(buffer, enforce_file_format=True)

@@ -23,12 +23,12 @@ from pydicom.valuerep import format_number_as_ds
 from engines.findings import SegmentFinding, StudyFindings
 from node.model import FrameReference
 from node.results import codes
-from node.results.content_items import code_item, reference_item
 from node.results.context import EvaluationContext
 from node.results.equipment import stamp
 from node.results.fonts import picture_font
 from node.results.forms import key_image_role
 from node.results.identity_lines import IdentityLines, identity_lines
+from node.results.macros import code_item, reference_item
 from node.results.picture_slices import View, telling_slices, view_of
 from node.results.picture_tiles import BLACK, GREY, WHITE, draw_tile, font
 from node.results.pictures import WARNING, slice_tiles, tile_scale

@@ -11,24 +11,23 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset
 from pydicom.sr.coding import Code
 
 from node.model import SourceVolume
 from node.results import codes
-from node.results.content_items import SELECTED_FROM, image, point, point_3d
+from node.results.content_items import SELECTED_FROM, ContentItem, image, point, point_3d
 
 _INSET = 0.06
 """Share of the image between its corner and the place of a summary: outside the head, inside the picture."""
 
 
-def lesion_marker(centroid_lps_mm: tuple[float, float, float], source: SourceVolume) -> list[Dataset]:
+def lesion_marker(centroid_lps_mm: tuple[float, float, float], source: SourceVolume) -> list[ContentItem]:
     """Return the points that mark a lesion's centroid."""
     index = source.volume.grid.to_index(np.array([centroid_lps_mm]))[0]
     return _marker(codes.CENTER, index, source)
 
 
-def summary_marker(source: SourceVolume) -> list[Dataset]:
+def summary_marker(source: SourceVolume) -> list[ContentItem]:
     """Return the points where a viewer shows the summary of a segment: a corner of the middle slice.
 
     The OHIF Viewer shows nothing of a report if one of its groups has no point.
@@ -38,7 +37,7 @@ def summary_marker(source: SourceVolume) -> list[Dataset]:
     return _marker(codes.SUMMARY_PLACE, index, source)
 
 
-def _marker(name: Code, index: NDArray[np.float64], source: SourceVolume) -> list[Dataset]:
+def _marker(name: Code, index: NDArray[np.float64], source: SourceVolume) -> list[ContentItem]:
     """Return the points at an index (slice, row, column) of a source."""
     lps_mm = source.volume.grid.to_lps(index[np.newaxis])[0]
     in_space = point_3d(name, lps_mm.tolist(), source.frame_of_reference_uid)

@@ -11,8 +11,6 @@ Source: PS3.16 TID 1411, TID 1501, TID 4019, TID 4108.
 
 from __future__ import annotations
 
-from pydicom import Dataset
-
 from engines.findings import Lesion, ModelIdentity, SegmentFinding
 from engines.segments import Segment
 from node.model import SourceVolume
@@ -20,6 +18,7 @@ from node.results import codes
 from node.results.content_items import (
     HAS_CONCEPT_MOD,
     HAS_OBS_CONTEXT,
+    ContentItem,
     code,
     container,
     number,
@@ -42,7 +41,7 @@ def summary_group(
     reference: SegmentReference | None,
     source: SourceVolume,
     context: EvaluationContext,
-) -> Dataset:
+) -> ContentItem:
     """Return the group of an assessed segment: present or absent, number of lesions, total volume."""
     concept = SEGMENT_CONCEPTS[finding.segment]
     total = code(codes.DERIVATION, codes.TOTAL, HAS_CONCEPT_MOD)
@@ -69,7 +68,7 @@ def lesion_group(
     reference: SegmentReference | None,
     source: SourceVolume,
     context: EvaluationContext,
-) -> Dataset:
+) -> ContentItem:
     """Return the group of one lesion: volume, diameters, centroid, size class, flag."""
     concept = SEGMENT_CONCEPTS[finding.segment]
     name = f"{concept.label} {lesion.number}"
@@ -96,14 +95,14 @@ def lesion_group(
     )
 
 
-def _tracking(context: EvaluationContext, what: Segment, name: str, lesion: int | None) -> list[Dataset]:
+def _tracking(context: EvaluationContext, what: Segment, name: str, lesion: int | None) -> list[ContentItem]:
     return [
         text(codes.TRACKING_IDENTIFIER, name, HAS_OBS_CONTEXT),
         uid_reference(codes.TRACKING_UNIQUE_IDENTIFIER, tracking_uid(context, what, lesion), HAS_OBS_CONTEXT),
     ]
 
 
-def _what(what: Segment) -> list[Dataset]:
+def _what(what: Segment) -> list[ContentItem]:
     concept = SEGMENT_CONCEPTS[what]
     return [
         code(codes.FINDING_CATEGORY, codes.MORPHOLOGICALLY_ABNORMAL_STRUCTURE),
@@ -112,7 +111,7 @@ def _what(what: Segment) -> list[Dataset]:
     ]
 
 
-def _algorithm(model: ModelIdentity) -> list[Dataset]:
+def _algorithm(model: ModelIdentity) -> list[ContentItem]:
     return [
         text(codes.ALGORITHM_NAME, ascii_text(model.name), HAS_CONCEPT_MOD),
         text(codes.ALGORITHM_VERSION, ascii_text(model.version), HAS_CONCEPT_MOD),
@@ -122,7 +121,7 @@ def _algorithm(model: ModelIdentity) -> list[Dataset]:
     ]
 
 
-def _region(reference: SegmentReference | None) -> list[Dataset]:
+def _region(reference: SegmentReference | None) -> list[ContentItem]:
     if reference is None:
         return []
     return [
@@ -136,5 +135,5 @@ def _region(reference: SegmentReference | None) -> list[Dataset]:
     ]
 
 
-def _method() -> Dataset:
+def _method() -> ContentItem:
     return code(codes.MEASUREMENT_METHOD, codes.VOXEL_SUMMATION, HAS_CONCEPT_MOD)

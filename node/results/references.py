@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pydicom import Dataset
-
 from node.model import FrameReference, SourceVolume
-from node.results.content_items import reference_item
+from node.results.explicit_vr import instance_reference, item, sequence, text_element
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,26 +52,21 @@ def frame_numbers(source: SourceVolume, sop_instance_uid: str) -> tuple[int, ...
     )
 
 
-def series_item(series_uid: str, instances: Iterable[FrameReference]) -> Dataset:
-    """Return an item of Referenced Series Sequence of the Common Instance Reference module."""
-    item = Dataset()
-    item.SeriesInstanceUID = series_uid
-    item.ReferencedInstanceSequence = [
-        reference_item(instance.sop_class_uid, instance.sop_instance_uid) for instance in instances
-    ]
-    return item
+def series_item(series_uid: str, instances: Iterable[FrameReference]) -> bytes:
+    """Encode an item of Referenced Series Sequence of the Common Instance Reference module."""
+    return _series(0x0008114A, series_uid, instances)  # Referenced Instance Sequence
 
 
-def study_item(study_uid: str, series: Mapping[str, Iterable[FrameReference]]) -> Dataset:
-    """Return an item of the evidence and predecessor sequences of an SR document: Instances by Series UID."""
-    item = Dataset()
-    item.StudyInstanceUID = study_uid
-    item.ReferencedSeriesSequence = []
-    for series_uid, instances in series.items():
-        series_of_study = Dataset()
-        series_of_study.SeriesInstanceUID = series_uid
-        series_of_study.ReferencedSOPSequence = [
-            reference_item(instance.sop_class_uid, instance.sop_instance_uid) for instance in instances
-        ]
-        item.ReferencedSeriesSequence.append(series_of_study)
-    return item
+def study_item(study_uid: str, series: Mapping[str, Iterable[FrameReference]]) -> bytes:
+    """Encode an item of the evidence and predecessor sequences of an SR document: Instances by Series UID."""
+    # Referenced SOP Sequence
+    items = (_series(0x00081199, series_uid, instances) for series_uid, instances in series.items())
+    return item(
+        sequence(0x00081115, *items),  # Referenced Series Sequence
+        text_element(0x0020000D, b"UI", study_uid),  # Study Instance UID
+    )
+
+
+def _series(tag: int, series_uid: str, instances: Iterable[FrameReference]) -> bytes:
+    references = (item(instance_reference(one.sop_class_uid, one.sop_instance_uid)) for one in instances)
+    return item(sequence(tag, *references), text_element(0x0020000E, b"UI", series_uid))

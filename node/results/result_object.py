@@ -16,10 +16,12 @@ class ResultObject:
     Attributes:
         role: what it is within its evaluation: "seg-WMH", "seg-combined", "sr"; usable as a file name.
         dataset: with file meta information; Explicit VR Little Endian.
+        source_series_uid: Series Instance UID of the images that a Segmentation lies on.
     """
 
     role: str
     dataset: Dataset
+    source_series_uid: str = ""
 
     @property
     def sop_class_uid(self) -> str:
@@ -38,11 +40,6 @@ class ResultObject:
 
     def segment(self, number: int) -> SegmentReference:
         """Refer to a segment of this Segmentation."""
-        (source,) = self.dataset.ReferencedSeriesSequence
         return SegmentReference(
-            self.sop_class_uid,
-            self.sop_instance_uid,
-            self.series_uid,
-            number,
-            str(source.SeriesInstanceUID),
+            self.sop_class_uid, self.sop_instance_uid, self.series_uid, number, self.source_series_uid
         )

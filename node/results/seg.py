@@ -41,6 +41,7 @@ from node.results import codes
 from node.results.context import PRODUCT_NAME, EvaluationContext
 from node.results.equipment import LONG_STRING, stamp
 from node.results.errors import EncodingFailedError, MaskMismatchError
+from node.results.explicit_vr import encoded_sequence
 from node.results.forms import Form
 from node.results.references import instances_of, series_item
 from node.results.seg_frames import (
@@ -68,6 +69,7 @@ from node.results.uids import (
 MM_TOLERANCE = 1e-3
 """How far a mask's grid may lie off its source's, mm; viewers match planes within this distance."""
 
+_REFERENCED_SERIES = 0x00081115
 
 _TYPES = {
     Form.BINARY: SegmentationTypeValues.BINARY,
@@ -270,7 +272,8 @@ def _set_geometry(dataset: Dataset, frames: FramePlan, source: SourceVolume, hea
         del shared.SegmentIdentificationSequence
     if frames.is_contiguous_stack:
         dataset.DimensionOrganizationType = "3D"
-    dataset.ReferencedSeriesSequence = [series_item(source.series_uid, instances_of(source))]
+    series = series_item(source.series_uid, instances_of(source))
+    dataset[_REFERENCED_SERIES] = encoded_sequence(_REFERENCED_SERIES, [series])
     # The frames say which images they come from; a list of all of them would say it once more.
     del dataset.SourceImageSequence
     dataset.PositionReferenceIndicator = header.position_reference_indicator

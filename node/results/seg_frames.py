@@ -15,13 +15,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataelem import RawDataElement
-from pydicom.sr.coding import Code
 from pydicom.tag import Tag
 from pydicom.valuerep import format_number_as_ds
 
 from node.model import SourceVolume
 from node.results import codes
-from node.results.explicit_vr import element, item, sequence
+from node.results.explicit_vr import (
+    code_sequence,
+    element,
+    encoded_sequence,
+    instance_reference,
+    item,
+    sequence,
+    text_element,
+)
 
 PER_FRAME_FUNCTIONAL_GROUPS = Tag(0x5200, 0x9230)
 _INDICES, _PLACE, _SEGMENT = struct.Struct("<II"), struct.Struct("<I"), struct.Struct("<H")
@@ -126,7 +133,7 @@ def functional_groups(plan: FramePlan, source: SourceVolume) -> RawDataElement:
     derivations = {plane: _derivation(plane, source) for plane in plan.planes}
     positions = {plane: _position(plane, source) for plane in plan.planes}
     place_of = {plane: place for place, plane in enumerate(plan.planes, 1)}
-    value = b"".join(
+    items = [
         item(
             derivations[plane],
             sequence(0x00209111, item(element(0x00209157, b"UL", _indices(number, place_of[plane])))),
@@ -134,8 +141,8 @@ def functional_groups(plan: FramePlan, source: SourceVolume) -> RawDataElement:
             _segment(number),
         )
         for number, plane in plan.frames
-    )
-    return RawDataElement(PER_FRAME_FUNCTIONAL_GROUPS, "SQ", len(value), value, 0, False, True)
+    ]
+    return encoded_sequence(PER_FRAME_FUNCTIONAL_GROUPS, items)
 
 
 def _indices(number: int, place: int) -> bytes:
@@ -159,26 +166,16 @@ def _derivation(plane: int, source: SourceVolume) -> bytes:
     frame = source.frames[plane]
     number = b"" if frame.frame_number is None else element(0x00081160, b"IS", b"%d" % frame.frame_number)
     reference = item(
-        element(0x00081150, b"UI", frame.sop_class_uid.encode("ascii")),
-        element(0x00081155, b"UI", frame.sop_instance_uid.encode("ascii")),
+        instance_reference(frame.sop_class_uid, frame.sop_instance_uid),
         number,
         # A tile is a part of its image: what is at a pixel of the mask is elsewhere in the mosaic.
         element(0x0028135A, b"CS", b"NO" if source.is_mosaic else b"YES"),
-        sequence(0x0040A170, _code(codes.SOURCE_IMAGE)),
+        code_sequence(0x0040A170, codes.SOURCE_IMAGE),
     )
-    return sequence(
-        0x00089124, item(sequence(0x00082112, reference), sequence(0x00089215, _code(codes.SEGMENTATION)))
-    )
+    made_by = code_sequence(0x00089215, codes.SEGMENTATION)
+    return sequence(0x00089124, item(sequence(0x00082112, reference), made_by))
 
 
 def _position(plane: int, source: SourceVolume) -> bytes:
-    values = "\\".join(image_position(plane, source)).encode("ascii")
-    return sequence(0x00209113, item(element(0x00200032, b"DS", values)))
-
-
-def _code(code: Code) -> bytes:
-    return item(
-        element(0x00080100, b"SH", code.value.encode("ascii")),
-        element(0x00080102, b"SH", code.scheme_designator.encode("ascii")),
-        element(0x00080104, b"LO", code.meaning.encode("ascii")),
-    )
+    position = text_element(0x00200032, b"DS", *image_position(plane, source))
+    return sequence(0x00209113, item(position))

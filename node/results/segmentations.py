@@ -69,7 +69,7 @@ def segmentation_of(
         encoding,
     )
     header = series.headers[finding.series_type]
-    return ResultObject(plan.role, build_segmentation(plan, source, header, context))
+    return ResultObject(plan.role, build_segmentation(plan, source, header, context), source.series_uid)
 
 
 def combined_segmentation(
@@ -93,7 +93,7 @@ def combined_segmentation(
         encoding,
     )
     header = series.headers[SeriesType.T2_FLAIR]
-    return ResultObject(plan.role, build_segmentation(plan, source, header, context))
+    return ResultObject(plan.role, build_segmentation(plan, source, header, context), source.series_uid)
 
 
 def combined_references(findings: StudyFindings, combined: ResultObject) -> dict[Segment, SegmentReference]:

@@ -22,8 +22,10 @@ from node.results.content_items import (
     HAS_ACQ_CONTEXT,
     HAS_CONCEPT_MOD,
     HAS_OBS_CONTEXT,
+    ContentItem,
     code,
     container,
+    document,
     image,
     number,
     text,
@@ -31,6 +33,7 @@ from node.results.content_items import (
 )
 from node.results.context import PRODUCT_NAME, EvaluationContext, SupersededReport
 from node.results.equipment import private_scheme, stamp
+from node.results.explicit_vr import encoded_sequence
 from node.results.measurement_groups import lesion_group, summary_group
 from node.results.references import SegmentReference, frame_numbers, instances_of, study_item
 from node.results.segment_concepts import SEGMENT_CONCEPTS
@@ -40,6 +43,8 @@ from node.results.uids import node_device_uid, result_instance_uid, result_serie
 
 SERIES_NUMBER = 9010
 MEASUREMENT_REPORT_TEMPLATE = "1500"
+_PREDECESSORS, _EVIDENCE = 0x0040A360, 0x0040A375
+"""Predecessor Documents Sequence, Current Requested Procedure Evidence Sequence."""
 
 ON_ONE_GRID = (
     "Numbers were measured on the masks of each Series; the segments referred to are these masks brought "
@@ -91,7 +96,7 @@ def build_report(
         header: what is taken over from a source.
         context: of the evaluation.
     """
-    report = container(
+    report = document(
         codes.MEASUREMENT_REPORT,
         [
             code(codes.LANGUAGE, codes.ENGLISH, HAS_CONCEPT_MOD),
@@ -101,22 +106,20 @@ def build_report(
             *_measurements(findings, sources, plan, context),
             _statements(findings, plan, context),
         ],
-        relationship=None,
-        template=MEASUREMENT_REPORT_TEMPLATE,
+        MEASUREMENT_REPORT_TEMPLATE,
     )
     _set_document(report, findings, plan, context)
-    report.CurrentRequestedProcedureEvidenceSequence = [
-        _evidence(sources, [*plan.segments.values(), *plan.others], context)
-    ]
+    evidence = _evidence(sources, [*plan.segments.values(), *plan.others], context)
+    report[_EVIDENCE] = encoded_sequence(_EVIDENCE, [evidence])
     report.CodingSchemeIdentificationSequence = [private_scheme(context)]
     superseded = context.superseded_by(plan.role)
     if superseded:
-        report.PredecessorDocumentsSequence = [_predecessors(superseded, context)]
+        report[_PREDECESSORS] = encoded_sequence(_PREDECESSORS, [_predecessors(superseded, context)])
     stamp(report, header, context, dict.fromkeys(found.model for found in findings.findings))
     return report
 
 
-def _observer(context: EvaluationContext) -> list[Dataset]:
+def _observer(context: EvaluationContext) -> list[ContentItem]:
     named = (
         (codes.DEVICE_OBSERVER_NAME, context.ae_title),
         (codes.DEVICE_OBSERVER_MANUFACTURER, context.manufacturer),
@@ -130,13 +133,13 @@ def _observer(context: EvaluationContext) -> list[Dataset]:
     ]
 
 
-def _image_library(sources: Mapping[SeriesType, SourceVolume]) -> Dataset:
+def _image_library(sources: Mapping[SeriesType, SourceVolume]) -> ContentItem:
     """Return the library with one group a Series; what a Series has in common stands once in its group."""
     groups = [_library_group(sources[kind]) for kind in SeriesType if kind in sources]
     return container(codes.IMAGE_LIBRARY, groups)
 
 
-def _library_group(source: SourceVolume) -> Dataset:
+def _library_group(source: SourceVolume) -> ContentItem:
     _, rows, columns = source.volume.grid.shape
     return container(
         codes.IMAGE_LIBRARY_GROUP,
@@ -164,9 +167,9 @@ def _measurements(
     sources: Mapping[SeriesType, SourceVolume],
     plan: ReportPlan,
     context: EvaluationContext,
-) -> list[Dataset]:
+) -> list[ContentItem]:
     """Return the container of all measurement groups, or nothing if no segment was assessed."""
-    groups: list[Dataset] = []
+    groups: list[ContentItem] = []
     for finding in findings.findings:
         source, reference = sources[finding.series_type], plan.segments.get(finding.segment)
         groups.append(summary_group(finding, reference, source, context))
@@ -174,7 +177,7 @@ def _measurements(
     return [container(codes.IMAGING_MEASUREMENTS, groups)] if groups else []
 
 
-def _statements(findings: StudyFindings, plan: ReportPlan, context: EvaluationContext) -> Dataset:
+def _statements(findings: StudyFindings, plan: ReportPlan, context: EvaluationContext) -> ContentItem:
     """Return what a reader must know beside the numbers: what was not assessed, and sentences.
 
     A segment that was not assessed has no measurement group: it would have no region and no number to hold.
@@ -216,7 +219,7 @@ def _evidence(
     sources: Mapping[SeriesType, SourceVolume],
     segmentations: Sequence[SegmentReference],
     context: EvaluationContext,
-) -> Dataset:
+) -> bytes:
     """List every Instance that the report refers to or that was made with it."""
     by_series: dict[str, dict[str, FrameReference]] = {}
     for source in sources.values():
@@ -227,7 +230,7 @@ def _evidence(
     return study_item(context.study_uid, {uid: known.values() for uid, known in by_series.items()})
 
 
-def _predecessors(superseded: Sequence[SupersededReport], context: EvaluationContext) -> Dataset:
+def _predecessors(superseded: Sequence[SupersededReport], context: EvaluationContext) -> bytes:
     by_series: dict[str, list[FrameReference]] = {}
     for old in superseded:
         reference = FrameReference(old.sop_class_uid, old.sop_instance_uid, None)

@@ -12,7 +12,9 @@ import pytest
 from pydicom import Dataset
 
 from engines.segments import Segment, SeriesType
+from node.results import codes
 from node.results.build import build_results
+from node.results.content_items import document
 from node.results.files import encode
 from node.results.markers import lesion_marker
 from node.results.result_object import ResultObject
@@ -115,7 +117,9 @@ def test_point_names_the_frame_of_an_enhanced_source(tmp_path: Path) -> None:
         frame_of_reference_uid=FRAME_OF_REFERENCE_UID, series_number=1, order="descending",
     )  # fmt: skip
     source = source_from([path])
-    flat, _ = lesion_marker(tuple(source.volume.grid.to_lps(np.array([[4.2, 7.0, 8.0]]))[0]), source)
+    centroid = tuple(source.volume.grid.to_lps(np.array([[4.2, 7.0, 8.0]]))[0])
+    report = document(codes.FINDING, lesion_marker(centroid, source), "1500")
+    flat, _ = report.ContentSequence
     (reference,) = flat.ContentSequence[0].ReferencedSOPSequence
     assert reference.ReferencedFrameNumber == 2  # slice 4 of 0 to 5, written from the last one
     assert list(flat.GraphicData) == [8.5, 7.5]
