@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+import yaml
 from pydicom.uid import Comprehensive3DSRStorage
 
 from node.completeness import CompletenessSettings
@@ -19,9 +20,9 @@ from node.evaluations import Evaluations, Result
 from node.listing import StudyRow, study_rows
 from node.store import Store
 from tests.support.arrivals import STUDY_UID, Arrivals, at
+from tests.support.operations import blocks, section
 from tests.support.postgres import postgres_server
-
-FOLDERS = ("studies", "results", "conflicts")
+from tests.support.running_node import COMMAND
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -34,39 +35,34 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield server
 
 
-def back_up(url: str, root: Path, backup: Path) -> None:
-    """First the index, then the files: what arrives meanwhile is in the files."""
-    backup.mkdir()
-    if url.startswith("sqlite"):
-        with closing(sqlite3.connect(root / "index.sqlite")) as source:
-            source.execute("VACUUM INTO ?", (str(backup / "index.sqlite"),))
-    else:
-        command = [_program("pg_dump"), "--format=custom", f"--file={backup / 'index.dump'}", url]
-        subprocess.run(command, check=True)
-    for folder in FOLDERS:
-        shutil.copytree(root / folder, backup / folder)
+def run_as_told(which: int, url: str, folder: Path) -> None:
+    """Run the commands for backing up (0) or restoring (1) as they stand in the document."""
+    kind = "SQLite" if url.startswith("sqlite") else "PostgreSQL"
+    script = blocks(section("Backup and restore", kind))[which]
+    for told, here in {
+        "/opt/csvd-node/.venv/bin/csvd-node": COMMAND,
+        "/etc/csvd-node": str(folder),
+        "/var/lib/csvd-node": str(folder / "root"),
+        "/backup": str(folder / "backup"),
+    }.items():
+        script = script.replace(told, here)
+    done = subprocess.run(
+        ["bash", "-euc", script], env={**os.environ, "URL": url}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def configure(url: str, folder: Path) -> None:
+    database = {} if url.startswith("sqlite") else {"database_url": url.replace("sql:", "sql+psycopg:")}
+    (folder / "node.yaml").write_text(yaml.safe_dump({"root": str(folder / "root"), **database}))
 
 
 def destroy(url: str, root: Path) -> None:
     if not url.startswith("sqlite"):
         drop = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
-        subprocess.run([_program("psql"), "--quiet", f"--command={drop}", url], check=True)
+        subprocess.run(["psql", "--quiet", f"--command={drop}", url], check=True)
     shutil.rmtree(root)
-
-
-def restore(url: str, root: Path, backup: Path) -> None:
     root.mkdir()
-    for folder in FOLDERS:
-        shutil.copytree(backup / folder, root / folder)
-    if url.startswith("sqlite"):
-        shutil.copy(backup / "index.sqlite", root / "index.sqlite")
-    else:
-        command = [_program("pg_restore"), "--clean", "--if-exists", f"--dbname={url}"]
-        subprocess.run([*command, str(backup / "index.dump")], check=True)
-
-
-def _program(name: str) -> str:
-    return str(sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))[-1])
 
 
 def fill(folder: Path, database: Database) -> None:
@@ -103,9 +99,11 @@ def test_backup_brings_back_every_study_and_delivery(tmp_path: Path, url: str) -
         evaluation_id = Evaluations(database).of_study(STUDY_UID)[0].evaluation_id
         sent = Deliveries(database).of_evaluation(evaluation_id)
         files = {path.relative_to(root): path.read_bytes() for path in root.rglob("*.dcm")}
-    back_up(url, root, backup)
+    configure(url, tmp_path)
+    backup.mkdir()
+    run_as_told(0, url, tmp_path)
     destroy(url, root)
-    restore(url, root, backup)
+    run_as_told(1, url, tmp_path)
     with closing(Database(url)) as database:
         assert listed(database) == before
         assert Deliveries(database).of_evaluation(evaluation_id) == sent

@@ -1,0 +1,41 @@
+"""docs/operations.md against what it speaks of."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.operations import REPOSITORY, blocks, section
+from tests.support.running_node import COMMAND
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    (unit,) = (block for block in blocks(section("Install on one machine")) if block.startswith("[Unit]"))
+    path = tmp_path / "csvd-node.service"
+    path.write_text(unit.replace("/opt/csvd-node/.venv/bin/csvd-node", COMMAND))
+    done = subprocess.run(["systemd-analyze", "verify", path], capture_output=True, text=True, check=False)
+    about_it = [line for line in (done.stdout + done.stderr).splitlines() if path.name in line]
+    assert (done.returncode, about_it) == (0, [])
+
+
+def test_every_alert_says_what_it_means_and_what_to_do() -> None:
+    rules = (REPOSITORY / "helm" / "csvd-node" / "templates" / "_rules.tpl").read_text()
+    alerts = set(re.findall(r"- alert: (\w+)", rules))
+    told = section("What each alert means")
+    assert alerts
+    assert set(re.findall(r"^### (\w+)$", told, re.MULTILINE)) == alerts
+    assert all(len(section("What each alert means", alert).split()) >= 25 for alert in alerts)
+
+
+def test_every_metric_of_the_list_is_exported_and_the_other_way_round() -> None:
+    listed = set(re.findall(r"\b(csvd_\w+)", section("Probes and metrics")))
+    modules = [path.read_text() for path in (REPOSITORY / "node").glob("*.py")]
+    sources = [text for text in modules if "prometheus_client" in text]
+    named = {name for text in sources for name in re.findall(r'"(csvd_[a-z_]+)"', text)}
+    counted = {f"csvd_{name}_total" for text in sources for name in re.findall(r'_counter\(\s*"(\w+)"', text)}
+    assert listed == named | counted
