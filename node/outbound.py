@@ -31,6 +31,11 @@ class DestinationSettings(FormSettings):
         description="send Segmentations deflated where the AE accepts that; not every viewer behind it "
         "inflates them",
     )
+    rle: bool = Field(
+        default=False,
+        description="send fractional Segmentations and label maps in RLE Lossless where the AE accepts that, "
+        "but rather deflated where it accepts both; binary ones never go so, because few read them",
+    )
     tls: DestinationTlsSettings | None = Field(
         default=None, description="TLS with the destination; without, plain DICOM"
     )

@@ -8,19 +8,19 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import structlog
-from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
+from pydicom.uid import UID
 from pynetdicom import build_context
 from pynetdicom.association import Association
 from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS
 
 from node.deliveries import DeliveryState
 from node.errors import AssociationFailedError, NoContextAcceptedError, UnreadableDatasetError
+from node.mask_syntaxes import read_as, smaller_syntaxes
 from node.outbound import DestinationSettings, RetrySettings, SenderSettings, open_association
 from node.part10 import read_part10
 from node.send_outcome import SendOutcome
-from node.sop_classes import DEFLATED_SOP_CLASSES, UNCOMPRESSED, VERIFICATION, proposed_contexts
+from node.sop_classes import UNCOMPRESSED, VERIFICATION, proposed_contexts, sop_class_name
 
 log = structlog.get_logger(__name__)
 
@@ -32,9 +32,12 @@ WARNINGS = frozenset({0xB000, 0xB006, 0xB007})
 
 @dataclass(frozen=True, slots=True)
 class _Outgoing:
+    """A readable file, the transfer syntax it is in, and those that are preferred to it if accepted."""
+
     path: Path
     sop_class: UID
     transfer_syntax: UID
+    smaller: tuple[UID, ...]
 
 
 def send(
@@ -43,7 +46,8 @@ def send(
     """Send DICOM files over one association.
 
     Each file goes as its bytes are, if the destination accepts that; else, and said so in log and outcome, as
-    Explicit or Implicit VR Little Endian. A file counts as delivered only on its own success or warning.
+    Explicit or Implicit VR Little Endian. Masks go smaller where the destination is set to take them so and
+    accepts it. A file counts as delivered only on its own success or warning.
 
     Args:
         paths: Part 10 files.
@@ -57,8 +61,7 @@ def send(
     readable: list[_Outgoing] = []
     for path in paths:
         try:
-            header = read_part10(path).header
-            readable.append(_Outgoing(path, UID(header.sop_class_uid), UID(header.transfer_syntax_uid)))
+            readable.append(_outgoing(path, destination))
         except (UnreadableDatasetError, OSError) as exc:
             outcomes[path] = SendOutcome(path, DeliveryState.FAILED, comment=f"can not be read: {exc}")
     if readable:
@@ -100,13 +103,20 @@ def next_attempt_at(
     return min(now + timedelta(seconds=pause_s), deadline)
 
 
+def _outgoing(path: Path, destination: DestinationSettings) -> _Outgoing:
+    header = read_part10(path).header
+    sop_class = UID(header.sop_class_uid)
+    smaller = smaller_syntaxes(path, sop_class, deflate=destination.deflate, rle=destination.rle)
+    return _Outgoing(path, sop_class, UID(header.transfer_syntax_uid), smaller)
+
+
 def _send_all(
     outgoing: list[_Outgoing], destination: DestinationSettings, settings: SenderSettings
 ) -> Iterator[SendOutcome]:
     left = list(outgoing)
     stored = {(each.sop_class, each.transfer_syntax) for each in outgoing}
-    classes = {each.sop_class for each in outgoing} if destination.deflate else set()
-    contexts = proposed_contexts(stored, classes & DEFLATED_SOP_CLASSES)
+    smaller = {(each.sop_class, syntax) for each in outgoing for syntax in each.smaller}
+    contexts = proposed_contexts(stored, smaller)
     try:
         with open_association(contexts, destination, settings) as association:
             while left:
@@ -141,35 +151,25 @@ _UNSENDABLE = (RuntimeError, NotImplementedError, ValueError, AttributeError, Ke
 
 
 def _accepted_syntax(outgoing: _Outgoing, association: Association) -> UID | None:
-    """Choose among what the destination accepts: as stored, else uncompressed, else nothing."""
+    """Choose among what the destination accepts: smaller, else as stored, else uncompressed, else nothing."""
     accepted = {
         context.transfer_syntax[0]
         for context in association.accepted_contexts
         if context.abstract_syntax == outgoing.sop_class
     }
-    # Deflated is accepted only where it was offered, and offered only where it is preferred.
-    smaller = (DeflatedExplicitVRLittleEndian,) if outgoing.sop_class in DEFLATED_SOP_CLASSES else ()
-    wanted = (*smaller, outgoing.transfer_syntax, *UNCOMPRESSED)
+    wanted = (*outgoing.smaller, outgoing.transfer_syntax, *UNCOMPRESSED)
     return next((syntax for syntax in wanted if syntax in accepted), None)
 
 
 def _read(outgoing: _Outgoing, syntax: UID, destination: DestinationSettings) -> Dataset:
-    """Read a file for sending it in another transfer syntax; its UIDs stay as they are."""
     log.info(
         "sender.converted",
         destination=str(destination),
-        sop_class=outgoing.sop_class.name,
+        sop_class=sop_class_name(outgoing.sop_class),
         from_transfer_syntax=outgoing.transfer_syntax.name,
         to_transfer_syntax=syntax.name,
     )
-    dataset = dcmread(outgoing.path)
-    if syntax.is_deflated:
-        dataset.file_meta.TransferSyntaxUID = syntax
-    elif outgoing.transfer_syntax.is_compressed and not outgoing.transfer_syntax.is_deflated:
-        dataset.decompress(generate_instance_uid=False)
-    elif outgoing.transfer_syntax.is_deflated:
-        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    return dataset
+    return read_as(outgoing.path, outgoing.transfer_syntax, syntax)
 
 
 def _outcome(path: Path, answer: Dataset, syntax: UID) -> SendOutcome:
@@ -186,5 +186,5 @@ def _outcome(path: Path, answer: Dataset, syntax: UID) -> SendOutcome:
 
 
 def _refused(outgoing: _Outgoing) -> SendOutcome:
-    comment = f"no presentation context accepted for {outgoing.sop_class.name}"
+    comment = f"no presentation context accepted for {sop_class_name(outgoing.sop_class)}"
     return SendOutcome(outgoing.path, DeliveryState.REFUSED, comment=comment)

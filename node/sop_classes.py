@@ -77,12 +77,17 @@ def received_contexts() -> list[PresentationContext]:
     return [*storage, build_context(VERIFICATION, list(UNCOMPRESSED))]
 
 
-DEFLATED_SOP_CLASSES = frozenset({SegmentationStorage, LABEL_MAP_SEGMENTATION})
-"""Masks are mostly empty: deflated they are a small part of what they were, without any loss."""
+MASK_SOP_CLASSES = frozenset({SegmentationStorage, LABEL_MAP_SEGMENTATION})
+"""The SOP Classes of masks, which may go in a transfer syntax that makes them smaller."""
+
+
+def sop_class_name(uid: UID) -> str:
+    """Return the Standard's name of a SOP Class, also of those that are newer than pydicom's dictionary."""
+    return "Label Map Segmentation Storage" if uid == LABEL_MAP_SEGMENTATION else uid.name
 
 
 def proposed_contexts(
-    stored: set[tuple[UID, UID]], deflated: Collection[UID] = ()
+    stored: set[tuple[UID, UID]], smaller: Collection[tuple[UID, UID]] = ()
 ) -> list[PresentationContext]:
     """List what to propose for sending Instances as they are stored, or uncompressed if they must be.
 
@@ -91,13 +96,9 @@ def proposed_contexts(
 
     Args:
         stored: SOP Class UID and transfer syntax UID of the Instances.
-        deflated: SOP Classes that are offered deflated, too.
+        smaller: SOP Class UID and transfer syntax UID of what is offered, too, because it needs less room.
     """
-    in_small = [
-        build_context(sop_class, DeflatedExplicitVRLittleEndian)
-        for sop_class in sorted(deflated)
-        if (sop_class, DeflatedExplicitVRLittleEndian) not in stored
-    ]
+    in_small = [build_context(*pair) for pair in sorted(set(smaller) - stored)]
     as_stored = [build_context(sop_class, syntax) for sop_class, syntax in sorted(stored)]
     uncompressed = [
         build_context(sop_class, syntax)

@@ -229,24 +229,6 @@ def test_instance_goes_as_stored_or_else_uncompressed(
     np.testing.assert_array_equal(decoded(content, sent), dcmread(path).pixel_array)
 
 
-def test_segmentations_go_deflated_where_that_is_wanted_and_accepted(tmp_path: Path) -> None:
-    seg = results(tmp_path, 1)[0]
-    image = write_instance(tmp_path, mr_dataset(number=9))
-    with scripted_pacs(transfer_syntaxes=[DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian]) as pacs:
-        plain = send([seg, image], destination_of(pacs), SETTINGS)
-        small = send([seg, image], destination_of(pacs).model_copy(update={"deflate": True}), SETTINGS)
-        with scripted_pacs() as other:
-            kept = send([seg], destination_of(other).model_copy(update={"deflate": True}), SETTINGS)
-    explicit = str(ExplicitVRLittleEndian)
-    assert [outcome.transfer_syntax_uid for outcome in plain] == [explicit] * 2
-    deflated = str(DeflatedExplicitVRLittleEndian)
-    assert [outcome.transfer_syntax_uid for outcome in small] == [deflated, explicit]
-    assert [outcome.transfer_syntax_uid for outcome in kept] == [explicit]
-    np.testing.assert_array_equal(
-        decoded(pacs.received[seg.stem][-1], DeflatedExplicitVRLittleEndian), dcmread(seg).pixel_array
-    )
-
-
 def decoded(content: bytes, syntax: UID) -> NDArray[np.integer]:
     """Decode the pixels of a data set as it came over the wire."""
     meta = create_file_meta(

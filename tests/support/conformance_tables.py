@@ -18,9 +18,10 @@ from pathlib import Path
 from pydicom import Dataset, dcmread
 from pydicom.datadict import dictionary_description
 from pydicom.sr.coding import Code
-from pydicom.uid import UID
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, RLELossless
 
 from engines.segments import Segment, SeriesType
+from node.mask_syntaxes import SMALLER
 from node.outbound import SenderSettings
 from node.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from node.receiver import ReceiverSettings
@@ -35,6 +36,7 @@ from node.sop_classes import (
     RECEIVED_TRANSFER_SYNTAXES,
     UNCOMPRESSED,
     VERIFICATION,
+    sop_class_name,
 )
 from tests.support.result_studies import BALLS, SERIES_OF, context, four_series
 from tests.support.validators import REMARKS
@@ -52,7 +54,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 
 def _sop_classes(uids: Iterable[UID]) -> Iterator[tuple[str, str]]:
-    return ((uid.name, str(uid)) for uid in uids)
+    return ((sop_class_name(uid), str(uid)) for uid in uids)
 
 
 def received_sop_classes() -> str:
@@ -66,7 +68,7 @@ def received_sop_classes() -> str:
 
 def created_sop_classes() -> str:
     """What the node makes and sends."""
-    rows = [(uid.name, str(uid), what, "yes", "no") for uid, what in CREATED_SOP_CLASSES.items()]
+    rows = [(sop_class_name(uid), str(uid), what, "yes", "no") for uid, what in CREATED_SOP_CLASSES.items()]
     return table(("SOP Class", "UID", "what", "SCU", "SCP"), rows)
 
 
@@ -76,8 +78,16 @@ def received_transfer_syntaxes() -> str:
 
 
 def sent_transfer_syntaxes() -> str:
-    """The transfer syntaxes that results are sent in."""
-    return table(("transfer syntax", "UID"), _sop_classes(UNCOMPRESSED))
+    """The transfer syntaxes that results are sent in, and of which results."""
+    of_what = {
+        DeflatedExplicitVRLittleEndian: "Segmentations and label maps, with `deflate: true`",
+        RLELossless: "fractional Segmentations and label maps, with `rle: true`",
+    }
+    rows = [
+        *((name, uid, "all") for name, uid in _sop_classes(UNCOMPRESSED)),
+        *((syntax.name, str(syntax), of_what[syntax]) for syntax in SMALLER),
+    ]
+    return table(("transfer syntax", "UID", "results"), rows)
 
 
 def associations() -> str:
