@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
-PEERS := dcmtk orthanc orthanc-dicomweb dicom3tools default-jre-headless libpixelmed-java chromium postgresql sqlite3 $(shell command -v npm >/dev/null || echo nodejs npm)
+PEERS := dcmtk orthanc orthanc-dicomweb nginx-light dicom3tools default-jre-headless libpixelmed-java chromium postgresql sqlite3 $(shell command -v npm >/dev/null || echo nodejs npm)
 BUILDERS := buildah debootstrap podman runc
 VIEWER := tests/viewer
 PRODUCT := tests/unit tests/integration
@@ -70,7 +70,7 @@ $(VIEWER)/node_modules/.installed: $(VIEWER)/package-lock.json $(VIEWER)/ohif.sh
 
 # The real peers that the tests talk to; nothing is installed where all are there.
 peers:
-	@{ command -v storescu && command -v dciodvfy && command -v Orthanc && command -v chromium && command -v npm && command -v sqlite3 && \
+	@{ command -v storescu && command -v dciodvfy && command -v Orthanc && command -v nginx && command -v chromium && command -v npm && command -v sqlite3 && \
 	  ls /usr/lib/postgresql/*/bin/initdb && test -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so && test -e /usr/share/java/pixelmed.jar; } >/dev/null || { \
 	  $(SUDO) apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $(PEERS); }

@@ -12,10 +12,11 @@ from cryptography import x509
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from node.dicomweb import StowDestinationSettings
 from node.errors import TlsConfigurationError
 from node.outbound import DestinationSettings
 from node.settings import NodeSettings
-from node.tls import client_context, server_context
+from node.tls import client_context, load_client_files, server_context
 
 SOON_DAYS = 30
 """A certificate that expires within this time is to be renewed now."""
@@ -69,6 +70,10 @@ def check_tls(settings: NodeSettings) -> list[OwnCertificate]:
         if isinstance(destination, DestinationSettings) and destination.tls is not None:
             with _named_as(f"destinations.{name}.tls"):
                 client_context(destination.tls, [])
+        elif isinstance(destination, StowDestinationSettings):
+            stow = destination.stow
+            with _named_as(f"destinations.{name}.stow"):
+                load_client_files(stow.ca, stow.certificate, stow.key)
     return own_certificates(settings)
 
 
@@ -106,7 +111,7 @@ def _named(settings: NodeSettings) -> Iterator[tuple[str, Path]]:
     if settings.receiver.tls is not None:
         yield "receiver", settings.receiver.tls.certificate
     for name, destination in settings.destinations.items():
-        tls = destination.tls if isinstance(destination, DestinationSettings) else None
+        tls = destination.tls if isinstance(destination, DestinationSettings) else destination.stow
         if tls is not None and tls.certificate is not None:
             yield f"destination {name}", tls.certificate
 

@@ -8,6 +8,7 @@ Source: PS3.18 10.5 (Store transaction), I.2 (response), RFC 6749 4.4 (client cr
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -22,11 +23,12 @@ from pydicom import Dataset
 from requests_oauthlib import OAuth2Session
 
 from node.deliveries import DeliveryState
-from node.errors import AssociationFailedError, UnreadableDatasetError
+from node.errors import AssociationFailedError, TlsConfigurationError, UnreadableDatasetError
 from node.form_settings import FormSettings
 from node.outbound import SenderSettings
 from node.part10 import read_part10
 from node.send_outcome import SendOutcome
+from node.tls import explain, load_client_files
 
 log = structlog.get_logger(__name__)
 
@@ -121,9 +123,14 @@ def _session(destination: StowDestinationSettings, settings: SenderSettings) -> 
     """Open a session with its credentials.
 
     Raises:
-        AssociationFailedError: if no token is issued.
+        AssociationFailedError: if no token is issued, or a file that TLS needs can not be used.
     """
     stow = destination.stow
+    try:
+        # requests would name the file, too, but only once a request is made.
+        load_client_files(stow.ca, stow.certificate, stow.key)
+    except TlsConfigurationError as error:
+        raise AssociationFailedError(str(destination), f"TLS failed: {error}") from error
     session = requests.Session() if stow.oauth2 is None else _with_token(stow.oauth2.client_id)
     with session:
         # Neither proxies nor passwords from the environment: what is configured here is all there is.
@@ -182,10 +189,20 @@ def _store_one(
             timeout=(settings.connect_timeout_s, settings.response_timeout_s),
             allow_redirects=False,
         )
+    except requests.exceptions.SSLError as error:
+        raise AssociationFailedError(str(destination), f"TLS failed: {explain(_of_openssl(error))}") from None
     except (requests.RequestException, OAuth2Error) as error:
         reason = f"can not be reached: {type(error).__name__}"
         raise AssociationFailedError(str(destination), reason) from None
     return _outcome(path, header.sop_instance_uid, header.transfer_syntax_uid, answer)
+
+
+def _of_openssl(error: BaseException) -> OSError:
+    """Find the error of OpenSSL that requests and urllib3 have wrapped."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, ssl.SSLError):
+        found = found.__cause__ or found.__context__
+    return found if found is not None else OSError(type(error).__name__)
 
 
 def _related(content: bytes, boundary: str) -> bytes:

@@ -155,10 +155,7 @@ def client_context(settings: DestinationTlsSettings, noted: list[OSError]) -> ss
     Raises:
         TlsConfigurationError: if the files can not be used.
     """
-    context = _bound(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
-    _load_ca(context, settings.ca)
-    if settings.certificate is not None and settings.key is not None:
-        _load_own(context, settings.certificate, settings.key)
+    context = load_client_files(settings.ca, settings.certificate, settings.key)
 
     class NotingSocket(ssl.SSLSocket):
         def do_handshake(self, block: bool = False) -> None:
@@ -170,6 +167,20 @@ def client_context(settings: DestinationTlsSettings, noted: list[OSError]) -> ss
                 return super().recv(buflen, flags)
 
     context.sslsocket_class = NotingSocket
+    return context
+
+
+def load_client_files(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
+    """Load what our side of TLS believes and shows, as far as it is named.
+
+    Raises:
+        TlsConfigurationError: if a file can not be used.
+    """
+    context = _bound(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    if ca is not None:
+        _load_ca(context, ca)
+    if certificate is not None and key is not None:
+        _load_own(context, certificate, key)
     return context
 
 
@@ -228,6 +239,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 _VERIFICATION = {
+    7: "is not signed by the trusted CA of that name",
     9: "is not valid yet",
     10: "has expired",
     18: "is signed by itself",

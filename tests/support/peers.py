@@ -92,7 +92,7 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def _running(command: list[str], folder: Path, port: int) -> Iterator[None]:
+def running(command: list[str], folder: Path, port: int) -> Iterator[None]:
     """Run a server until the block is left, once it listens."""
     with (folder / "server.log").open("wb") as log:
         server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=_ENVIRONMENT)
@@ -141,7 +141,7 @@ def storescp(
     if sop_classes is not None:
         (folder / "profile.cfg").write_text(_profile(sop_classes))
         command += ["-xf", str(folder / "profile.cfg"), "Default"]
-    with _running([*command, str(port)], folder, port):
+    with running([*command, str(port)], folder, port):
         yield FolderPeer(port, ae_title, kept)
 
 
@@ -229,7 +229,7 @@ def orthanc(
     if destination is not None:
         settings["DicomModalities"] = {"node": [destination[0], LOOPBACK, destination[1]]}
     (folder / "orthanc.json").write_text(json.dumps(settings))
-    with _running(["Orthanc", str(folder / "orthanc.json")], folder, peer.dicom_port):
+    with running(["Orthanc", str(folder / "orthanc.json")], folder, peer.dicom_port):
         reached = (lambda: listens(peer.http_port)) if secured else (lambda: _answers(peer))
         wait_until(reached, 60, "Orthanc answers over HTTP")
         yield peer

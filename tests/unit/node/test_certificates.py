@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from node.certificates import CertificateCollector, check_tls
+from node.dicomweb import StowDestinationSettings, StowSettings
 from node.errors import TlsConfigurationError
 from node.outbound import DestinationSettings
 from node.receiver import ReceiverSettings
@@ -74,6 +75,21 @@ def test_destinations_certificate_is_checked_and_exported(authority: Authority) 
     own.certificate.unlink()
     (family,) = CertificateCollector(settings).collect()
     assert [sample.value for sample in family.samples] == [0]
+
+
+def test_certificate_for_a_dicomweb_server_is_checked_and_exported(authority: Authority) -> None:
+    own = authority.issue("node", days=10)
+    stow = StowSettings(
+        url="https://archive/dicom-web", ca=authority.path, certificate=own.certificate, key=own.key
+    )
+    settings = NodeSettings(destinations={"archive": StowDestinationSettings(stow=stow)})
+    (found,) = check_tls(settings)
+    assert (found.use, found.path) == ("destination archive", own.certificate)
+    authority.path.unlink()
+    with pytest.raises(
+        TlsConfigurationError, match=r"^destinations\.archive\.stow: .*ca\.pem can not be read"
+    ):
+        check_tls(settings)
 
 
 def test_settings_that_can_not_be_meant_are_refused(tmp_path: Path) -> None:
