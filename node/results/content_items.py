@@ -35,6 +35,7 @@ HAS_CONCEPT_MOD = "HAS CONCEPT MOD"
 HAS_OBS_CONTEXT = "HAS OBS CONTEXT"
 HAS_ACQ_CONTEXT = "HAS ACQ CONTEXT"
 SELECTED_FROM = "SELECTED FROM"
+INFERRED_FROM = "INFERRED FROM"
 
 _CONTENT_SEQUENCE = 0x0040A730
 _DECIMALS = 6
@@ -96,7 +97,7 @@ def number(
     modifiers: Sequence[ContentItem] = (),
     relationship: str = CONTAINS,
 ) -> ContentItem:
-    """Return a NUM with the content items that modify it."""
+    """Return a NUM with the content items that modify it, or that it was inferred from."""
     digits = str(value) if isinstance(value, int) else format_number_as_ds(round(value, _DECIMALS))
     measured = item(
         code_sequence(0x004008EA, unit),  # Measurement Units Code Sequence
@@ -142,11 +143,13 @@ def point(name: Code, column_row: tuple[float, float], shown_on: ContentItem) ->
     return ContentItem(item(_head("SCOORD", name, CONTAINS), _content([shown_on]), _graphic(column_row)))
 
 
-def point_3d(name: Code, lps_mm: Sequence[float], frame_of_reference_uid: str) -> ContentItem:
+def point_3d(
+    name: Code, lps_mm: Sequence[float], frame_of_reference_uid: str, relationship: str = CONTAINS
+) -> ContentItem:
     """Return a SCOORD3D of one point in patient space, mm."""
     return ContentItem(
         item(
-            _head("SCOORD3D", name, CONTAINS),
+            _head("SCOORD3D", name, relationship),
             _graphic(lps_mm),
             text_element(0x30060024, b"UI", frame_of_reference_uid),  # Referenced Frame of Reference UID
         )

@@ -15,7 +15,7 @@ from pydicom.sr.coding import Code
 
 from node.model import SourceVolume
 from node.results import codes
-from node.results.content_items import SELECTED_FROM, ContentItem, image, point, point_3d
+from node.results.content_items import INFERRED_FROM, SELECTED_FROM, ContentItem, image, point, point_3d
 
 _INSET = 0.06
 """Share of the image between its corner and the place of a summary: outside the head, inside the picture."""
@@ -25,6 +25,14 @@ def lesion_marker(centroid_lps_mm: tuple[float, float, float], source: SourceVol
     """Return the points that mark a lesion's centroid."""
     index = source.volume.grid.to_index(np.array([centroid_lps_mm]))[0]
     return _marker(codes.CENTER, index, source)
+
+
+def lesion_place(centroid_lps_mm: tuple[float, float, float], source: SourceVolume) -> ContentItem:
+    """Return the lesion's centroid as what a number was inferred from.
+
+    The reader of @cornerstonejs/adapters looks for the place of a group nowhere but under its first number.
+    """
+    return point_3d(codes.CENTER, centroid_lps_mm, source.frame_of_reference_uid, INFERRED_FROM)
 
 
 def summary_marker(source: SourceVolume) -> list[ContentItem]:

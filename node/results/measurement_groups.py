@@ -27,7 +27,7 @@ from node.results.content_items import (
     uid_reference,
 )
 from node.results.context import EvaluationContext
-from node.results.markers import lesion_marker, summary_marker
+from node.results.markers import lesion_marker, lesion_place, summary_marker
 from node.results.references import SegmentReference
 from node.results.segment_concepts import SEGMENT_CONCEPTS, SIZE_CODES
 from node.results.texts import ascii_text, lesion_line, summary
@@ -75,6 +75,7 @@ def lesion_group(
     maximum = code(codes.DERIVATION, codes.MAXIMUM, HAS_CONCEPT_MOD)
     axial = [code(codes.MEASUREMENT_METHOD, codes.ON_ONE_AXIAL_SLICE, HAS_CONCEPT_MOD), maximum]
     within = codes.YES if lesion.within_limits else codes.NO
+    place = lesion_place(lesion.centroid_lps_mm, source)
     return container(
         codes.MEASUREMENT_GROUP,
         [
@@ -83,7 +84,7 @@ def lesion_group(
             *_algorithm(finding.model),
             *_region(reference),
             *lesion_marker(lesion.centroid_lps_mm, source),
-            number(codes.VOLUME, lesion.volume_ml, codes.MILLILITER, [_method()]),
+            number(codes.VOLUME, lesion.volume_ml, codes.MILLILITER, [_method(), place]),
             number(codes.MAXIMUM_3D_DIAMETER, lesion.max_diameter_mm, codes.MILLIMETER, [maximum]),
             number(codes.DIAMETER, lesion.max_axial_diameter_mm, codes.MILLIMETER, axial),
             number(codes.AREA, lesion.max_area_mm2, codes.SQUARE_MILLIMETER, axial),

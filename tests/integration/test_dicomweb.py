@@ -165,10 +165,7 @@ def test_server_of_another_ca_of_the_same_name_gets_nothing(tmp_path: Path) -> N
     with web_server(lambda _: Answer(200), theirs.issue("server")) as server:
         (outcome,) = store([path], at(server.url, ca=str(ours.path)), SETTINGS)
     assert outcome.state.value == "failed"
-    assert (
-        outcome.comment
-        == "TLS failed: its certificate is not signed by the trusted CA of that name"
-    )
+    assert outcome.comment == "TLS failed: its certificate is not signed by the trusted CA of that name"
     assert server.requests == []
 
 

@@ -16,10 +16,12 @@ from engines.segments import Segment
 from node.model import SourceVolume
 from node.results.build import build_results
 from node.results.files import write_results
+from node.results.forms import Form
 from node.results.segment_concepts import SEGMENT_CONCEPTS
+from node.results.texts import lesion_line
 from tests.support.result_studies import context, four_series
-from tests.viewer.cases import RECIPES, make_case
-from tests.viewer.segmentations import slice_references, write_segmentation
+from tests.viewer.cases import RECIPES, Case, make_case
+from tests.viewer.segmentations import WrittenSegmentation, slice_references, write_segmentation
 from tests.viewer.site import FOLDER, NODE, viewer_installed
 
 pytestmark = [
@@ -50,20 +52,46 @@ def volumes(frames: list[dict[str, Any]], source: SourceVolume) -> dict[int, NDA
     return found
 
 
-@pytest.mark.parametrize("name", list(RECIPES))
-def test_dcmjs_and_the_adapters_read_every_voxel_and_no_other(name: str, tmp_path: Path) -> None:
-    case = make_case(name, tmp_path / "source")
-    written = write_segmentation(case, tmp_path / "segmentation.dcm")
+def read(written: WrittenSegmentation, case: Case) -> Any:
     command = [str(NODE), "read_segmentation.mjs", str(written.path), *map(str, case.files)]
     answer = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=True, timeout=120)
-    read = json.loads(answer.stdout)
-    assert [number for number, _ in read["segments"]] == [1, 2, 3, 4]
+    return json.loads(answer.stdout)
+
+
+def assert_every_voxel(frames: list[dict[str, Any]], written: WrittenSegmentation, case: Case) -> None:
+    masks = volumes(frames, written.source)
+    for number, segment in enumerate(Segment, 1):
+        np.testing.assert_array_equal(masks[number], case.masks[segment], err_msg=segment.value)
+
+
+ENCODED = [
+    *(pytest.param(Form.BINARY, name, id=name) for name in RECIPES),
+    *(
+        pytest.param(Form.LABELMAP, name, id=f"labelmap-{name}")
+        for name in ("negative-cosines", "enhanced", "without-lesions")
+    ),
+]
+
+
+@pytest.mark.parametrize(("encoding", "name"), ENCODED)
+def test_dcmjs_and_the_adapters_read_every_voxel_and_no_other(
+    encoding: Form, name: str, tmp_path: Path
+) -> None:
+    case = make_case(name, tmp_path / "source")
+    written = write_segmentation(case, tmp_path / "segmentation.dcm", encoding)
+    found = read(written, case)
+    assert found["segments"] == [1, 2, 3, 4]
     for library in ("dcmjs", "adapters"):
-        masks = volumes(read[library], written.source)
-        for number, segment in enumerate(Segment, 1):
-            np.testing.assert_array_equal(
-                masks[number], case.masks[segment], err_msg=f"{library} {segment.value}"
-            )
+        assert_every_voxel(found[library], written, case)
+
+
+def test_dcmjs_reads_every_voxel_of_probabilities_which_the_adapters_refuse(tmp_path: Path) -> None:
+    """The adapters read a fractional Segmentation only where all its values are zero or the maximum."""
+    case = make_case("oblique", tmp_path / "source")
+    written = write_segmentation(case, tmp_path / "segmentation.dcm", Form.FRACTIONAL)
+    found = read(written, case)
+    assert_every_voxel(found["dcmjs"], written, case)
+    assert found["adapters"] == "Fractional segmentations are not yet supported"
 
 
 def test_the_case_of_many_frames_has_more_than_four_hundred(tmp_path: Path) -> None:
@@ -71,15 +99,13 @@ def test_the_case_of_many_frames_has_more_than_four_hundred(tmp_path: Path) -> N
     assert dcmread(written.path, stop_before_pixels=True).NumberOfFrames == 4 * 104
 
 
-def test_dcmjs_reads_every_group_of_the_report_and_the_adapters_take_none_for_a_drawing(
-    tmp_path: Path,
-) -> None:
+def test_dcmjs_reads_every_group_of_the_report_and_the_adapters_every_lesion(tmp_path: Path) -> None:
     study = four_series(tmp_path / "source")
     made = build_results(study.findings, study.sources, context())
     paths = {one.role: path for one, path in zip(made, write_results(made, tmp_path), strict=True)}
     command = [str(NODE), "read_report.mjs", str(paths["sr"])]
     answer = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=True, timeout=120)
-    read = json.loads(answer.stdout)
+    told = json.loads(answer.stdout)
     segmentations = {one.role: one.sop_instance_uid for one in made}
     expected = []
     for found in study.findings.findings:
@@ -90,11 +116,22 @@ def test_dcmjs_reads_every_group_of_the_report_and_the_adapters_take_none_for_a_
             (name, concept.finding.value, segmentation, 1, pytest.approx(volume_ml, abs=1e-6))
             for name, volume_ml in named
         ]
-    groups = read["groups"]
+    groups = told["groups"]
     assert [
         (group["name"], group["finding"], group["segmentation"], group["segment"], group["numbers"]["Volume"])
         for group in groups
     ] == expected
     assert len({group["uid"] for group in groups}) == len(expected)
-    # its groups refer to segments; what the adapters return a reader could move and change
-    assert read["annotations"] == []
+    # the adapters take a group for a point to be drawn; a summary is of no point
+    names = {group["name"]: group["uid"] for group in groups}
+    assert told["annotations"] == [
+        {
+            "tool": "Probe",
+            "uid": names[f"{SEGMENT_CONCEPTS[found.segment].label} {lesion.number}"],
+            "finding": SEGMENT_CONCEPTS[found.segment].finding.value,
+            "label": lesion_line(found, lesion),
+            "points": [pytest.approx(lesion.centroid_lps_mm, abs=1e-3)],
+        }
+        for found in study.findings.findings
+        for lesion in found.lesions
+    ]

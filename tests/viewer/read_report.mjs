@@ -43,7 +43,13 @@ process.stdout.write(
     patient: one(report.PatientName)?.Alphabetic ?? null,
     groups: array(measurements?.ContentSequence).map(group),
     annotations: Object.entries(annotations).flatMap(([tool, found]) =>
-      found.map(({ TrackingUniqueIdentifier: uid }) => ({ tool, uid }))
+      found.map(({ TrackingUniqueIdentifier: uid, finding, annotation: { data } }) => ({
+        tool,
+        uid,
+        finding: one(finding).CodeValue,
+        label: data.label,
+        points: data.handles.points,
+      }))
     ),
   })
 );

@@ -1,4 +1,5 @@
-// Reads a Segmentation as JavaScript viewers do; prints the voxels of each segment for both libraries.
+// Reads a Segmentation as JavaScript viewers do; prints the voxels of each segment for both libraries,
+// or why a library reads none.
 // node read_segmentation.mjs SEGMENTATION SOURCE...
 import { readFileSync } from 'node:fs';
 import { adaptersSEG } from '@cornerstonejs/adapters';
@@ -94,7 +95,7 @@ async function readWithAdapters(segmentation, images) {
     segmentation,
     { metadataProvider: metaData }
   );
-  const numbers = segMetadata.data.filter(Boolean).map(({ SegmentNumber }) => Number(SegmentNumber));
+  const numbers = segMetadata.data.map((segment) => Number(segment?.SegmentNumber)).filter(Boolean);
   return labelMapImages.flat().flatMap(({ referencedImageId, voxelManager }) =>
     numbers.map((segment) => ({
       segment,
@@ -104,23 +105,36 @@ async function readWithAdapters(segmentation, images) {
   );
 }
 
+/** Return the numbers of the segments; 0 is the background of a label map. */
+function segmentNumbers(dataset) {
+  return [dataset.SegmentSequence].flat().map(({ SegmentNumber }) => Number(SegmentNumber)).filter(Boolean);
+}
+
+/** Return what a frame holds: the voxels of its one segment, or of each segment of a label map. */
+function segmentsIn(voxels, group, numbers) {
+  const own = one(group.SegmentIdentificationSequence)?.ReferencedSegmentNumber;
+  if (own !== undefined) return [{ segment: Number(own), voxels: indicesOf(voxels) }];
+  return numbers.map((segment) => ({ segment, voxels: indicesOf(voxels, segment) }));
+}
+
 /** Unpack the frames one after the other, as the Segmentation places them in patient space. */
 function readWithDcmjs(buffer) {
   const dataset = naturalized(buffer);
-  const pixels = BitArray.unpack(one(dataset.PixelData));
+  const stored = one(dataset.PixelData);
+  const pixels = dataset.BitsAllocated === 1 ? BitArray.unpack(stored) : new Uint8Array(stored);
   const length = dataset.Rows * dataset.Columns;
-  return dataset.PerFrameFunctionalGroupsSequence.map((group, index) => ({
-    segment: Number(one(group.SegmentIdentificationSequence).ReferencedSegmentNumber),
-    position: one(group.PlanePositionSequence).ImagePositionPatient.map(Number),
-    voxels: indicesOf(pixels.subarray(index * length, (index + 1) * length)),
-  }));
+  return [dataset.PerFrameFunctionalGroupsSequence].flat().flatMap((group, index) =>
+    segmentsIn(pixels.subarray(index * length, (index + 1) * length), group, segmentNumbers(dataset)).map((found) => ({
+      ...found,
+      position: one(group.PlanePositionSequence).ImagePositionPatient.map(Number),
+    }))
+  );
 }
 
 const [file, ...sources] = process.argv.slice(2);
-const segments = [naturalized(bytes(file)).SegmentSequence].flat();
 const result = {
-  segments: segments.map(({ SegmentNumber, SegmentLabel }) => [Number(SegmentNumber), SegmentLabel]),
+  segments: segmentNumbers(naturalized(bytes(file))),
   dcmjs: readWithDcmjs(bytes(file)),
-  adapters: await readWithAdapters(bytes(file), describe(sources)),
+  adapters: await readWithAdapters(bytes(file), describe(sources)).catch((error) => error.message),
 };
 process.stdout.write(JSON.stringify(result));

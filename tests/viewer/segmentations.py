@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from engines.segments import Segment
 from node.model import SourceVolume
+from node.results.forms import Form
 from node.results.seg import SegmentationPlan, SegmentMask, build_segmentation
 from node.results.source_header import read_source_header
 from tests.support.result_studies import context, model_of, source_from
@@ -33,7 +34,7 @@ class WrittenSegmentation:
     source: SourceVolume
 
 
-def write_segmentation(case: Case, path: Path) -> WrittenSegmentation:
+def write_segmentation(case: Case, path: Path, encoding: Form = Form.BINARY) -> WrittenSegmentation:
     """Paint the case's lesions in patient space on the volume that the node read, and encode them."""
     source = source_from(case.files)
     masks = painted_masks(source.volume.grid, case.recipe.lesions)
@@ -42,12 +43,21 @@ def write_segmentation(case: Case, path: Path) -> WrittenSegmentation:
         series_number=901,
         description="CSVD lesions",
         content_label="CSVD",
-        masks=tuple(SegmentMask(segment, mask, model_of(segment)) for segment, mask in masks.items()),
+        masks=tuple(
+            SegmentMask(segment, mask, model_of(segment), _graded(mask)) for segment, mask in masks.items()
+        ),
+        encoding=encoding,
     )
     header = read_source_header(source, case.study_uid)
     dataset = build_segmentation(plan, source, header, context(study_uid=case.study_uid))
     dataset.save_as(path, enforce_file_format=True)
     return WrittenSegmentation(path, str(dataset.SeriesInstanceUID), source)
+
+
+def _graded(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return probabilities that differ from row to row."""
+    rows = np.linspace(0.1, 1.0, mask.shape[1], dtype=np.float32)
+    return np.asarray(mask * rows[:, np.newaxis], dtype=np.float32)
 
 
 def slice_references(source: SourceVolume) -> list[SliceReference]:
