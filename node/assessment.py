@@ -83,6 +83,7 @@ class Assessor:
             ae_title=self._settings.sender.ae_title,
             station_name=self._settings.receiver.ae_title,
             superseded=superseded,
+            names_patient=self._settings.pictures.patient,
         )
 
     def assess(

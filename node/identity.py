@@ -21,7 +21,7 @@ def digest_of(inputs: str, segmentors: Mapping[Segment, Segmentor], settings: No
     Args:
         inputs: digest of the Instances.
         segmentors: the models and what runs them.
-        settings: only those sections count that change what is found.
+        settings: only those sections count that change results.
     """
     identity = {
         "inputs": inputs,
@@ -33,6 +33,7 @@ def digest_of(inputs: str, segmentors: Mapping[Segment, Segmentor], settings: No
         "identification": settings.identification.model_dump(mode="json"),
         "volumes": settings.volumes.model_dump(mode="json"),
         "pipeline": settings.pipeline.model_dump(mode="json"),
+        "pictures": settings.pictures.model_dump(mode="json"),
     }
     # Sets in the rules have no order of their own; sorted lists make the digest the same in every process.
     return hashlib.sha256(json.dumps(_ordered(identity), sort_keys=True).encode()).hexdigest()

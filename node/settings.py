@@ -57,6 +57,18 @@ class IdentificationSettings(BaseModel):
     )
 
 
+class PictureSettings(BaseModel):
+    """What pictures and documents show beside the findings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    patient: bool = Field(
+        default=True,
+        description="name patient and Study in key images and the PDF; false where identity must not be "
+        "burned into pictures: it then stands in the attributes alone",
+    )
+
+
 def _shipped() -> dict[Segment, Path]:
     return {segment: shipped_bundles() / segment.value.lower() for segment in Segment}
 
@@ -117,6 +129,9 @@ class NodeSettings(BaseModel):
     engines: EngineSettings = Field(default=EngineSettings(), description="how models are compiled for a GPU")
     pipeline: PipelineSettings = Field(
         default=PipelineSettings(), description="registration, exclusion and measurement"
+    )
+    pictures: PictureSettings = Field(
+        default=PictureSettings(), description="what key images and the PDF show"
     )
     destinations: dict[str, _AnyDestination] = Field(
         default_factory=dict,

@@ -41,6 +41,7 @@ class EvaluationContext:
         manufacturer: who answers for the product.
         superseded: reports that this one takes the place of, oldest first.
         selection: sentences on which Series were taken for what, and why.
+        names_patient: whether pictures and documents show whose they are.
 
     Raises:
         InvalidContextError: if a text is empty, the fingerprint no digest or the time without a zone.
@@ -55,6 +56,7 @@ class EvaluationContext:
     manufacturer: str = PRODUCT_NAME
     superseded: tuple[SupersededReport, ...] = ()
     selection: tuple[str, ...] = ()
+    names_patient: bool = True
 
     def __post_init__(self) -> None:
         for name in ("study_uid", "software_version", "ae_title", "station_name", "manufacturer"):

@@ -14,7 +14,7 @@ from node.results import codes
 from node.results.context import EvaluationContext
 from node.results.equipment import stamp
 from node.results.forms import PDF_ROLE
-from node.results.identity_lines import identity_lines
+from node.results.identity_lines import burned_in_annotation, identity_lines
 from node.results.macros import code_item, reference_item
 from node.results.references import instances_of
 from node.results.report_page import TITLE, report_page
@@ -37,7 +37,8 @@ def encapsulated_pdf(
         context: of the evaluation.
     """
     header = series.headers[next(kind for kind in SeriesType if kind in series.headers)]
-    page = report_page(findings, series.volumes, identity_lines(header.patient_and_study), context)
+    identity = identity_lines(header.patient_and_study, context.names_patient)
+    page = report_page(findings, series.volumes, identity, context)
     dataset = Dataset()
     dataset.SOPClassUID = EncapsulatedPDFStorage
     dataset.SOPInstanceUID = result_instance_uid(context, PDF_ROLE)
@@ -47,7 +48,7 @@ def encapsulated_pdf(
     dataset.SeriesNumber, dataset.InstanceNumber = SERIES_NUMBER, 1
     dataset.SeriesDescription = f"CSVD findings, one page ({NOT_REVIEWED})"
     dataset.AcquisitionDateTime = None
-    dataset.BurnedInAnnotation = "YES"
+    dataset.BurnedInAnnotation = burned_in_annotation(series.headers.values(), context.names_patient)
     dataset.SourceInstanceSequence = [
         reference_item(instance.sop_class_uid, instance.sop_instance_uid)
         for source in series.volumes.values()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pydicom import Dataset
 from pydicom.valuerep import PersonName
 
 from node.results.fonts import face_of, with_known_letters
+from node.results.source_header import SourceHeader
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +29,14 @@ class IdentityLines:
     face: int
 
 
-def identity_lines(patient_and_study: Dataset) -> IdentityLines:
-    """Put into words what a result takes over from its source."""
+NOT_NAMED = "Patient and Study: see the attributes of this object"
+"""Shown where identity must not be burned in."""
+
+
+def identity_lines(patient_and_study: Dataset, is_named: bool = True) -> IdentityLines:
+    """Put into words what a result takes over from its source; nothing of it where nobody is named."""
+    if not is_named:
+        return IdentityLines("", NOT_NAMED, "", face_of(()))
 
     def value(keyword: str) -> str:
         return with_known_letters(str(patient_and_study.get(keyword) or "").strip()) or "-"
@@ -40,6 +48,16 @@ def identity_lines(patient_and_study: Dataset) -> IdentityLines:
         f"Study of {_date(value('StudyDate'))}   accession {value('AccessionNumber')}",
         face_of([sets] if isinstance(sets, str) else sets),
     )
+
+
+def burned_in_annotation(headers: Iterable[SourceHeader], is_named: bool) -> str:
+    """Return Burned In Annotation (0028,0301): whether pixels tell patient and date (PS3.3 C.7.6.1).
+
+    Args:
+        headers: of the Series whose pixels are shown.
+        is_named: whether the node itself writes patient and Study.
+    """
+    return "YES" if is_named or any(header.has_burned_in_identity for header in headers) else "NO"
 
 
 def _name(patient_and_study: Dataset) -> str:

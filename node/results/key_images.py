@@ -2,7 +2,7 @@
 
 Decisions:
 - Single-frame Secondary Capture in RGB: of all forms of a colour picture the one that every viewer shows.
-- Each picture names the patient, as a film does: Burned In Annotation is YES.
+- Each picture names the patient, as a film does, unless that is forbidden; Burned In Annotation says which.
 - Pixel Spacing is that of the picture, so that lengths measured on it are right.
 - A segment without a lesion has one picture that says so; one that was not assessed is named on all.
 
@@ -27,7 +27,7 @@ from node.results.context import EvaluationContext
 from node.results.equipment import stamp
 from node.results.fonts import picture_font
 from node.results.forms import key_image_role
-from node.results.identity_lines import IdentityLines, identity_lines
+from node.results.identity_lines import IdentityLines, burned_in_annotation, identity_lines
 from node.results.macros import code_item, reference_item
 from node.results.picture_slices import View, telling_slices, view_of
 from node.results.picture_tiles import BLACK, GREY, WHITE, draw_tile, font
@@ -73,7 +73,7 @@ def key_images(
     number = 0
     for finding in findings.findings:
         source, header = series.volumes[finding.series_type], series.headers[finding.series_type]
-        identity = identity_lines(header.patient_and_study)
+        identity = identity_lines(header.patient_and_study, context.names_patient)
         places = _slices(finding)
         tiles = slice_tiles(finding, source, [place.index for place in places])
         px_per_mm = tile_scale(source, TILE_PX)
@@ -83,6 +83,7 @@ def key_images(
             picture = _draw(finding, place, slice_picture, identity, absent)
             dataset = _dataset(picture, number, context)
             _set_source(dataset, finding, source.frames[place.index], view_of(source.volume.grid), px_per_mm)
+            dataset.BurnedInAnnotation = burned_in_annotation([header], context.names_patient)
             _set_lossy(dataset, header)
             stamp(dataset, header, context, [finding.model])
             yield ResultObject(key_image_role(number), dataset)
@@ -149,7 +150,6 @@ def _dataset(picture: Image.Image, number: int, context: EvaluationContext) -> D
     dataset.SeriesDescription = f"CSVD key images ({NOT_REVIEWED})"
     dataset.BodyPartExamined = "HEAD"
     dataset.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
-    dataset.BurnedInAnnotation = "YES"
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 3, "RGB"
     dataset.PlanarConfiguration = 0
     dataset.Rows, dataset.Columns = picture.height, picture.width

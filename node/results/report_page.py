@@ -104,9 +104,9 @@ def _draw_header(page: _Page, identity: IdentityLines) -> None:
     _line(page, f"{texts.NOT_REVIEWED}. Not for diagnosis without a radiologist's review.", 10, "B")
     page.set_text_color(0)
     page.ln(1.5)
-    _line(page, identity.name, 12, "B")
-    _line(page, identity.patient, 9)
-    _line(page, identity.study, 9)
+    for text, size, style in ((identity.name, 12, "B"), (identity.patient, 9, ""), (identity.study, 9, "")):
+        if text:
+            _line(page, text, size, style)
     page.ln(2)
 
 

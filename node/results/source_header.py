@@ -60,6 +60,8 @@ SERIES_ATTRIBUTES = ("StudyInstanceUID", "PositionReferenceIndicator")
 LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 """Lossy compression of the source is never forgotten (PS3.3 C.7.6.1.1.5)."""
 
+_BURNED_IN = "BurnedInAnnotation"
+
 _READ_ERRORS = (
     AttributeError, EOFError, InvalidDicomError, KeyError, NotImplementedError, OSError, TypeError,
     ValueError, struct.error,
@@ -75,11 +77,13 @@ class SourceHeader:
         patient_and_study: type 2 attributes, empty where the source lacks them, and those of type 3 it has.
         position_reference_indicator: of the Frame of Reference; may be empty.
         lossy: attributes of lossy compression, if the source has any.
+        has_burned_in_identity: whether the source says that its pixels tell whose they are.
     """
 
     patient_and_study: Dataset
     position_reference_indicator: str
     lossy: Dataset
+    has_burned_in_identity: bool = False
 
 
 def read_source_header(source: SourceVolume, study_uid: str) -> SourceHeader:
@@ -103,6 +107,7 @@ def read_source_header(source: SourceVolume, study_uid: str) -> SourceHeader:
             _copied(found, TYPE_3, _copied(found, TYPE_2, _empty_type_2())),
             str(found.get("PositionReferenceIndicator") or ""),
             _copied(found, LOSSY, Dataset()),
+            str(found.get(_BURNED_IN) or "") == "YES",
         )
     except _READ_ERRORS as error:
         # The error may quote the patient's data: neither log nor traceback may hold it.
@@ -128,7 +133,7 @@ def _check_identifiers(source: SourceVolume) -> None:
 def _read(source: SourceVolume) -> Dataset:
     if not source.paths:
         raise SourceUnreadableError(source.study_uid, source.series_uid, "it has no files")
-    wanted = [*TYPE_2, *TYPE_3, *SERIES_ATTRIBUTES, *LOSSY]
+    wanted = [*TYPE_2, *TYPE_3, *SERIES_ATTRIBUTES, *LOSSY, _BURNED_IN]
     return pydicom.dcmread(source.paths[0], stop_before_pixels=True, specific_tags=wanted)
 
 

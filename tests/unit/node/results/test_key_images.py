@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -16,19 +17,19 @@ from node.results.build import build_results
 from node.results.files import encode
 from node.results.fonts import JAPANESE, REGULAR, face_of, picture_font, true_type, with_known_letters
 from node.results.forms import Form, FormChoice
-from node.results.identity_lines import identity_lines
+from node.results.identity_lines import NOT_NAMED, identity_lines
 from node.results.result_object import ResultObject
 from node.results.segment_concepts import SEGMENT_CONCEPTS
 from node.telemetry import LogSettings, configure_logging
-from tests.support.phantoms import JAPANESE_PATIENT
+from tests.support.phantoms import DEMO_PATIENT, JAPANESE_PATIENT
 from tests.support.result_studies import ResultStudy, context, four_series
 
 NOT_REVIEWED = "AI result, not reviewed"
 
 
-def made(study: ResultStudy, form: Form) -> list[ResultObject]:
+def made(study: ResultStudy, form: Form, *, names_patient: bool = True) -> list[ResultObject]:
     choice = FormChoice(frozenset({form}))
-    return list(build_results(study.findings, study.sources, context(), [choice]))
+    return list(build_results(study.findings, study.sources, context(names_patient=names_patient), [choice]))
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +125,59 @@ def test_pdf_shows_the_name_in_all_its_scripts(page: Dataset) -> None:
     name = page.PatientName
     for group in (name.alphabetic, name.ideographic, name.phonetic):
         assert group.replace("^", " ") in text
+
+
+@pytest.fixture(scope="module")
+def unnamed(japanese: ResultStudy) -> list[Dataset]:
+    """Key images and PDF of a node that must burn no identity in; the PDF is the last."""
+    forms = (Form.KEY_IMAGES, Form.PDF)
+    return [one.dataset for form in forms for one in made(japanese, form, names_patient=False)]
+
+
+def test_picture_that_must_not_name_the_patient_is_the_same_for_any_patient(
+    unnamed: list[Dataset], tmp_path: Path
+) -> None:
+    other = four_series(tmp_path, patient=DEMO_PATIENT, left_out=[SeriesType.T2_STAR])
+    theirs = [one.dataset for one in made(other, Form.KEY_IMAGES, names_patient=False)]
+    assert [one.PixelData for one in theirs] == [one.PixelData for one in unnamed[:-1]]
+    assert {str(one.PatientName) for one in theirs} == {DEMO_PATIENT.name}, "the attributes still tell"
+
+
+def test_document_that_must_not_name_the_patient_has_nothing_of_the_patient(
+    unnamed: list[Dataset], page: Dataset
+) -> None:
+    text = text_of(unnamed[-1])
+    assert NOT_NAMED in text
+    secrets = [str(page.PatientID), str(page.PatientBirthDate)[:4], "accession", "Study of"]
+    name = page.PatientName
+    groups = (name.alphabetic, name.ideographic, name.phonetic)
+    secrets += [part for group in groups for part in group.split("^")]
+    assert all(secret in text_of(page) for secret in secrets), "what is looked for can be found"
+    assert not [secret for secret in secrets if secret in text]
+
+
+def test_burned_in_annotation_tells_the_truth(japanese: ResultStudy, unnamed: list[Dataset]) -> None:
+    """Also where the source's own pixels name the patient."""
+    assert {one.BurnedInAnnotation for one in unnamed} == {"NO"}
+    path = japanese.sources[SeriesType.T1].paths[0]
+    written = path.read_bytes()
+    image = pydicom.dcmread(path)
+    image.BurnedInAnnotation = "YES"
+    image.save_as(path)
+    try:
+        shown = [one.dataset for one in made(japanese, Form.KEY_IMAGES, names_patient=False)]
+        (document,) = made(japanese, Form.PDF, names_patient=False)
+    finally:
+        path.write_bytes(written)
+    lacune = SEGMENT_CONCEPTS[Segment.LACUNE].label
+    said = {(one.ImageComments.startswith(lacune), one.BurnedInAnnotation) for one in shown}
+    assert said == {(True, "YES"), (False, "NO")}
+    assert document.dataset.BurnedInAnnotation == "YES"
+
+
+def text_of(document: Dataset) -> str:
+    content = bytes(document.EncapsulatedDocument)[: document.EncapsulatedDocumentLength]
+    return str(pypdfium2.PdfDocument(content)[0].get_textpage().get_text_range())
 
 
 def test_letters_of_the_name_leave_no_trace_in_the_log(
