@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from node.dicomweb import StowDestinationSettings
 from node.results.forms import Form
-from node.settings import NodeSettings
+from node.settings import Destination, NodeSettings
 
 
 def describe_destinations(settings: NodeSettings) -> Iterator[str]:
@@ -13,11 +14,21 @@ def describe_destinations(settings: NodeSettings) -> Iterator[str]:
     for name, each in settings.destinations.items():
         masks = f", masks {each.masks.value}" if each.choice.encoding else ""
         fallback = _listed(each.fallback) or "nothing"
-        yield f"{name}: {each} gets {_listed(each.forms)}{masks}; {fallback} instead of what it refuses"
+        gets = f"{_listed(each.forms)}{masks}{_smaller(each)}"
+        yield f"{name}: {each} gets {gets}; {fallback} instead of what it refuses"
     for number, route in enumerate(settings.routes, 1):
         yield f"route {number}: {route.conditions}: to {', '.join(route.destinations) or 'nobody'}"
     if settings.destinations:
         yield "else: back to the destination that sent the Study, or to all"
+
+
+def _smaller(destination: Destination) -> str:
+    """Say in which transfer syntaxes masks may go beside the uncompressed ones."""
+    if isinstance(destination, StowDestinationSettings) or not destination.choice.encoding:
+        return ""
+    ways = [("deflated", destination.deflate), ("in RLE", destination.rle)]
+    wanted = " or ".join(way for way, is_wanted in ways if is_wanted)
+    return f", {wanted} where accepted" if wanted else ""
 
 
 def _listed(forms: Iterable[Form]) -> str:

@@ -10,6 +10,7 @@ import yaml
 from pydicom import dcmread
 
 from engines.segments import Segment
+from node.sop_classes import LABEL_MAP_SEGMENTATION
 from tests.support.demo_study import DEMO_DICOM, demo_files
 from tests.support.onnx_models import write_threshold_bundle
 from tests.support.running_node import run_command
@@ -63,6 +64,38 @@ def test_process_twice_writes_the_same_uids(tmp_path: Path, configuration: Path)
         assert "Findings (AI result, not reviewed)" in done.stdout
         uids.append(objects)
     assert uids[0] == uids[1]
+
+
+def test_process_makes_the_forms_that_are_asked_for(tmp_path: Path, configuration: Path) -> None:
+    wanted = ("--form", "labelmap", "--form", "report", "--form", "pdf", "--masks", "per-series")
+    done = run_command(
+        "process", str(DEMO_DICOM), "--output", str(tmp_path), "--config", str(configuration), *wanted
+    )
+    assert done.returncode == 0, done.stderr
+    made = {path.name: path for path in tmp_path.rglob("*.dcm")}
+    masks = {f"seg-labelmap-{segment.value}.dcm" for segment in Segment}
+    assert set(made) == {*masks, "sr-labelmap-per-series.dcm", "pdf.dcm"}
+    assert {str(dcmread(made[name]).SOPClassUID) for name in masks} == {LABEL_MAP_SEGMENTATION}
+    assert all(str(path) in done.stdout for path in made.values())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        pytest.param(("--form", "binary", "--form", "labelmap"), "choose one encoding", id="two-encodings"),
+        pytest.param(("--form", "film"), "'film' is not one of 'binary'", id="no-form"),
+        pytest.param(("--masks", "all"), "'all' is not one of 'per-series'", id="no-masks"),
+    ],
+)
+def test_forms_that_can_not_be_made_are_named(
+    tmp_path: Path, configuration: Path, wanted: tuple[str, ...], said: str
+) -> None:
+    done = run_command(
+        "process", str(DEMO_DICOM), "--output", str(tmp_path / "out"), "--config", str(configuration), *wanted
+    )
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.split())
+    assert not (tmp_path / "out").exists()
 
 
 def test_process_of_other_series_fails_with_one_sentence(tmp_path: Path, configuration: Path) -> None:
