@@ -35,7 +35,13 @@ log = structlog.get_logger(__name__)
 SOP_CLASS_NOT_SUPPORTED = 0x0122
 """Failure Reason of what a negotiation would have refused (PS3.18 I.2.2, Table I.2-2)."""
 
-_ANSWERED = (HTTPStatus.OK, HTTPStatus.ACCEPTED, HTTPStatus.CONFLICT)
+PART = "application/dicom"
+"""Media type of an Instance in a request; its transfer syntax stands in the file itself."""
+
+ANSWER = "application/dicom+json"
+"""Media type of the answer that is asked for."""
+
+ANSWERED = (HTTPStatus.OK, HTTPStatus.ACCEPTED, HTTPStatus.CONFLICT)
 """Statuses whose body says of each Instance what became of it: all stored, some, none."""
 
 
@@ -183,8 +189,8 @@ def _store_one(
             f"{destination.stow.url.rstrip('/')}/studies",
             data=_related(content, boundary),
             headers={
-                "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
-                "Accept": "application/dicom+json",
+                "Content-Type": f'multipart/related; type="{PART}"; boundary={boundary}',
+                "Accept": ANSWER,
             },
             timeout=(settings.connect_timeout_s, settings.response_timeout_s),
             allow_redirects=False,
@@ -211,7 +217,7 @@ def _related(content: bytes, boundary: str) -> bytes:
     The file itself names its transfer syntax. Orthanc drops a part whose media type
     names it, too, and answers 200.
     """
-    head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n"
+    head = f"--{boundary}\r\nContent-Type: {PART}\r\n\r\n"
     return head.encode("ascii") + content + f"\r\n--{boundary}--\r\n".encode("ascii")
 
 
@@ -219,7 +225,7 @@ def _outcome(
     path: Path, sop_instance_uid: str, transfer_syntax_uid: str, answer: requests.Response
 ) -> SendOutcome:
     """Read what became of an Instance; it was stored only if the answer names it among what was stored."""
-    if answer.status_code not in _ANSWERED:
+    if answer.status_code not in ANSWERED:
         said = f"HTTP {answer.status_code} {answer.reason}"
         return SendOutcome(path, DeliveryState.FAILED, comment=said)
     try:

@@ -78,6 +78,7 @@ STORED, FAILED = "00081199", "00081198"
         pytest.param(
             lambda uid: Answer(200), "failed", "HTTP 200, and no answer in DICOM JSON", id="empty-answer"
         ),
+        pytest.param(lambda uid: Answer(302), "failed", "HTTP 302 Found", id="redirection"),
         pytest.param(lambda uid: Answer(401), "failed", "HTTP 401 Unauthorized", id="unauthorized"),
         pytest.param(
             lambda uid: Answer(503), "failed", "HTTP 503 Service Unavailable", id="not-available"

@@ -18,9 +18,10 @@ from pathlib import Path
 from pydicom import Dataset, dcmread
 from pydicom.datadict import dictionary_description
 from pydicom.sr.coding import Code
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, RLELossless
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless
 
 from engines.segments import Segment, SeriesType
+from node.dicomweb import ANSWER, ANSWERED, PART, SOP_CLASS_NOT_SUPPORTED
 from node.mask_syntaxes import SMALLER
 from node.outbound import SenderSettings
 from node.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -88,6 +89,37 @@ def sent_transfer_syntaxes() -> str:
         *((syntax.name, str(syntax), of_what[syntax]) for syntax in SMALLER),
     ]
     return table(("transfer syntax", "UID", "results"), rows)
+
+
+def stow_transaction() -> str:
+    """How an Instance is stored over DICOMweb."""
+    statuses = ", ".join(f"{status.value} ({status.phrase})" for status in ANSWERED)
+    return table(
+        ("STOW-RS, as user agent", "the node"),
+        [
+            ("resource", "POST {url}/studies"),
+            ("Instances in a request", "1"),
+            ("request", f'multipart/related; type="{PART}"'),
+            ("transfer syntax", f"{ExplicitVRLittleEndian.name}, as it is stored; nothing is negotiated"),
+            ("SOP Classes", "those of section 1"),
+            ("answer asked for", ANSWER),
+            ("statuses whose answer is read", statuses),
+            ("Referenced SOP Sequence names the Instance", "delivered; with a Warning Reason: with a remark"),
+            (
+                "Failed SOP Sequence names it",
+                f"not delivered; Failure Reason {SOP_CLASS_NOT_SUPPORTED:04X}: refused",
+            ),
+            ("anything else, also a redirection", "not delivered"),
+            ("requests at a time", "1 a destination, one after the other over kept connections"),
+            ("wait for a connection, s", SenderSettings().connect_timeout_s),
+            ("wait for an answer, s", SenderSettings().response_timeout_s),
+            (
+                "authentication",
+                "none, HTTP Basic (RFC 7617), or Bearer by OAuth 2.0 client credentials (RFC 6749 4.4)",
+            ),
+            ("TLS", "certificate by CA and host name; a certificate of the node if the server asks for one"),
+        ],
+    )
 
 
 def associations() -> str:
@@ -202,6 +234,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "created-sop-classes": created_sop_classes,
     "received-transfer-syntaxes": received_transfer_syntaxes,
     "sent-transfer-syntaxes": sent_transfer_syntaxes,
+    "stow-transaction": stow_transaction,
     "associations": associations,
     "taken-over": taken_over,
     "segments": segments,
