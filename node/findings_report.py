@@ -11,6 +11,7 @@ from rich.text import Text
 
 from engines.findings import SegmentFinding, StudyFindings
 from engines.segments import Segment
+from node.results.segment_concepts import SERIES_NAMES
 
 SEGMENT_NAMES = {
     Segment.WMH: "White matter hyperintensity",
@@ -52,7 +53,7 @@ def _assessed(found: SegmentFinding) -> tuple[str, ...]:
 def _remarks(findings: StudyFindings) -> Iterator[Text]:
     for found in findings.findings:
         model = f"{found.model.name} {found.model.version} ({found.model.runner})"
-        yield Text(f"{SEGMENT_NAMES[found.segment]} on {found.series_type.value} by {model}")
+        yield Text(f"{SEGMENT_NAMES[found.segment]} on {SERIES_NAMES[found.series_type]} by {model}")
     for absent in findings.not_assessed:
         yield Text(f"{SEGMENT_NAMES[absent.segment]} not assessed: {absent.reason}", style="yellow")
     for found in findings.findings:

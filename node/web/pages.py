@@ -14,13 +14,14 @@ from fastapi.templating import Jinja2Templates
 
 from engines.segmentation import Segmentor
 from engines.segments import Segment
+from node.findings_report import SEGMENT_NAMES
 from node.identity import SOFTWARE_VERSION
 from node.listing import StudyChoice
 from node.study_states import StudyState
 from node.study_view import StudyViews
 from node.web.access import check_token, checked_user, form_token, keep_token
 from node.web.settings import WebSettings
-from node.web.words import clock, delivery_state, dicom_status, number
+from node.web.words import clock, delivered_form, delivery_state, dicom_status, number, series_name
 
 SIZE = 50
 """Studies on a page."""
@@ -121,16 +122,18 @@ def _engine_line(segment: Segment, segmentor: Segmentor) -> EngineLine:
     model = f"{segmentor.manifest.name} {segmentor.manifest.version}"
     report = segmentor.report
     said = [] if report is None else [report.proof, *map(str, report.passed_over)]
-    return EngineLine(segment.value, model, segmentor.runner.name, tuple(said))
+    return EngineLine(SEGMENT_NAMES[segment], model, segmentor.runner.name, tuple(said))
 
 
 def _templates() -> Jinja2Templates:
     templates = Jinja2Templates(Path(__file__).with_name("templates"))
     templates.env.filters |= {
         "clock": clock,
+        "delivered_form": delivered_form,
         "delivery_state": delivery_state,
         "dicom_status": dicom_status,
         "number": number,
+        "series_name": series_name,
     }
     templates.env.globals["version"] = SOFTWARE_VERSION
     templates.env.trim_blocks = templates.env.lstrip_blocks = True

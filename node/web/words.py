@@ -6,7 +6,10 @@ from datetime import datetime
 
 from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS
 
+from engines.segments import SeriesType
 from node.deliveries import Delivery, DeliveryState
+from node.results.forms import Form, form_of
+from node.results.segment_concepts import SERIES_NAMES
 
 _STATES = {
     DeliveryState.PENDING: "not tried yet",
@@ -17,6 +20,16 @@ _STATES = {
     DeliveryState.REPLACED: "not accepted by the destination, another form sent instead",
 }
 
+_FORMS = {
+    Form.BINARY: "Segmentation",
+    Form.FRACTIONAL: "Segmentation with probabilities",
+    Form.LABELMAP: "label map",
+    Form.REPORT: "report",
+    Form.KEY_IMAGES: "key image",
+    Form.PDF: "PDF",
+    Form.PRESENTATION_STATE: "Presentation State",
+}
+
 
 def clock(time: datetime | None) -> str:
     """Show a time in UTC to the second; a dash where there is none."""
@@ -25,9 +38,19 @@ def clock(time: datetime | None) -> str:
 
 def delivery_state(delivery: Delivery) -> str:
     """Say what became of a delivery."""
-    said = _STATES.get(delivery.state, delivery.state.value)
+    said = _STATES[delivery.state]
     is_given_up = delivery.is_given_up and delivery.state is not DeliveryState.REPLACED
     return f"{said}, given up" if is_given_up else said
+
+
+def delivered_form(delivery: Delivery) -> str:
+    """Say what kind of result is delivered."""
+    return _FORMS[form_of(delivery.kind)]
+
+
+def series_name(series_type: str) -> str:
+    """Name a type of Series as radiologists do; a word that is no type stays as it is."""
+    return SERIES_NAMES[SeriesType(series_type)] if series_type in set(SeriesType) else series_type
 
 
 def dicom_status(status: int | None) -> str:
