@@ -199,6 +199,7 @@ def orthanc(
     destination: tuple[str, int] | None = None,
     dicomweb: bool = False,
     secured: Mapping[str, object] | None = None,
+    changes: Mapping[str, object] | None = None,
 ) -> Iterator[Orthanc]:
     """Run Orthanc.
 
@@ -207,6 +208,7 @@ def orthanc(
         destination: AE title and port that it knows as modality ``node``.
         dicomweb: whether it also answers to DICOMweb, under /dicom-web/.
         secured: its settings of users; with them, the methods of ``Orthanc`` do not reach it.
+        changes: other settings of Orthanc.
     """
     folder.mkdir(parents=True, exist_ok=True)
     peer = Orthanc(free_port(), free_port())
@@ -225,7 +227,7 @@ def orthanc(
         "Plugins": [str(ORTHANC_DICOMWEB)] if dicomweb else [],
         "DicomWeb": {"Enable": dicomweb, "Root": "/dicom-web/", "EnableWado": False},
     }
-    settings |= secured or {}
+    settings |= {**(secured or {}), **(changes or {})}
     if destination is not None:
         settings["DicomModalities"] = {"node": [destination[0], LOOPBACK, destination[1]]}
     (folder / "orthanc.json").write_text(json.dumps(settings))
