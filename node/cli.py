@@ -18,6 +18,7 @@ from node.assessment import Assessor
 from node.certificates import check_tls
 from node.console import EXIT_FAILED, AsJson, Config, configured, err, out, reported, serving
 from node.database import Database
+from node.dataset_command import export_dataset_command
 from node.demonstration import demonstrate
 from node.destinations_report import describe_destinations
 from node.findings_report import render_findings
@@ -46,6 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("check-peer")(check_peer_command)
+app.command("export-dataset")(export_dataset_command)
 
 app.add_typer(bundle_commands.app, name="bundle")
 app.add_typer(engine_commands.app, name="engines")

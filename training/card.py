@@ -14,15 +14,18 @@ from engines.manifest import Score
 from engines.postprocessing import PostprocessingSpec, lesion_mask
 from engines.segments import Segment
 from training.evaluation import Prediction
+from training.judging import Evaluation
 from training.metrics import voxel_scores
 from training.published import PUBLISHED
 from training.recipe import SegmentRecipe
 from training.report import score_lines
-from training.study import Evaluation
 from training.summary import Summary
 
 TILE = 200
 """Side of a tile of the contact sheet, pixels."""
+
+POINT_END = " mm3."
+"""How the sentence on the operating point ends; how the training went follows."""
 
 COLUMNS = 6
 """Good cases in the upper row, bad ones in the lower."""
@@ -128,7 +131,7 @@ def write_card(recipe: SegmentRecipe, evaluation: Evaluation, training_data: str
         protocol: how cases were kept apart, and how long it was trained.
     """
     spec, segment = evaluation.postprocessing, recipe.segment
-    point = f"Recipe `{recipe.name}` {recipe.version}; {describe_point(spec)}."
+    point = f"Recipe `{recipe.name}` {recipe.version}; {describe_point(spec)}"
     return "\n".join(
         [
             f"# {segment} on {', '.join(recipe.inputs)}",
@@ -142,7 +145,7 @@ def write_card(recipe: SegmentRecipe, evaluation: Evaluation, training_data: str
             training_data,
             "",
             "## Scores",
-            *score_lines(evaluation.summaries),
+            *score_lines(evaluation.summaries, evaluation.parts),
             "## Against the targets",
             *_against_target(segment, evaluation.summaries),
             "",
@@ -163,7 +166,7 @@ def write_card(recipe: SegmentRecipe, evaluation: Evaluation, training_data: str
 def describe_point(spec: PostprocessingSpec) -> str:
     """Return an operating point in words."""
     peak = f", at its peak {spec.min_peak}" if spec.min_peak > spec.threshold else ""
-    return f"threshold {spec.threshold}{peak}, smallest lesion {spec.min_lesion_ml * 1000:g} mm3"
+    return f"threshold {spec.threshold}{peak}, smallest lesion {spec.min_lesion_ml * 1000:g}{POINT_END}"
 
 
 def _against_target(segment: Segment, summaries: Mapping[str, Summary]) -> list[str]:

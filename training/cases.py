@@ -1,10 +1,10 @@
 """One patient's volumes and masks, read from a data set that a manifest describes.
 
 Convention: a manifest is one YAML file per data set; its paths are relative to the folder that holds the
-data set, and may hold ``{case}`` (the folder of a case), ``{name}`` (its last part) and the wildcards ``*``
-and ``?``, which have to lead to one path. A path that ends with ``.nii`` or ``.nii.gz`` is a NIfTI file;
-else an image is a folder with the files of one DICOM Series, or one multi-frame file, and a label is a
-DICOM Segmentation.
+data set, and may hold ``{case}`` (the folder of a case), ``{name}`` (its last part), ``{parent}`` (the part
+before) and the wildcards ``*`` and ``?``, which have to lead to one path. A path that ends with ``.nii`` or
+``.nii.gz`` is a NIfTI file; else an image is a folder with the files of one DICOM Series, or one multi-frame
+file, and a label is a DICOM Segmentation.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from engines.errors import GeometryError
+from engines.marking import mask_on
 from engines.segments import Segment, SeriesType
 from engines.volume import Grid, Volume
-from training.dicom import frame_of_reference, mask_on, read_segmentation, read_series
+from training.dicom import frame_of_reference, read_segmentation, read_series
 from training.errors import CaseError, ManifestError
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -142,7 +143,7 @@ class Manifest(BaseModel):
         labels: file and values of each segment; ``known`` lists every value the file may hold.
         brain_mask: file whose non-zero voxels are brain.
         cases: folders, or glob patterns of folders.
-        patient: what of ``{name}`` and ``{case}`` tells patients apart.
+        patient: what of ``{name}``, ``{parent}`` and ``{case}`` tells patients apart.
         reserved: cases that no training may see.
     """
 
@@ -322,7 +323,9 @@ def _is_nifti(file: str) -> bool:
 
 
 def _fill(template: str, case: str) -> str:
-    return template.replace("{case}", case).replace("{name}", case.rsplit("/", 1)[-1])
+    *above, name = case.split("/")
+    parent = above[-1] if above else name
+    return template.replace("{case}", case).replace("{name}", name).replace("{parent}", parent)
 
 
 def _same_place(one: Grid, other: Grid) -> bool:

@@ -18,18 +18,20 @@ from engines.segments import Segment
 from training.cases import CaseKind
 from training.errors import TrainingError
 from training.evaluation import Prediction
+from training.judging import Evaluation, evaluate_study, write_evaluation
 from training.loop import Epoch, Report
 from training.pool import Split
 from training.preview import write_contact_sheets
 from training.reader_example import write_example
 from training.reader_report import write_reader_report
 from training.reader_study import read_study
-from training.recipe import Recipe, load_recipe, shipped_recipes
+from training.recipe import Recipe, SegmentRecipe, load_recipe, shipped_recipes
 from training.report import write_report
+from training.rescoring import rescore
 from training.shipping import ship
-from training.simulation.production import fill_pool, orders
+from training.simulation.production import COUNTS, counts_for, fill_pool, orders
 from training.sources import Sources
-from training.study import Evaluation, Study, evaluate_study, train_study, write_evaluation
+from training.study import Study, train_study
 
 app = typer.Typer(no_args_is_help=True, help="Train, evaluate and export the segmentors.")
 console = Console()
@@ -152,6 +154,24 @@ def _export(study: Study, bundles: Path) -> None:
     console.print(f"{folder}: {manifest.name} {manifest.version}", highlight=False, soft_wrap=True)
 
 
+@app.command(name="rescore")
+def rescore_bundle(
+    recipe: RecipeName,
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.", exists=True, file_okay=False)],
+    version: Annotated[str, typer.Option("--version", help="Of the bundle from now on.")],
+    mri: MriFolder = MRI,
+    pool: PoolFolder = POOL,
+    threads: Threads = 2,
+) -> None:
+    """Choose a bundle's operating point anew, score it and write its manifest and card; the weights stay."""
+    torch.set_num_threads(threads)
+    with _told():
+        segment = load_bundle(bundle).manifest.segment
+        (study,) = _studies(load_recipe(recipe), segment, mri, pool, RUNS)
+        manifest = rescore(study, bundle, version, console.print)
+    console.print(f"{bundle}: {manifest.name} {manifest.version}", highlight=False, soft_wrap=True)
+
+
 @app.command(name="ship")
 def ship_all(
     recipe: RecipeName,
@@ -162,6 +182,10 @@ def ship_all(
     bundles: BundlesFolder | None = None,
     threads: Threads = 2,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes of the simulator.")] = 2,
+    cases: Annotated[
+        int | None,
+        typer.Option("--cases", min=1, help="Simulated cases to learn from, others alike."),
+    ] = None,
 ) -> None:
     """Simulate, train, evaluate and export all segmentors; each part goes on where it was stopped."""
     torch.set_num_threads(threads)
@@ -169,17 +193,19 @@ def ship_all(
         read = load_recipe(recipe)
         for study in _studies(read, segment, data / "mri", pool, runs):
             if any(kind is not CaseKind.REAL for kind in study.recipe.sources):
-                _simulate(study.recipe.segment, data, pool, workers)
+                _simulate(study.recipe, data, pool, workers, cases)
         for study in _studies(read, segment, data / "mri", pool, runs):
             _train(study)
             _export(study, bundles or shipped_bundles())
 
 
-def _simulate(segment: Segment, data: Path, pool: Path, workers: int) -> None:
+def _simulate(recipe: SegmentRecipe, data: Path, pool: Path, workers: int, cases: int | None) -> None:
     """Fill the pool of a segment where its sources are there; else a filled pool is taken as is."""
+    segment = recipe.segment
     if not (data / "synthesis").is_dir() and (pool / segment).is_dir():
         return
-    listed = orders(segment, data, pool)
+    variants = None if CaseKind.PAINTED in recipe.sources else 0
+    listed = orders(segment, data, pool, COUNTS if cases is None else counts_for(cases), variants)
     missing = sum(not order.path.is_file() for order in listed)
     for _ in track(fill_pool(listed, workers), f"{segment} cases", missing, console=console):
         pass

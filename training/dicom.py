@@ -28,9 +28,6 @@ POSITION, ORIENTATION, FRAME_OF_REFERENCE = "0020|0032", "0020|0037", "0020|0052
 UNEVEN = 0.1
 """Largest deviation of a slice distance from the mean, as a share; more means that a slice is missing."""
 
-OFF_GRID = 0.1
-"""Largest distance of a marked voxel's centre from one of the image's, in voxels."""
-
 TOOL = "segimage2itkimage"
 """dcmqi's reader of Segmentations."""
 
@@ -118,19 +115,6 @@ def read_segmentation(path: Path) -> Segmentation:
         held = [segment for group in attributes for segment in group if segment["labelID"]]
         segments = [_segment(Path(folder), one) for one in held]
     return Segmentation(tuple(segments), frame_of_reference(path))
-
-
-def mask_on(points_lps: NDArray[np.float64], grid: Grid) -> NDArray[np.bool_] | None:
-    """Return the mask of marked voxels on a grid; None if one lies beside it or between its voxels."""
-    mask = np.zeros(grid.shape, dtype=bool)
-    if not len(points_lps):
-        return mask
-    exact = grid.to_index(points_lps)
-    index = np.rint(exact).astype(np.int64)
-    if np.abs(exact - index).max() > OFF_GRID or (index < 0).any() or (index >= grid.shape).any():
-        return None
-    mask[tuple(index.T)] = True
-    return mask
 
 
 def _segment(folder: Path, described: dict[str, Any]) -> DicomSegment:

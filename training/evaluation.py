@@ -31,6 +31,12 @@ from training.ranking import roc_auc, roc_curve
 from training.recipe import SegmentRecipe
 from training.slices import input_volumes
 
+SLICE_TRAITS = ((2.0, "slices below 2 mm"), (4.0, "slices of 2 to 4 mm"))
+"""Distance of slices, mm, below which it is said of a scan."""
+
+THICKEST = "slices from 4 mm"
+"""What is said of all others."""
+
 Infer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Slices (n, channels, rows, columns) to logits (n, 1, rows, columns)."""
 
@@ -47,6 +53,7 @@ class Prediction:
         probability: on its grid.
         reference: bool mask on its grid.
         unsure: bool mask of what does not count, or None.
+        traits: how the scan looks, for scores of cases that look alike.
     """
 
     case: str
@@ -56,6 +63,7 @@ class Prediction:
     probability: Volume
     reference: Volume
     unsure: Volume | None = None
+    traits: tuple[str, ...] = ()
 
     def judged(self, found: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return a mask without what does not count.
@@ -138,7 +146,18 @@ def predict_cases(cases: Iterable[Case], recipe: SegmentRecipe, infer: Infer) ->
         reference = mask.with_array(mask.array != 0)
         origin = case.provenance
         unsure = case.unsure.get(recipe.segment)
-        yield Prediction(case.name, origin.patient, origin.kind, image, found, reference, unsure)
+        traits = made_traits(case, image) if origin.kind is not CaseKind.REAL else ()
+        yield Prediction(case.name, origin.patient, origin.kind, image, found, reference, unsure, traits)
+
+
+def made_traits(case: Case, image: Volume) -> tuple[str, ...]:
+    """Return whether the skull of a made case was cut away, and how thick its slices are."""
+    skull = "skull-stripped" if case.provenance.details.get("stripped") == "True" else "with skull"
+    slice_mm = image.grid.spacing_mm[0]
+    for bound, thickness in SLICE_TRAITS:
+        if slice_mm < bound:
+            return skull, thickness
+    return skull, THICKEST
 
 
 def score_case(prediction: Prediction, spec: PostprocessingSpec) -> CaseScores:

@@ -120,7 +120,7 @@ def train(
     if sampler.slices == 0:
         raise NoSamplesError(recipe.name, recipe.segment, (folder,))
     _open_folder(folder, recipe, needed_mb)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = device_at_hand()
     state = _start(recipe, device, begin_with, sampler)
     _resume(state, folder / "checkpoint.pt", recipe)
     loss_of = losses.build(recipe.loss)
@@ -191,6 +191,11 @@ def _start(recipe: SegmentRecipe, device: torch.device, begin_with: Path | None,
         model.parameters(), lr=recipe.schedule.learning_rate, weight_decay=recipe.schedule.weight_decay
     )
     return State(model, copy.deepcopy(model), optimiser)
+
+
+def device_at_hand() -> torch.device:
+    """Return the GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def autocast(device: torch.device) -> AbstractContextManager[None]:

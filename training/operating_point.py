@@ -15,7 +15,7 @@ from engines.volume import Volume
 from training.evaluation import Prediction
 from training.metrics import LesionScores
 
-THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.998)
+THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.998)
 """Probabilities that are tried, as threshold and, above it, as peak."""
 
 MIN_LESIONS_ML = (0.0, 0.003, 0.006, 0.012, 0.025, 0.05, 0.1)
@@ -160,5 +160,11 @@ def choose(
             small or faint enough to be left alone is for people to say.
     """
     points = operating_points([real or validation, validation])
-    best = max(points, key=lambda point: point[1][0].quality - point[1][1].fine)
+    best = max(points, key=_merit)
     return best[0] if validation or real else PostprocessingSpec()
+
+
+def _merit(point: tuple[PostprocessingSpec, list[Joint]]) -> tuple[float, float, float]:
+    """Return what points are ranked by; of equals the one that drops the most is the safest."""
+    spec, (judging, validation) = point
+    return round(judging.quality - validation.fine, 6), spec.min_lesion_ml, spec.min_peak

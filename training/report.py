@@ -1,8 +1,8 @@
 """An evaluation as a folder: numbers, tables and plots.
 
-Convention: ``pixels.csv``, ``lesions.csv``, ``sizes.csv``, ``volumes.csv`` and ``cases.csv`` have all digits,
-``report.md`` has the same for people, beside the published scores; ``bland_altman.png``, ``roc.png``,
-``sizes.png`` and ``cases.png`` are the plots.
+Convention: ``pixels.csv``, ``lesions.csv``, ``sizes.csv``, ``volumes.csv``, ``parts.csv`` and ``cases.csv``
+have all digits, ``report.md`` has the same for people, beside the published scores; ``bland_altman.png``,
+``roc.png``, ``sizes.png`` and ``cases.png`` are the plots.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path
 
 from engines.segments import Segment
 from training.evaluation import CaseScores
+from training.judging import Evaluation
 from training.plots import draw_bland_altman, draw_by_size, draw_cases, draw_roc
 from training.published import PUBLISHED
-from training.study import Evaluation
 from training.summary import Summary
 from training.tables import Cell, Table, columns
 
@@ -47,6 +47,7 @@ def write_report(evaluation: Evaluation, segment: Segment, folder: Path) -> list
         "lesions": lesion_table(summaries),
         "sizes": size_table(summaries),
         "volumes": agreement_table(summaries),
+        "parts": part_table(evaluation.parts),
         "cases": case_table(evaluation.scores),
     }
     for name, table in tables.items():
@@ -56,22 +57,24 @@ def write_report(evaluation: Evaluation, segment: Segment, folder: Path) -> list
     draw_roc(evaluation.scores, folder / "roc.png")
     draw_by_size(summaries, folder / "sizes.png")
     draw_cases(evaluation.scores, folder / "cases.png")
-    lines = [f"# {segment}", "", *score_lines(summaries), "## Published", ""]
+    lines = [f"# {segment}", "", *score_lines(summaries, evaluation.parts), "## Published", ""]
     lines += [*published_table(segment).markdown(), ""]
     lines += [f"![{name}]({name}.png)\n" for name in ("bland_altman", "roc", "sizes", "cases")]
     (folder / "report.md").write_text("\n".join(lines), encoding="utf-8")
     return lines
 
 
-def score_lines(summaries: Mapping[str, Summary]) -> list[str]:
+def score_lines(summaries: Mapping[str, Summary], parts: Mapping[str, Summary]) -> list[str]:
     """Return all scores as Markdown, and how to read them."""
     tables = {
         "Voxels, patches, volumes": pixel_table(summaries),
         "Lesions": lesion_table(summaries),
         "By lesion size": size_table(summaries),
         "Volumes found minus reference (Bland-Altman)": agreement_table(summaries),
+        "By how the scan looks": part_table(parts),
     }
-    lines = [line for title, table in tables.items() for line in (f"### {title}", "", *table.markdown(), "")]
+    shown = {title: table for title, table in tables.items() if table.rows}
+    lines = [line for title, table in shown.items() for line in (f"### {title}", "", *table.markdown(), "")]
     return [*lines, EXPLAINED, ""]
 
 
@@ -149,6 +152,26 @@ def agreement_table(summaries: Mapping[str, Summary]) -> Table:
         if (a := summary.agreement) is not None
     ]
     return Table(head, tuple(rows))
+
+
+def part_table(parts: Mapping[str, Summary]) -> Table:
+    """Return the main scores of parts of the cases and of altered cases, one row for each."""
+    return columns(
+        [
+            {
+                "cases": name,
+                "with lesions": s.cases,
+                "without": s.free_cases,
+                "Dice": s.dice,
+                "F1": s.lesion_f1,
+                "precision": s.lesion_precision,
+                "sensitivity": s.lesion_recall,
+                "false per case": s.false_per_case,
+                "false per lesion-free case": s.false_per_free_case,
+            }
+            for name, s in parts.items()
+        ]
+    )
 
 
 def case_table(scores: Mapping[str, Sequence[CaseScores]]) -> Table:

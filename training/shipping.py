@@ -17,11 +17,12 @@ from training.cases import CaseKind
 from training.errors import NoSamplesError
 from training.evaluation import Prediction
 from training.export import write_bundle
+from training.judging import Evaluation
 from training.loop import DATA, HISTORY
 from training.pool import Split
 from training.recipe import Ships
 from training.slices import input_volumes
-from training.study import Evaluation, Study, load_shipped, shipped_folders
+from training.study import Study, load_shipped, shipped_folders
 
 KINDS = {
     CaseKind.REAL: "real scans of patients with multiple sclerosis, labelled by people",

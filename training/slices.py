@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.preprocessing import prepare, prepare_mask
-from engines.volume import Grid, Volume
+from engines.volume import Volume
+from training.alterations import ISOTROPIC, alterations
 from training.cases import Case, CaseKind
 from training.errors import CaseError
 from training.losses import IGNORE
@@ -28,12 +29,6 @@ two survive a matrix that is shrunk."""
 
 MAX_SLICES = 44
 """Slices kept of one case; a volume of 1 mm slices would otherwise outweigh ten clinical ones."""
-
-THICK_STEPS = (3, 5)
-"""Thin slices that are averaged into thick ones, to have clinical slices from an isotropic volume."""
-
-THIN_MM = 2.0
-"""Volumes with slices below this are also used with thick slices, mm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,33 +59,8 @@ class PreparedCase:
 def variants(case: Case) -> Iterator[Case]:
     """Yield a case, and real scans also without the skull and, if their slices are thin, with thick ones."""
     yield case
-    if case.provenance.kind is not CaseKind.REAL:
-        return
-    if case.brain is not None:
-        brain = case.brain.array
-        volumes = {
-            kind: v.with_array(np.where(brain, v.array, 0)) if v.grid.shape == brain.shape else v
-            for kind, v in case.volumes.items()
-        }
-        yield Case(f"{case.name}_stripped", volumes, case.masks, case.provenance, unsure=case.unsure)
-    if next(iter(case.volumes.values())).grid.spacing_mm[0] < THIN_MM:
-        for step in THICK_STEPS:
-            volumes = {kind: _thicken(volume, step) for kind, volume in case.volumes.items()}
-            masks = {segment: _thicken(mask, step) for segment, mask in case.masks.items()}
-            unsure = {segment: _thicken(mask, step) for segment, mask in case.unsure.items()}
-            yield Case(f"{case.name}_thick{step}", volumes, masks, case.provenance, unsure=unsure)
-
-
-def _thicken(volume: Volume, step: int) -> Volume:
-    """Average each ``step`` slices into one; a mask keeps voxels of which at least half was in it."""
-    count = volume.array.shape[0] // step
-    groups = volume.array[: count * step].reshape(count, step, *volume.array.shape[1:])
-    mean = groups.mean(axis=1, dtype=np.float32)
-    affine = volume.grid.affine.copy()
-    affine[:3, 3] += affine[:3, 0] * (step - 1) / 2
-    affine[:3, 0] *= step
-    values = mean >= 0.5 if volume.array.dtype == bool else mean
-    return Volume(values, Grid((count, *volume.grid.shape[1:]), affine))
+    if case.provenance.kind is CaseKind.REAL:
+        yield from (altered for what, altered in alterations(case) if what != ISOTROPIC)
 
 
 def store_cases(cases: Iterable[Case], recipe: SegmentRecipe, folder: Path) -> list[PreparedCase]:

@@ -1,4 +1,4 @@
-"""One segmentor from cases to scores: its trainings (folds and final), predictions and operating point.
+"""One segmentor from cases to weights: its trainings, of the folds and the final one.
 
 Convention: ``<root>/<recipe>/<SEGMENT>/`` holds a run folder ``fold_<n>`` for each fold of the real patients,
 ``pretrained`` for what they start from, and ``final`` for a network that learned from all of them;
@@ -7,49 +7,27 @@ Convention: ``<root>/<recipe>/<SEGMENT>/`` holds a run folder ``fold_<n>`` for e
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import nn
 
-from engines.postprocessing import PostprocessingSpec
 from training import networks
 from training.calibration import count_logits, fit, read_calibration, write_calibration
-from training.cases import Case, CaseKind
+from training.cases import CaseKind
 from training.errors import NoSamplesError
-from training.evaluation import (
-    CaseScores,
-    Prediction,
-    as_rows,
-    counting_unsure,
-    predict_cases,
-    score_case,
-)
-from training.loop import WEIGHTS, Report, load_weights, predict, train
-from training.operating_point import Candidates, choose, find_candidates
+from training.loop import WEIGHTS, Report, device_at_hand, load_weights, train
 from training.pool import Split
 from training.recipe import SegmentRecipe, Ships
 from training.slices import PreparedCase, store_cases, variants
 from training.sources import Sources, folds
-from training.summary import Summary, summarise
 
 PRETRAINED = "pretrained"
 """Folder of the run that all others of a segmentor start from."""
 
 FINAL = "final"
 """Folder of the run whose network is shipped."""
-
-REAL = "real, cross-validated"
-"""Name of the scores of held-out real cases."""
-
-REAL_WITH_UNSURE = "real, cross-validated, those with unsure voxels, these counted as lesion"
-"""Name of the scores of the same networks under the widest reading of the labels."""
 
 VALIDATION_EVERY = 3
 """Each so many validation cases are looked at between epochs; all of them choose the operating point."""
@@ -77,21 +55,6 @@ class Study:
             return []
         patients = [case.provenance.patient for case in self.sources.real(self.recipe.segment)]
         return folds(patients, self.recipe.folds) if patients else []
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What was measured.
-
-    Attributes:
-        postprocessing: the operating point to ship.
-        summaries: by the cases' kind and how they were held out.
-        scores: of every case, by the same names.
-    """
-
-    postprocessing: PostprocessingSpec
-    summaries: dict[str, Summary]
-    scores: dict[str, list[CaseScores]]
 
 
 def train_study(
@@ -192,13 +155,14 @@ def _part(
 
 
 def load_network(folder: Path, recipe: SegmentRecipe) -> networks.UNet:
-    """Read the weights of a run, calibrated.
+    """Read the weights of a run, calibrated, onto the GPU if there is one.
 
     Raises: CheckpointError: if there are none, or they are of another architecture.
     """
     model = networks.build(recipe.network, recipe.channels)
     load_weights(model, folder / WEIGHTS)
     read_calibration(folder).fold_into(model)
+    model = model.to(device_at_hand())
     return model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
 
 
@@ -215,76 +179,3 @@ def shipped_folders(study: Study) -> tuple[Path, ...]:
     if study.recipe.ships is Ships.FINAL:
         return (study.folder / FINAL,)
     return tuple(study.folder / f"fold_{number}" for number in range(study.recipe.folds))
-
-
-def evaluate_study(study: Study, announce: Announce) -> tuple[Evaluation, list[Prediction]]:
-    """Predict all cases that a network did not learn from, choose the operating point and score.
-
-    The operating point comes from validation cases and from real ones that were held out. Real cases are
-    themselves scored at a point that was chosen without their fold; test cases had no part in any choice.
-
-    Returns: the scores, and the predictions of the real and the test cases.
-    """
-    recipe, final = study.recipe, load_shipped(study)
-    announce("validation cases")
-    validation = [
-        find_candidates(p) for p in _predict(study.sources.cases(recipe, Split.VALIDATION), recipe, final)
-    ]
-    announce("held-out real cases")
-    by_fold = [list(_predict_fold(study, n, patients)) for n, patients in enumerate(study.held_out())]
-    real = [[find_candidates(p) for p in fold] for fold in by_fold]
-    spec = choose(validation, _joined(real))
-    scores: dict[str, list[CaseScores]] = {}
-    for number, fold in enumerate(by_fold):
-        others = _joined(part for other, part in enumerate(real) if other != number)
-        point = choose(validation, others)
-        scores.setdefault(REAL, []).extend(score_case(p, point) for p in fold)
-        with_rims = [counting_unsure(p) for p in fold if p.unsure is not None]
-        scores.setdefault(REAL_WITH_UNSURE, []).extend(score_case(p, point) for p in with_rims)
-    announce("test cases")
-    kept = [prediction for fold in by_fold for prediction in fold]
-    for prediction in _predict(study.sources.cases(recipe, Split.TEST), recipe, final):
-        scores.setdefault(f"{prediction.kind}, test", []).append(score_case(prediction, spec))
-        kept.append(prediction)
-    summaries = {name: summarise(cases) for name, cases in scores.items() if cases}
-    return Evaluation(spec, summaries, scores), kept
-
-
-def write_evaluation(evaluation: Evaluation, path: Path) -> None:
-    """Write scores and operating point as JSON; infinite distances become null."""
-    content = {
-        "postprocessing": evaluation.postprocessing.model_dump(),
-        "summaries": {name: asdict(summary) for name, summary in evaluation.summaries.items()},
-        "cases": {name: as_rows(scores) for name, scores in evaluation.scores.items()},
-    }
-    path.write_text(json.dumps(_finite(content), indent=1), encoding="utf-8")
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _predict_fold(study: Study, number: int, patients: Sequence[str]) -> Iterator[Prediction]:
-    """Predict the whole real cases of a fold's patients with the network that never saw them."""
-    network = load_network(study.folder / f"fold_{number}", study.recipe)
-    cases = (c for c in study.sources.real(study.recipe.segment) if c.provenance.patient in patients)
-    yield from _predict(cases, study.recipe, network)
-
-
-def _predict(cases: Iterator[Case], recipe: SegmentRecipe, network: nn.Module) -> Iterator[Prediction]:
-    device = next(network.parameters()).device
-
-    def infer(slices: NDArray[np.float32]) -> NDArray[np.float32]:
-        return predict(network, slices, device)
-
-    yield from predict_cases(cases, recipe, infer)
-
-
-def _joined(
-    parts: Sequence[list[list[Candidates]]] | Iterator[list[list[Candidates]]],
-) -> list[list[Candidates]]:
-    return [case for part in parts for case in part]

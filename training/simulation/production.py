@@ -49,6 +49,11 @@ VARIANTS: Mapping[Segment, int] = {
 """Times that each real scan is painted anew; more where there are fewer scans."""
 
 
+def counts_for(training: int) -> dict[Split, int]:
+    """Return how many cases each split gets for so many to learn from: in the proportion of ``COUNTS``."""
+    return {split: max(1, round(count * training / COUNTS[Split.TRAIN])) for split, count in COUNTS.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """One case to be made.

@@ -1,19 +1,18 @@
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from engines.segments import Segment
-from tests.support.label_head import write_label_head
 from tests.support.shared_data import SHARED, needs_shared
+from tests.support.simulation_data import write_simulation_data
 from training.cases import CaseKind
 from training.errors import NoSamplesError, SimulationSourceError
 from training.pool import Split, iterate, read_pool_case
 from training.preview import write_contact_sheets
-from training.simulation.production import ANATOMIES, LABEL_MAPS, LESION_MASKS, fill_pool, make, orders
+from training.simulation.production import ANATOMIES, fill_pool, make, orders
 from training.simulation.scans import LABELLED, scan_sources
 
 FEW = {Split.TRAIN: 2, Split.VALIDATION: 1, Split.TEST: 1}
@@ -22,20 +21,7 @@ FEW = {Split.TRAIN: 2, Split.VALIDATION: 1, Split.TEST: 1}
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with one head under the names of all that are needed, and a small lesion library."""
-    folder = tmp_path_factory.mktemp("data")
-    head = write_label_head(folder / LABEL_MAPS / "training_seg_01.nii.gz")
-    for number in (2, 15, 18):
-        shutil.copy(head, head.with_name(f"training_seg_{number:02d}.nii.gz"))
-    (folder / LESION_MASKS).parent.mkdir(parents=True)
-    np.savez(
-        folder / LESION_MASKS,
-        bits=np.packbits(np.ones((20, 3, 3, 3), bool).reshape(20, -1), axis=1).ravel(),
-        off=np.arange(21) * 4,
-        bbox=np.tile(np.array([[0, 0, 0, 3, 3, 3]], np.int16), (20, 1)),
-        nvox=np.full(20, 27, np.int32),
-        affine=np.eye(4),
-    )
-    return folder
+    return write_simulation_data(tmp_path_factory.mktemp("data"))
 
 
 def test_no_head_is_in_two_splits() -> None:

@@ -11,9 +11,9 @@ from engines.segments import Segment
 from engines.volume import Grid, Volume
 from training.cases import CaseKind
 from training.evaluation import Prediction, score_case
+from training.judging import Evaluation
 from training.published import PUBLISHED
 from training.report import write_report
-from training.study import Evaluation
 from training.summary import summarise
 from training.tables import Table
 

@@ -6,6 +6,7 @@ import pytest
 from engines.segments import Segment, SeriesType
 from engines.volume import Grid, Volume
 from tests.support.training_cases import bright_spot_case, tiny_recipe
+from training.alterations import ISOTROPIC, alterations
 from training.cases import Case, CaseKind
 from training.errors import CaseError
 from training.losses import IGNORE
@@ -93,6 +94,18 @@ def test_thin_slices_of_a_real_scan_are_also_averaged_into_thick_ones() -> None:
     assert volume.grid.spacing_mm[0] == 3.0
     assert volume.grid.to_lps(np.array([[0, 0, 0], [1, 0, 0]]))[:, 2].tolist() == [1.0, 4.0]
     assert thick.masks[Segment.WMH].array[:, 0, 0].tolist() == [False, True]
+
+
+def test_thick_slices_become_voxels_of_one_millimetre_in_the_same_place() -> None:
+    case = bright_spot_case("a", CaseKind.REAL)
+    what, altered = list(alterations(case))[-1]
+    volume, mask = altered.volumes[SeriesType.T2_FLAIR], altered.masks[Segment.WMH]
+    assert what == ISOTROPIC
+    assert volume.grid.shape == (24, 48, 48)
+    assert volume.grid.spacing_mm == pytest.approx((1.0, 1.0, 1.0))
+    # slices of 4 mm begin at -2 mm, so the first of 1 mm lies at -1.5 mm
+    assert volume.grid.to_lps(np.array([[0, 0, 0]]))[0].tolist() == [0.0, 0.0, -1.5]
+    np.testing.assert_array_equal(mask.array, np.repeat(case.masks[Segment.WMH].array, 4, axis=0))
 
 
 def test_a_draw_depends_on_seed_and_step_alone(tmp_path) -> None:

@@ -13,22 +13,19 @@ from tests.support.training_cases import bright_spot_case, tiny_recipe
 from training.card import contact_sheet, manifest_scores, write_card
 from training.cases import CaseKind
 from training.errors import CheckpointError
+from training.judging import REAL, REAL_WITH_UNSURE, evaluate_study, write_evaluation
 from training.pool import Split, write_pool_case
 from training.recipe import Keep, Ships
 from training.shipping import describe_data, describe_protocol
 from training.slices import store_cases
 from training.sources import Sources, folds
 from training.study import (
-    REAL,
-    REAL_WITH_UNSURE,
     Study,
-    evaluate_study,
     load_network,
     load_shipped,
     shipped_folders,
     split_cases,
     train_study,
-    write_evaluation,
 )
 
 PATIENTS = ("ms3seg_1", "ms3seg_2", "simvent_3", "simvent_4")

@@ -5,11 +5,13 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from engines.bundle import load_bundle
+from engines.bundle import load_bundle, shipped_bundles
 from engines.segments import Segment
+from tests.support.simulation_data import write_simulation_data
 from tests.support.training_cases import TINY_YAML, bright_spot_case, write_tiny_recipe
 from training.cli import app
 from training.pool import Split, write_pool_case
+from training.rescoring import SAME_WEIGHTS
 
 
 @pytest.fixture
@@ -93,6 +95,51 @@ def test_one_command_trains_evaluates_and_exports(places) -> None:
     assert shipped.exit_code == 0, shipped.output
     assert load_bundle(folder / "bundles" / "wmh").manifest.scores
     assert (folder / "runs" / "tiny" / "WMH" / "report" / "report.md").is_file()
+
+
+def test_one_command_simulates_first(tmp_path) -> None:
+    data = write_simulation_data(tmp_path / "data")
+    recipe = write_tiny_recipe(tmp_path, TINY_YAML.replace("WMH", "INFARCT").replace("T2_FLAIR", "DWI_B1000"))
+    places = [["--pool", "pool"], ["--runs", "runs"], ["--bundles", "bundles"]]
+    options = [part for name, folder in places for part in (name, str(tmp_path / folder))]
+    command = ["ship", str(recipe), "--data", str(data), "--cases", "2", "--workers", "1", "--threads", "1"]
+    shipped = CliRunner().invoke(app, [*command, *options])
+    assert shipped.exit_code == 0, shipped.output
+    made = [len(list((tmp_path / "pool" / "INFARCT" / split).glob("*.npz"))) for split in Split]
+    assert made == [2, 1, 1]
+    assert "2 simulated scans" in (tmp_path / "bundles" / "infarct" / "card.md").read_text()
+
+
+def test_a_bundle_is_scored_again_and_keeps_its_weights(places) -> None:
+    folder, arguments = places
+    runner, bundle = CliRunner(), folder / "bundles" / "wmh"
+    assert runner.invoke(app, ["ship", arguments[0], "--data", str(folder / "none"), *arguments[3:],
+                               "--bundles", str(bundle.parent)]).exit_code == 0  # fmt: skip
+    before = load_bundle(bundle).manifest
+    protocol = "Trained for 40 steps of 4 slices in 2 epochs"
+    assert protocol in (bundle / "card.md").read_text()
+    for version in ("1.0.1", "1.0.2"):
+        told = runner.invoke(
+            app, ["rescore", arguments[0], str(bundle), "--version", version, *arguments[1:5]]
+        )
+        assert told.exit_code == 0, told.output
+    after = load_bundle(bundle).manifest
+    assert (after.version, after.model.sha256) == ("1.0.2", before.model.sha256)
+    assert after.postprocessing == before.postprocessing
+    for one, other in zip(before.scores, after.scores, strict=True):
+        assert other.value == pytest.approx(one.value, abs=1e-3)
+    card = (bundle / "card.md").read_text()
+    assert card.count("The weights are those of") == 1
+    assert f"{SAME_WEIGHTS.format('1.0.1')} {protocol}" in card
+    assert "simulated, test, with skull" in card
+
+
+def test_a_bundle_of_another_segment_is_not_scored(places) -> None:
+    told = CliRunner().invoke(
+        app, ["rescore", places[1][0], str(shipped_bundles() / "lacune"), "--version", "9"]
+    )
+    assert told.exit_code == 1
+    assert "LACUNE" in told.output
 
 
 def test_the_shipped_recipes_are_listed() -> None:

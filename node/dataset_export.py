@@ -1,0 +1,213 @@
+"""Studies and the Segmentations that readers made of them, as a data set that ``csvd-train`` learns from.
+
+Convention: ``<output>/<patient>/<study>/`` holds a NIfTI file for each chosen Series and each segment that
+was drawn; ``<output>/<name>_<segment>_<series>.yaml`` describes the cases of a segment. Patients and Studies
+are numbered: no name, identifier or date of the DICOM headers goes along.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import SimpleITK
+import yaml
+
+from engines.marking import mask_on
+from engines.segments import Segment, SeriesType
+from engines.volume import Volume
+from node.errors import NodeError
+from node.identification_rules import rules_with
+from node.inventory import StudyInventory, identify_paths
+from node.model import SourceVolume
+from node.settings import NodeSettings
+from node.stored_segmentation import StoredSegmentation, read_segmentation
+from node.volume_reader import read_volume
+
+LABEL = 1
+"""Value of a marked voxel in a label file."""
+
+
+class DatasetExportError(NodeError):
+    """A data set can not be written where it should; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetTerms:
+    """What a data set's description says of it.
+
+    Attributes:
+        name: of the data set; the patients are told apart by it from those of others.
+        licence: under which terms it may be used.
+        source: where it comes from.
+    """
+
+    name: str
+    licence: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedStudy:
+    """What became of a Study.
+
+    Attributes:
+        study_uid: Study Instance UID.
+        case: its folder in the data set; empty if it is left out.
+        labels: the Series type that each drawn segment lies on.
+        reason: why the Study, or one of its Segmentations, is left out; else empty.
+    """
+
+    study_uid: str
+    case: str
+    labels: Mapping[Segment, SeriesType]
+    reason: str = ""
+
+
+def export_dataset(
+    folders: Sequence[Path], output: Path, terms: DatasetTerms, settings: NodeSettings
+) -> Iterator[ExportedStudy]:
+    """Write every Study of some folders that has a Segmentation, then the descriptions.
+
+    Where several Segmentations hold a segment, the one that was written last counts: a reader's correction.
+
+    Args:
+        folders: DICOM files, images and Segmentations; searched with all their folders.
+        output: of the data set; new or empty.
+        terms: name, licence and source.
+        settings: how Series are identified and read.
+
+    Raises: DatasetExportError: if there is something in the output already.
+    """
+    if output.exists() and any(output.iterdir()):
+        raise DatasetExportError(f"{output} is not empty: name a new folder for the data set")
+    inventory = identify_paths(folders, rules_with(settings.identification.rules), settings.volumes)
+    drawn, broken = _segmentations(file.path for file in inventory.left_out)
+    patients: dict[str, list[str]] = defaultdict(list)
+    exported = []
+    for study in inventory.studies:
+        patient = _patient(study)
+        number = list(patients).index(patient) + 1 if patient in patients else len(patients) + 1
+        case = f"p{number:03d}/s{len(patients.get(patient, [])) + 1:02d}"
+        one = _export(study, drawn.get(study.study_uid, []), output, case, settings)
+        if one.case:
+            patients[patient].append(case)
+            exported.append(one)
+        yield one
+    for problem in broken:
+        yield ExportedStudy("", "", {}, problem)
+    _describe(exported, output, terms)
+
+
+def _segmentations(paths: Iterable[Path]) -> tuple[dict[str, list[StoredSegmentation]], list[str]]:
+    """Read the Segmentations among some files, by Study, and say which can not be read."""
+    drawn: dict[str, list[StoredSegmentation]] = defaultdict(list)
+    broken = []
+    for path in paths:
+        try:
+            found = read_segmentation(path)
+        except ValueError as error:
+            broken.append(str(error))
+            continue
+        if found is not None:
+            drawn[found.study_uid].append(found)
+    return drawn, broken
+
+
+def _patient(study: StudyInventory) -> str:
+    """Return what tells patients apart; a Study without a Patient ID is a patient of its own."""
+    path = next(iter(study.paths.values()))
+    header = pydicom.dcmread(path, specific_tags=["PatientID", "IssuerOfPatientID"], stop_before_pixels=True)
+    identifier = str(header.get("PatientID") or "")
+    return f"{identifier}\n{header.get('IssuerOfPatientID') or ''}" if identifier else study.study_uid
+
+
+def _export(
+    study: StudyInventory,
+    drawn: Sequence[StoredSegmentation],
+    output: Path,
+    case: str,
+    settings: NodeSettings,
+) -> ExportedStudy:
+    if not drawn:
+        return ExportedStudy(study.study_uid, "", {}, "no Segmentation of it is there")
+    sources = {
+        kind: read_volume(stack, study.paths, settings.volumes)
+        for kind, stack in study.selection.chosen.items()
+    }
+    marked, misfits = {}, []
+    for segment, segmentation in _latest(drawn).items():
+        placed = _place(segmentation, segment, sources)
+        if placed is None:
+            misfits.append(f"{segment} lies on none of the Series that were chosen")
+        else:
+            marked[segment] = placed
+    if not marked:
+        reason = "; ".join(misfits) or "its Segmentations hold none of the four findings"
+        return ExportedStudy(study.study_uid, "", {}, reason)
+    folder = output / case
+    folder.mkdir(parents=True)
+    for kind, source in sources.items():
+        _write(source.volume, folder / f"{kind.value.lower()}.nii.gz")
+    for segment, (_, mask) in marked.items():
+        _write(mask, folder / f"{segment.value.lower()}.nii.gz")
+    labels = {segment: kind for segment, (kind, _) in marked.items()}
+    return ExportedStudy(study.study_uid, case, labels, "; ".join(misfits))
+
+
+def _latest(drawn: Sequence[StoredSegmentation]) -> dict[Segment, StoredSegmentation]:
+    # Of those written together, the one on the Series of its own before the combined one.
+    ordered = sorted(drawn, key=lambda one: (one.written, -len(one.points_lps)))
+    return {segment: one for one in ordered for segment in one.points_lps}
+
+
+def _place(
+    segmentation: StoredSegmentation, segment: Segment, sources: Mapping[SeriesType, SourceVolume]
+) -> tuple[SeriesType, Volume] | None:
+    """Put a segment on the Series whose voxels it marks; None if there is none."""
+    for kind, source in sources.items():
+        if source.frame_of_reference_uid != segmentation.frame_of_reference_uid:
+            continue
+        mask = mask_on(segmentation.points_lps[segment], source.volume.grid)
+        if mask is not None:
+            return kind, source.volume.with_array(mask)
+    return None
+
+
+def _write(volume: Volume, path: Path) -> None:
+    """Write a volume as NIfTI: integers where it holds no others."""
+    array = volume.array
+    whole = np.array_equal(array, np.rint(array)) and np.abs(array).max(initial=0) < np.iinfo(np.int16).max
+    image = SimpleITK.GetImageFromArray(array.astype(np.int16 if whole else np.float32))
+    affine, spacing = volume.grid.affine, volume.grid.spacing_mm
+    # (slice, row, column) -> (x, y, z) of SimpleITK
+    image.SetDirection((affine[:3, 2::-1] / spacing[::-1]).ravel().tolist())
+    image.SetSpacing(spacing[::-1])
+    image.SetOrigin(affine[:3, 3].tolist())
+    SimpleITK.WriteImage(image, str(path), useCompression=True)
+
+
+def _describe(exported: Sequence[ExportedStudy], output: Path, terms: DatasetTerms) -> None:
+    """Write a description for each segment and the Series that it was drawn on."""
+    groups: dict[tuple[Segment, SeriesType], list[str]] = defaultdict(list)
+    for study in exported:
+        for segment, kind in study.labels.items():
+            groups[segment, kind].append(study.case)
+    for (segment, kind), cases in groups.items():
+        name = f"{terms.name}_{segment.value.lower()}_{kind.value.lower()}"
+        label = {"file": f"{{case}}/{segment.value.lower()}.nii.gz", "values": [LABEL], "known": [LABEL]}
+        content = {
+            "name": name,
+            "licence": terms.licence,
+            "source": terms.source,
+            "series": {kind.value: f"{{case}}/{kind.value.lower()}.nii.gz"},
+            "labels": {segment.value: label},
+            "cases": sorted(cases),
+            "patient": f"{terms.name}_{{parent}}",
+        }
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+        (output / f"{name}.yaml").write_text(text, encoding="utf-8")

@@ -1,0 +1,174 @@
+"""What a segmentor's predictions are worth: the operating point, and scores of cases that chose nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from engines.postprocessing import PostprocessingSpec
+from training.alterations import alterations
+from training.cases import Case
+from training.evaluation import (
+    CaseScores,
+    Infer,
+    Prediction,
+    as_rows,
+    counting_unsure,
+    predict_cases,
+    score_case,
+)
+from training.loop import predict
+from training.operating_point import choose, find_candidates
+from training.pool import Split
+from training.study import Announce, Study, load_network, load_shipped
+from training.summary import Summary, summarise
+
+REAL = "real, cross-validated"
+"""Name of the scores of held-out real cases."""
+
+REAL_WITH_UNSURE = "real, cross-validated, those with unsure voxels, these counted as lesion"
+"""Name of the scores of the same networks under the widest reading of the labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What was measured.
+
+    Attributes:
+        postprocessing: the operating point to ship.
+        summaries: by the cases' kind and how they were held out.
+        scores: of every case, by the same names.
+        parts: of test cases by how they look, and of real ones that were altered; they chose nothing either.
+    """
+
+    postprocessing: PostprocessingSpec
+    summaries: dict[str, Summary]
+    scores: dict[str, list[CaseScores]]
+    parts: dict[str, Summary] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Predictions on all cases that the networks did not learn from.
+
+    Attributes:
+        validation: of made cases, which choose the operating point.
+        folds: of the real cases of each fold, by the network that never saw their patients.
+        altered: the same of altered cases, for each fold.
+        test: of made cases that choose nothing.
+    """
+
+    validation: Iterable[Prediction]
+    folds: Sequence[Sequence[Prediction]]
+    altered: Sequence[Iterable[Prediction]]
+    test: Iterable[Prediction]
+
+
+def evaluate_study(study: Study, announce: Announce) -> tuple[Evaluation, list[Prediction]]:
+    """Predict all cases that a network did not learn from, choose the operating point and score.
+
+    Returns: the scores, and the predictions of the real and the test cases.
+    """
+    return judge(predict_study(study, infer_with(load_shipped(study)), announce))
+
+
+def predict_study(study: Study, shipped: Infer, announce: Announce) -> Predictions:
+    """Return the predictions of a study; those of made cases are computed when they are asked for."""
+    recipe, sources = study.recipe, study.sources
+
+    def made(split: Split) -> Iterator[Prediction]:
+        announce(f"{split} cases")
+        yield from predict_cases(sources.cases(recipe, split), recipe, shipped)
+
+    folds, altered = [], []
+    for number, patients in enumerate(study.held_out()):
+        announce(f"held-out real cases of fold {number}")
+        infer = infer_with(load_network(study.folder / f"fold_{number}", recipe))
+        cases = [c for c in sources.real(recipe.segment) if c.provenance.patient in patients]
+        folds.append(list(predict_cases(cases, recipe, infer)))
+        altered.append(_predict_altered(cases, study, infer))
+    return Predictions(made(Split.VALIDATION), folds, altered, made(Split.TEST))
+
+
+def infer_with(network: nn.Module) -> Infer:
+    """Return the network as a function of slices, on the device that it is on."""
+    device = next(network.parameters()).device
+
+    def infer(slices: NDArray[np.float32]) -> NDArray[np.float32]:
+        return predict(network, slices, device)
+
+    return infer
+
+
+def judge(predictions: Predictions) -> tuple[Evaluation, list[Prediction]]:
+    """Choose the operating point and score.
+
+    The operating point comes from validation cases and from real ones that were held out. Real cases are
+    themselves scored at a point that was chosen without their fold; test cases had no part in any choice.
+
+    Returns: the scores, and the predictions of the real and the test cases.
+    """
+    validation = [find_candidates(p) for p in predictions.validation]
+    real = [[find_candidates(p) for p in fold] for fold in predictions.folds]
+    spec = choose(validation, list(chain.from_iterable(real)))
+    scores: dict[str, list[CaseScores]] = {}
+    parts: dict[str, list[CaseScores]] = {}
+    for number, fold in enumerate(predictions.folds):
+        point = choose(validation, [one for n, part in enumerate(real) if n != number for one in part])
+        scores.setdefault(REAL, []).extend(score_case(p, point) for p in fold)
+        with_rims = [counting_unsure(p) for p in fold if p.unsure is not None]
+        scores.setdefault(REAL_WITH_UNSURE, []).extend(score_case(p, point) for p in with_rims)
+        for prediction in predictions.altered[number]:
+            _add_to_parts(parts, REAL, prediction, score_case(prediction, point))
+    kept = [prediction for fold in predictions.folds for prediction in fold]
+    for prediction in predictions.test:
+        name, score = f"{prediction.kind}, test", score_case(prediction, spec)
+        scores.setdefault(name, []).append(score)
+        _add_to_parts(parts, name, prediction, score)
+        kept.append(prediction)
+    return Evaluation(spec, _summed(scores), scores, _summed(parts)), kept
+
+
+def _add_to_parts(
+    parts: dict[str, list[CaseScores]], name: str, prediction: Prediction, score: CaseScores
+) -> None:
+    for trait in prediction.traits:
+        parts.setdefault(f"{name}, {trait}", []).append(score)
+
+
+def _summed(scores: dict[str, list[CaseScores]]) -> dict[str, Summary]:
+    return {name: summarise(cases) for name, cases in scores.items() if cases}
+
+
+def _predict_altered(cases: Sequence[Case], study: Study, infer: Infer) -> Iterator[Prediction]:
+    for case in cases:
+        for what, altered in alterations(case):
+            for prediction in predict_cases([altered], study.recipe, infer):
+                yield replace(prediction, traits=(what,))
+
+
+def write_evaluation(evaluation: Evaluation, path: Path) -> None:
+    """Write scores and operating point as JSON; infinite distances become null."""
+    content = {
+        "postprocessing": evaluation.postprocessing.model_dump(),
+        "summaries": {name: asdict(summary) for name, summary in evaluation.summaries.items()},
+        "parts": {name: asdict(summary) for name, summary in evaluation.parts.items()},
+        "cases": {name: as_rows(scores) for name, scores in evaluation.scores.items()},
+    }
+    path.write_text(json.dumps(_finite(content), indent=1), encoding="utf-8")
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

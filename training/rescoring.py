@@ -1,0 +1,75 @@
+"""A bundle's operating point, scores and card made anew: other validation or test cases, the same weights."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+from engines.bundle import CARD_NAME, load_bundle, write_manifest
+from engines.manifest import Manifest
+from engines.runners.base import RunnerSettings
+from engines.runners.onnx_runtime import OnnxRuntimeRunner
+from training.card import POINT_END, manifest_scores, write_card, write_contact_sheet
+from training.errors import ExportError
+from training.evaluation import Prediction
+from training.judging import Evaluation, judge, predict_study
+from training.study import Announce, Study
+
+SAME_WEIGHTS = (
+    "The weights are those of {}; the operating point was chosen and all scores were measured anew."
+)
+"""What a card says of a bundle that was not trained again."""
+
+
+def rescore(study: Study, folder: Path, version: str, announce: Announce) -> Manifest:
+    """Choose a bundle's operating point on validation cases, score it on test cases, write manifest and card.
+
+    Args:
+        study: the segment's recipe and cases.
+        folder: of the bundle.
+        version: of the bundle from now on; results change with the operating point.
+        announce: told what begins.
+
+    Raises:
+        BundleError: if the bundle is broken.
+        ExportError: if it finds another segment, or real cases have to be scored by the networks of folds.
+    """
+    manifest = load_bundle(folder).manifest
+    if manifest.segment is not study.recipe.segment:
+        raise ExportError(folder.name, f"it finds {manifest.segment}, not {study.recipe.segment}")
+    if study.held_out():
+        problem = "it learned from the real cases: export the runs of its folds"
+        raise ExportError(folder.name, problem)
+    path = folder / manifest.model.file
+    with OnnxRuntimeRunner(path, manifest.model, RunnerSettings()) as runner:
+        judged = judge(predict_study(study, runner.run, announce))
+    return write_rescored(study, folder, version, *judged)
+
+
+def write_rescored(
+    study: Study, folder: Path, version: str, evaluation: Evaluation, predictions: list[Prediction]
+) -> Manifest:
+    """Write what was measured of a bundle into its manifest and card."""
+    before = load_bundle(folder).manifest
+    manifest = before.model_copy(
+        update={
+            "version": version,
+            "postprocessing": evaluation.postprocessing,
+            "scores": tuple(manifest_scores(evaluation)),
+            "created": datetime.datetime.now(tz=datetime.UTC).date(),
+        }
+    )
+    protocol = f"{SAME_WEIGHTS.format(before.version)} {protocol_of(folder / CARD_NAME)}"
+    recipe = study.recipe.model_copy(update={"version": version})
+    card = write_card(recipe, evaluation, before.training_data, protocol)
+    write_manifest(folder, manifest)
+    (folder / CARD_NAME).write_text(card, encoding="utf-8")
+    write_contact_sheet(predictions, evaluation, folder / "cases.png")
+    return load_bundle(folder).manifest
+
+
+def protocol_of(card: Path) -> str:
+    """Return what a card says of the training, after the operating point; of former rescorings nothing."""
+    text = card.read_text(encoding="utf-8").split("\n\n")[1].partition(POINT_END)[2].strip()
+    start = SAME_WEIGHTS.partition("{}")[0]
+    return text.partition(". ")[2] if text.startswith(start) else text
