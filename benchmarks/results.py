@@ -1,9 +1,16 @@
-"""Seconds for SEG and SR of a Study of 400 slices and four segments, beside dcmqi on the same masks.
+"""What SEG and SR of a Study of 400 slices and four segments cost, beside dcmqi on the same masks.
 
-The node encodes what it found, which it holds in memory: a SEG for each segment, one of all segments on each
-slice (1600 frames), and the SR. dcmqi's itkimage2segimage reads the images and one label image and writes
-the SEG of all segments; it writes no SR. Both sides run on one core, in one run. CPU seconds are printed
-beside the clock: on a busy machine they tell more.
+Both sides get the same Study (one Instance a slice) and the same masks (one label image), run as processes of
+their own, in turn, on the same core:
+
+- dcmqi's itkimage2segimage reads images and masks and writes the SEG of all segments. It writes no SR.
+- The node's process reads the same, measures the lesions, and writes the SEG of all segments and the SR, each
+  file forced to disk. Each of these steps is timed by itself, because a running node has started long ago and
+  holds the findings in memory: what it pays for a Study's results is the last step.
+
+Start and imports are in the rows that say so and in no other. Seconds are CPU seconds (user and system), which
+other work on the machine changes least, with those by the clock beside them; each is the median of the rounds.
+Memory is the peak of the whole process, and how much of that came on top while results were written.
 """
 
 from __future__ import annotations
@@ -11,172 +18,187 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import resource
+import statistics
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import distribution
 from pathlib import Path
-
-import nibabel
-import numpy as np
-from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pydicom import dcmread
 
-from engines.findings import StudyFindings
-from engines.segments import Segment, SeriesType
-from engines.volume import Grid
-from node.model import SourceVolume
-from node.results.build import build_results
-from node.results.files import encode
-from node.results.segment_concepts import SEGMENT_CONCEPTS
-from tests.support.phantoms import PhantomKind, phantom_grid, phantom_volume, write_series
-from tests.support.result_studies import (
-    FRAME_OF_REFERENCE_UID,
-    PATTERN_OF,
-    STUDY_UID,
-    context,
-    finding,
-    source_from,
+from benchmarks.result_study import (
+    DESCRIPTION,
+    LABELS,
+    SOURCE,
+    measure_findings,
+    read_masks,
+    read_source,
+    write_study,
 )
+from engines.segments import SeriesType
+from node.results.build import build_results
+from node.results.files import write_results
+from node.results.forms import DEFAULT_CHOICE, FormChoice, Masks
+from tests.support.result_studies import context
 
-Mask = NDArray[np.bool_]
+COMBINED_AND_REPORT = FormChoice(DEFAULT_CHOICE.forms, Masks.COMBINED)
 
-LESIONS_EACH = 40
-"""Lesions of each segment beside the one that reaches through all slices."""
-
-
-def make_source(folder: Path, slices: int) -> SourceVolume:
-    """Write a T2-FLAIR of one Instance a slice and read it as the node does."""
-    volume = phantom_volume(PhantomKind.T2_FLAIR, phantom_grid((slices, 256, 256), (0.45, 0.9, 0.9)))
-    paths = write_series(
-        volume, PATTERN_OF[SeriesType.T2_FLAIR], folder, study_uid=STUDY_UID,
-        frame_of_reference_uid=FRAME_OF_REFERENCE_UID, series_number=1,
-    )  # fmt: skip
-    return source_from(paths)
-
-
-def make_masks(grid: Grid) -> dict[Segment, Mask]:
-    """Return disjoint masks, each with a voxel on every slice and ``LESIONS_EACH`` lesions beside that."""
-    masks = {}
-    random = np.random.default_rng(0)
-    for number, segment in enumerate(Segment):
-        mask = np.zeros(grid.shape, dtype=bool)
-        mask[:, 40 + 50 * number : 52 + 50 * number, 30:44] = True
-        for _ in range(LESIONS_EACH):
-            at, row, column = random.integers((0, 0, 60), (grid.shape[0] - 6, 36, 240))
-            mask[at : at + 6, 40 + 50 * number + row : 46 + 50 * number + row, column : column + 6] = True
-        masks[segment] = mask
-    return masks
+START = "start and imports"
+READ = "read the images and masks"
+MEASURE = "measure the lesions"
+FIRST = "SEG of all segments and SR, the first time"
+PAIR = "SEG of all segments and SR"
+EVERYTHING = "SEG of each segment, SEG of all, SR"
+WARM_ROUNDS = 5
 
 
-def make_findings(source: SourceVolume, masks: Mapping[Segment, Mask]) -> StudyFindings:
-    """Return the masks as findings on the T2-FLAIR, each by itself and all together."""
-    grid = source.volume.grid
-    found = tuple(finding(segment, SeriesType.T2_FLAIR, mask, grid) for segment, mask in masks.items())
-    return StudyFindings(found, (), combined={one.segment: one.mask for one in found})
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """CPU seconds and seconds by the clock."""
+
+    cpu_s: float
+    clock_s: float
 
 
-def write_label_image(source: SourceVolume, masks: Mapping[Segment, Mask], folder: Path) -> list[str]:
-    """Write what itkimage2segimage reads: labels, names and codes; return its options."""
-    labels = np.zeros(source.volume.grid.shape, dtype=np.uint8)
-    for number, mask in enumerate(masks.values(), 1):
-        labels[mask] = number
-    # NIfTI counts (column, row, slice) in RAS.
-    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ source.volume.grid.affine[:, [2, 1, 0, 3]]
-    nibabel.save(nibabel.Nifti1Image(labels.transpose(2, 1, 0), affine), folder / "labels.nii")  # type: ignore[no-untyped-call]
-    described = [_described(number, segment) for number, segment in enumerate(masks, 1)]
-    (folder / "meta.json").write_text(
+def timed(work: Callable[[], object]) -> Cost:
+    """Run in this process and say what it cost."""
+    cpu, clock = time.process_time(), time.perf_counter()
+    work()
+    return Cost(time.process_time() - cpu, time.perf_counter() - clock)
+
+
+def median(costs: list[Cost]) -> Cost:
+    """Return the median of each."""
+    return Cost(*(statistics.median(getattr(one, name) for one in costs) for name in Cost.__slots__))
+
+
+def memory_mib(name: str) -> float:
+    """Return what the kernel says of this process's memory, MiB: VmRSS now, VmHWM at its peak."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:"))
+
+
+def work_as_node(folder: Path) -> None:
+    """Do the node's side in this process and print what each step cost."""
+    started = Cost(time.process_time(), time.clock_gettime(time.CLOCK_BOOTTIME) - _began())
+    costs = {START: started}
+    source, masks = [], []
+    costs[READ] = timed(lambda: (source.append(read_source(folder)), masks.append(read_masks(folder))))
+    findings = []
+    costs[MEASURE] = timed(lambda: findings.append(measure_findings(source[0], masks[0])))
+
+    def write(choice: FormChoice) -> None:
+        sources = {SeriesType.T2_FLAIR: source[0]}
+        write_results(build_results(findings[0], sources, context(), (choice,)), folder / "node")
+
+    before = memory_mib("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    costs[FIRST] = timed(lambda: write(COMBINED_AND_REPORT))
+    costs[PAIR] = median([timed(lambda: write(COMBINED_AND_REPORT)) for _ in range(WARM_ROUNDS)])
+    costs[EVERYTHING] = median([timed(lambda: write(DEFAULT_CHOICE)) for _ in range(WARM_ROUNDS)])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
         json.dumps(
             {
-                "ContentCreatorName": "Benchmark",
-                "ClinicalTrialSeriesID": "1",
-                "ClinicalTrialTimePointID": "1",
-                "SeriesDescription": "All segments",
-                "SeriesNumber": "300",
-                "InstanceNumber": "1",
-                "segmentAttributes": [described],
+                "costs": {name: [cost.cpu_s, cost.clock_s] for name, cost in costs.items()},
+                "peak_mib": peak,
+                "added_mib": memory_mib("VmHWM") - before,
+                "lesions": sum(len(found.lesions) for found in findings[0].findings),
             }
         )
     )
+
+
+def _began() -> float:
+    """Return when this process began, seconds since boot."""
+    after_name = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    return int(after_name[19]) / os.sysconf("SC_CLK_TCK")
+
+
+def run_dcmqi(*options: str) -> tuple[Cost, float]:
+    """Run itkimage2segimage itself, not its Python wrapper; return its cost and its peak memory, MiB."""
+    files = distribution("dcmqi").files or []
+    program = next(str(file.locate()) for file in files if str(file).startswith("dcmqi/bin/itkimage2seg"))
+    began = time.perf_counter()
+    process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, _, used = os.wait4(process.pid, 0)
+    return Cost(used.ru_utime + used.ru_stime, time.perf_counter() - began), used.ru_maxrss / 1024
+
+
+def dcmqi_options(folder: Path) -> list[str]:
+    """Say what to read and write."""
     return [
-        "--inputImageList", str(folder / "labels.nii"), "--inputMetadata", str(folder / "meta.json"),
-        "--inputDICOMDirectory", str(source.paths[0].parent), "--outputDICOM", str(folder / "dcmqi.dcm"),
+        "--inputImageList", str(folder / LABELS), "--inputMetadata", str(folder / DESCRIPTION),
+        "--inputDICOMDirectory", str(folder / SOURCE), "--outputDICOM", str(folder / "dcmqi.dcm"),
     ]  # fmt: skip
 
 
-def _described(number: int, segment: Segment) -> dict[str, object]:
-    concept = SEGMENT_CONCEPTS[segment]
-
-    def code(value: str, scheme: str, meaning: str) -> dict[str, str]:
-        return {"CodeValue": value, "CodingSchemeDesignator": scheme, "CodeMeaning": meaning}
-
-    kind = concept.property_type
-    return {
-        "labelID": number,
-        "SegmentDescription": concept.label,
-        "SegmentAlgorithmType": "AUTOMATIC",
-        "SegmentAlgorithmName": "benchmark",
-        "SegmentedPropertyCategoryCodeSequence": code(
-            "49755003", "SCT", "Morphologically Abnormal Structure"
-        ),
-        "SegmentedPropertyTypeCodeSequence": code(kind.value, kind.scheme_designator, kind.meaning),
-        "recommendedDisplayRGBValue": list(concept.rgb),
-    }
+def run_node(folder: Path) -> dict[str, object]:
+    """Run the node's side in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.results", "--work-in", str(folder)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    said: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    return said
 
 
-def measured(work: Callable[[], object], who: int) -> tuple[float, float]:
-    """Run and return (seconds by the clock, CPU seconds) of this process or of its children."""
-    before, began = resource.getrusage(who), time.perf_counter()
-    work()
-    seconds, after = time.perf_counter() - began, resource.getrusage(who)
-    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+def machine() -> str:
+    """Name the processor and say how busy the machine is."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    name = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.machine())
+    return f"{name}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+
+
+def rows(node: list[dict[str, object]], dcmqi: list[Cost], starts: list[Cost]) -> Iterator[tuple[str, Cost]]:
+    """Return the lines of the table."""
+    costs: list[Mapping[str, list[float]]] = [one["costs"] for one in node]  # type: ignore[misc]
+    for name in costs[0]:
+        yield f"node: {name}", median([Cost(*one[name]) for one in costs])
+    whole = (START, READ, MEASURE, FIRST)
+    totals = [Cost(*map(sum, zip(*(one[name] for name in whole), strict=True))) for one in costs]
+    yield "node: all of it as one process, SEG and SR", median(totals)
+    yield "dcmqi: start (--help)", median(starts)
+    yield "dcmqi: all of it as one process, SEG", median(dcmqi)
 
 
 def main() -> None:
     """Measure both sides in turn and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--slices", type=int, default=400)
+    parser.add_argument("--lesions", type=int, default=40, help="lesions of each segment beside the first")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--work-in", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    if arguments.work_in:
+        work_as_node(arguments.work_in)
+        return
+    print(machine())
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        source = make_source(folder / "source", arguments.slices)
-        masks = make_masks(source.volume.grid)
-        findings = make_findings(source, masks)
-        sources = {SeriesType.T2_FLAIR: source}
-        command = [str(Path(sysconfig.get_path("scripts")) / "itkimage2segimage")]
-        command += write_label_image(source, masks, folder)
-
-        def combined() -> None:
-            (folder / "node.dcm").write_bytes(encode(build_results(findings, sources, context())[4]))
-
-        sides: dict[str, tuple[Callable[[], object], int]] = {
-            "node: all SEGs and SR": (
-                lambda: [encode(made) for made in build_results(findings, sources, context())],
-                resource.RUSAGE_SELF,
-            ),
-            "dcmqi: SEG": (
-                lambda: subprocess.run(command, check=True, capture_output=True),
-                resource.RUSAGE_CHILDREN,
-            ),
-        }
-        times = {name: [measured(*side) for _ in range(arguments.rounds)] for name, side in sides.items()}
-        combined()
-        written = {name: dcmread(folder / name) for name in ("node.dcm", "dcmqi.dcm")}
-        frames = {name: int(dataset.NumberOfFrames) for name, dataset in written.items()}
-    lesions = sum(len(found.lesions) for found in findings.findings)
-    print(f"{arguments.slices} slices of 256 x 256, {len(Segment)} segments, {lesions} lesions, one core")
-    print(f"frames of the SEG of all segments: node {frames['node.dcm']}, dcmqi {frames['dcmqi.dcm']}")
-    for name, pairs in times.items():
-        clock, cpu = (min(values) for values in zip(*pairs, strict=True))
-        print(f"{name:24s} {clock:6.2f} s by the clock, {cpu:6.2f} s of CPU (best of {len(pairs)})")
+        write_study(folder, arguments.slices, arguments.lesions)
+        node, dcmqi, starts = [], [], []
+        for _ in range(arguments.rounds):
+            node.append(run_node(folder))
+            dcmqi.append(run_dcmqi(*dcmqi_options(folder)))
+            starts.append(run_dcmqi("--help")[0])
+        made = {"node": folder / "node" / "seg-combined.dcm", "dcmqi": folder / "dcmqi.dcm"}
+        frames = {name: int(dcmread(path).NumberOfFrames) for name, path in made.items()}
+    print(f"{arguments.slices} slices of 256 x 256, {node[0]['lesions']} lesions, one core; frames {frames}")
+    print(f"{'':52s}{'CPU s':>8s}{'clock s':>9s}   median of {arguments.rounds}")
+    for name, cost in rows(node, [cost for cost, _ in dcmqi], starts):
+        print(f"{name:52s}{cost.cpu_s:8.2f}{cost.clock_s:9.2f}")
+    added, peak = (max(float(str(one[name])) for one in node) for name in ("added_mib", "peak_mib"))
+    print(f"peak memory: node {peak:.0f} MiB, {added:.0f} of them to write results", end="; ")
+    print(f"dcmqi {max(mib for _, mib in dcmqi):.0f} MiB")
+    print(machine())
 
 
 if __name__ == "__main__":

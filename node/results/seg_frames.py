@@ -37,6 +37,10 @@ MAXIMUM_FRACTION = 255
 """Maximum Fractional Value (0062,000E): what stands for a probability of 1."""
 
 
+FRAMES_AT_A_TIME = 64
+"""Frames that are packed together: eight or a multiple end on a whole byte, however many voxels they have."""
+
+
 @dataclass(frozen=True, slots=True)
 class FramePlan:
     """Which frames a Segmentation has.
@@ -79,10 +83,11 @@ def plan_planes(masks: Sequence[NDArray[np.bool_]]) -> FramePlan:
 
 def pack_frames(masks: Sequence[NDArray[np.bool_]], plan: FramePlan) -> bytes:
     """Return Pixel Data: one bit a voxel, first voxel in the lowest bit, frames without gaps, even length."""
-    voxels = np.empty((len(plan.frames), *masks[0].shape[1:]), dtype=bool)
-    for place, (number, plane) in enumerate(plan.frames):
-        voxels[place] = masks[number - 1][plane]
-    packed = np.packbits(voxels.ravel(), bitorder="little").tobytes()
+    frames = [masks[number - 1][plane] for number, plane in plan.frames]
+    packed = b"".join(
+        np.packbits(np.stack(frames[first : first + FRAMES_AT_A_TIME]), bitorder="little").tobytes()
+        for first in range(0, len(frames), FRAMES_AT_A_TIME)
+    )
     return packed + b"\0" * (len(packed) % 2)
 
 
@@ -121,7 +126,12 @@ def _padded(voxels: NDArray[np.uint8]) -> bytes:
 
 def overlap(masks: Sequence[NDArray[np.bool_]]) -> bool:
     """Say whether any voxel belongs to two segments."""
-    return any(bool((first & second).any()) for place, first in enumerate(masks) for second in masks[:place])
+    taken = np.zeros_like(masks[0])
+    for mask in masks:
+        if (taken & mask).any():
+            return True
+        taken |= mask
+    return False
 
 
 def functional_groups(plan: FramePlan, source: SourceVolume) -> RawDataElement:

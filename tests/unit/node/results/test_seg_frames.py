@@ -50,6 +50,17 @@ def test_bits_are_packed_from_the_lowest_and_across_frames() -> None:
     assert pack_frames(masks, plan_frames(masks)) == bytes([0b10100001, 0b0])
 
 
+def test_bits_follow_each_other_without_gaps_over_many_frames() -> None:
+    """130 frames of 15 voxels: PS3.5 8.1.1 wants one run of bits, padded at its end only."""
+    voxels = np.random.default_rng(1).random((130, 3, 5)) < 0.5
+    voxels[:, 0, 0] = True  # no frame is left out
+    packed = pack_frames([voxels], plan_frames([voxels]))
+    bits = [byte >> place & 1 for byte in packed for place in range(8)]
+    assert len(packed) == 244  # 1950 bits
+    assert bits[:1950] == voxels.ravel().astype(int).tolist()
+    assert not any(bits[1950:])
+
+
 def test_packed_length_is_even() -> None:
     masks = [mask((0, 0, 0))]  # 6 bits make one byte, and a second one pads
     assert len(pack_frames(masks, plan_frames(masks))) == 2
