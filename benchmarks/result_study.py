@@ -31,7 +31,7 @@ SOURCE, LABELS, DESCRIPTION = "source", "labels.nii", "meta.json"
 
 
 def write_study(folder: Path, slices: int, lesions_each: int) -> None:
-    """Write a T2-FLAIR of one Instance a slice, the masks as one label image, and what dcmqi reads of them."""
+    """Write a T2-FLAIR of one Instance a slice, one label image, and what dcmqi reads beside it."""
     grid = phantom_grid((slices, SIDE_PX, SIDE_PX), (0.45, 0.9, 0.9))
     write_series(
         phantom_volume(PhantomKind.T2_FLAIR, grid), PATTERN_OF[SeriesType.T2_FLAIR], folder / SOURCE,

@@ -8,9 +8,9 @@ their own, in turn, on the same core:
   file forced to disk. Each of these steps is timed by itself, because a running node has started long ago and
   holds the findings in memory: what it pays for a Study's results is the last step.
 
-Start and imports are in the rows that say so and in no other. Seconds are CPU seconds (user and system), which
-other work on the machine changes least, with those by the clock beside them; each is the median of the rounds.
-Memory is the peak of the whole process, and how much of that came on top while results were written.
+Start and imports are in the rows that say so and in no other. Seconds are CPU seconds (user and system),
+which other work on the machine changes least, with those by the clock beside them; each is the median of the
+rounds. Memory is the peak of the whole process, and how much of that came on top while results were written.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -49,6 +50,8 @@ from node.results.files import write_results
 from node.results.forms import DEFAULT_CHOICE, FormChoice, Masks
 from tests.support.result_studies import context
 
+Made = TypeVar("Made")
+
 COMBINED_AND_REPORT = FormChoice(DEFAULT_CHOICE.forms, Masks.COMBINED)
 
 START = "start and imports"
@@ -68,11 +71,11 @@ class Cost:
     clock_s: float
 
 
-def timed(work: Callable[[], object]) -> Cost:
-    """Run in this process and say what it cost."""
+def timed(work: Callable[[], Made]) -> tuple[Made, Cost]:
+    """Run in this process and say what came of it and what it cost."""
     cpu, clock = time.process_time(), time.perf_counter()
-    work()
-    return Cost(time.process_time() - cpu, time.perf_counter() - clock)
+    made = work()
+    return made, Cost(time.process_time() - cpu, time.perf_counter() - clock)
 
 
 def median(costs: list[Cost]) -> Cost:
@@ -88,22 +91,22 @@ def memory_mib(name: str) -> float:
 
 def work_as_node(folder: Path) -> None:
     """Do the node's side in this process and print what each step cost."""
+    target = folder / "node"
     started = Cost(time.process_time(), time.clock_gettime(time.CLOCK_BOOTTIME) - _began())
     costs = {START: started}
-    source, masks = [], []
-    costs[READ] = timed(lambda: (source.append(read_source(folder)), masks.append(read_masks(folder))))
-    findings = []
-    costs[MEASURE] = timed(lambda: findings.append(measure_findings(source[0], masks[0])))
+    (source, masks), costs[READ] = timed(lambda: (read_source(folder), read_masks(folder)))
+    findings, costs[MEASURE] = timed(lambda: measure_findings(source, masks))
 
-    def write(choice: FormChoice) -> None:
-        sources = {SeriesType.T2_FLAIR: source[0]}
-        write_results(build_results(findings[0], sources, context(), (choice,)), folder / "node")
+    def write(choice: FormChoice) -> Cost:
+        sources = {SeriesType.T2_FLAIR: source}
+        made = timed(lambda: write_results(build_results(findings, sources, context(), (choice,)), target))
+        return made[1]
 
     before = memory_mib("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    costs[FIRST] = timed(lambda: write(COMBINED_AND_REPORT))
-    costs[PAIR] = median([timed(lambda: write(COMBINED_AND_REPORT)) for _ in range(WARM_ROUNDS)])
-    costs[EVERYTHING] = median([timed(lambda: write(DEFAULT_CHOICE)) for _ in range(WARM_ROUNDS)])
+    costs[FIRST] = write(COMBINED_AND_REPORT)
+    costs[PAIR] = median([write(COMBINED_AND_REPORT) for _ in range(WARM_ROUNDS)])
+    costs[EVERYTHING] = median([write(DEFAULT_CHOICE) for _ in range(WARM_ROUNDS)])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
         json.dumps(
@@ -111,7 +114,7 @@ def work_as_node(folder: Path) -> None:
                 "costs": {name: [cost.cpu_s, cost.clock_s] for name, cost in costs.items()},
                 "peak_mib": peak,
                 "added_mib": memory_mib("VmHWM") - before,
-                "lesions": sum(len(found.lesions) for found in findings[0].findings),
+                "lesions": sum(len(found.lesions) for found in findings.findings),
             }
         )
     )

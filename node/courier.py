@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
 
 from node.deliveries import Deliveries, Delivery, DeliveryState
-from node.errors import UnknownEvaluationError
+from node.errors import NodeError, UnknownEvaluationError
 from node.evaluations import Evaluations, EvaluationState
+from node.later_pictures import LaterPictures
 from node.observation import NOBODY, Observer, Stage
 from node.outcomes import Outcome, Outcomes
 from node.refusals import Replacement, replacement_of
@@ -31,6 +33,7 @@ class Courier:
         evaluations: the book of evaluations.
         outcomes: says what an evaluation made, and for whom.
         deliveries: the book of deliveries.
+        pictures: draws what a fallback needs.
         clock: the current time, with a time zone.
         observer: is told of each attempt.
     """
@@ -42,11 +45,13 @@ class Courier:
         evaluations: Evaluations,
         outcomes: Outcomes,
         deliveries: Deliveries,
+        pictures: LaterPictures,
         clock: Callable[[], datetime],
         observer: Observer = NOBODY,
     ) -> None:
         self._settings, self._store, self._clock, self._observer = settings, store, clock, observer
         self._evaluations, self._outcomes, self._deliveries = evaluations, outcomes, deliveries
+        self._pictures = pictures
 
     def queue(self, evaluation_id: str) -> None:
         """Queue for each destination the forms that it wants, and mark the evaluation as done."""
@@ -85,18 +90,31 @@ class Courier:
             for delivery, outcome in outcomes
             if outcome.state is DeliveryState.REFUSED
         }
+        problem = self._draw_fallback(evaluation_id, peer) if refused else ""
         for delivery, outcome in outcomes:
             replacement = self._replacement(delivery, outcome, peer, refused)
-            if replacement is None:
-                self._enter(delivery, outcome)
-            else:
+            if replacement is not None:
                 self._replace(delivery, outcome, replacement)
+            elif problem and outcome.state is DeliveryState.REFUSED:
+                self._enter(delivery, replace(outcome, comment=f"{outcome.comment}; {problem}"))
+            else:
+                self._enter(delivery, outcome)
 
     def _outcome(self, evaluation_id: str) -> Outcome:
         outcome = self._outcomes.latest(evaluation_id)
         if outcome is None:
             raise UnknownEvaluationError(evaluation_id)
         return outcome
+
+    def _draw_fallback(self, evaluation_id: str, peer: Destination) -> str:
+        """Make the pictures that a destination falls back to, and say why if they can not be made now."""
+        try:
+            self._pictures.draw(evaluation_id, peer.fallback_choice.forms)
+        except (NodeError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            log.warning("fallback.failed", evaluation_id=evaluation_id, reason=reason)
+            return f"its fallback can not be made: {reason}"
+        return ""
 
     def _replacement(
         self, delivery: Delivery, outcome: SendOutcome, peer: Destination, refused: set[str]

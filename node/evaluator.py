@@ -15,9 +15,10 @@ from node.evaluations import Evaluation, Evaluations, EvaluationState, Result
 from node.observation import NOBODY, Observer
 from node.outcomes import Outcome, Outcomes, nothing_of
 from node.part10 import read_part10
-from node.result_files import companions
+from node.result_files import KEPT, companions, result_name
 from node.results.context import EvaluationContext, SupersededReport
 from node.results.files import encode
+from node.results.kept_findings import keep_findings
 from node.round_trip_instance import is_round_trip
 from node.router import Router
 from node.routing import count_findings
@@ -155,6 +156,8 @@ class Evaluator:
                 made.append(Result(result.sop_instance_uid, result.role, result.sop_class_uid, path))
         for companion in companions(assessment):
             self._write(evaluation, context, companion.name, companion.content)
+        kept = keep_findings(assessment.findings, assessment.sources, context)
+        self._write(evaluation, context, KEPT, kept)
         self._evaluations.add_results(evaluation.evaluation_id, made)
         self._outcomes.record(
             evaluation.evaluation_id, evaluation.run, self._outcome(evaluation, context, assessment, router)
@@ -177,6 +180,5 @@ class Evaluator:
         )
 
     def _write(self, evaluation: Evaluation, context: EvaluationContext, name: str, content: bytes) -> str:
-        # A run with other models writes beside the files of the one before, which were sent already.
-        own_name = f"{context.fingerprint[:8]}-{name}"
+        own_name = result_name(context.fingerprint, name)
         return self._store.put_result(evaluation.study_uid, evaluation.evaluation_id, own_name, content)

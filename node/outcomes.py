@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, select, update
 
 from engines.segments import Segment
 from node.database import Database
+from node.errors import UnknownEvaluationError
 from node.routing import SegmentCount
 from node.tables import outcomes
 
@@ -51,6 +52,22 @@ class Outcomes:
                 .values(evaluation_id=evaluation_id, fingerprint=outcome.fingerprint, **values)
                 .on_conflict_do_update(index_elements=["evaluation_id", "fingerprint"], set_=values)
             )
+
+    def extend(self, evaluation_id: str, made: Outcome) -> None:
+        """Add the choices and Instances of an outcome to what its run came to; others may do so meanwhile."""
+        mine = (outcomes.c.evaluation_id == evaluation_id) & (outcomes.c.fingerprint == made.fingerprint)
+        with self._database.writing() as connection:
+            record = connection.scalar(select(outcomes.c.record).where(mine).with_for_update())
+            if record is None:
+                raise UnknownEvaluationError(evaluation_id)
+            now = Outcome.model_validate_json(record)
+            both = now.model_copy(
+                update={
+                    "choices": tuple(sorted({*now.choices, *made.choices})),
+                    "instances": {**now.instances, **made.instances},
+                }
+            )
+            connection.execute(update(outcomes).where(mine).values(record=both.model_dump_json()))
 
     def of(self, evaluation_id: str, fingerprint: str) -> Outcome | None:
         """Return what the run with this fingerprint came to, None if there was none."""

@@ -14,6 +14,9 @@ from node.findings_record import record_findings
 from node.findings_report import render_findings
 from node.results.pictures import overlay_sheet
 
+KEPT = "findings.npz"
+"""What pictures can be drawn of later."""
+
 SUMMARY_WIDTH = 120
 """Columns of the summary: wide enough that no cell of its table is broken."""
 
@@ -24,6 +27,11 @@ class Companion:
 
     name: str
     content: bytes
+
+
+def result_name(fingerprint: str, name: str) -> str:
+    """Name a file of a run; one with other models writes beside what the one before made and sent."""
+    return f"{fingerprint[:8]}-{name}"
 
 
 def companions(assessment: Assessment) -> Iterator[Companion]:

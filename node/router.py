@@ -30,10 +30,11 @@ class Router:
         return choose_destinations(facts, self._settings.routes, ae_titles)
 
     def choices(self, destinations: Collection[str]) -> set[FormChoice]:
-        """Return the forms that these destinations want or may fall back to; the usual ones without any.
+        """Return the forms that these destinations want; the usual ones without any.
 
-        A fallback is made with the rest: to make it once it is needed would mean to segment again.
+        Of what they may fall back to, only pictures can be made once they are needed; the rest is made now.
         """
         wanted = [self._settings.destinations[name] for name in destinations]
-        choices = {each.choice for each in wanted} | {each.fallback_choice for each in wanted}
+        choices = {each.choice for each in wanted}
+        choices |= {each.fallback_choice.without_pictures for each in wanted}
         return {choice for choice in choices if choice.forms} or {DEFAULT_CHOICE}

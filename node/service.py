@@ -31,6 +31,7 @@ from node.gauges import DiskCollector, EngineCollector, IndexCollector
 from node.health import Health
 from node.index import Index
 from node.intake import Intake
+from node.later_pictures import LaterPictures
 from node.leader import TAKEOVER_S, Duty, Leader
 from node.leases import open_lease
 from node.metrics import Metrics
@@ -158,7 +159,8 @@ class Service:
         queue = opened.enter_context(DurableQueue(settings.workflow_url, self._version))
         index, evaluations, deliveries = Index(database), Evaluations(database), Deliveries(database)
         outcomes = Outcomes(database)
-        courier = Courier(settings, store, evaluations, outcomes, deliveries, now, observer)
+        pictures = LaterPictures(settings.volumes, store, evaluations, outcomes)
+        courier = Courier(settings, store, evaluations, outcomes, deliveries, pictures, now, observer)
         workflows: dict[str, DBOSConfiguredInstance] = {}
         if Role.WORK in settings.roles:
             assessor = self._open_engines(opened)

@@ -123,3 +123,12 @@ class WritingFailedError(ResultError):
         super().__init__(
             study_uid, "", f"{path} can not be written: {problem}", "free or mend the disk and run it again"
         )
+
+
+class KeptFindingsError(ResultError):
+    """Pictures can not be drawn later of what was kept of an evaluation."""
+
+    def __init__(self, study_uid: str, series_uid: str, problem: str) -> None:
+        super().__init__(
+            study_uid, series_uid, problem, "bring back the files of the Study and its results from a backup"
+        )

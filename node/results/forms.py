@@ -7,7 +7,7 @@ derive from it, so that one form has the same UIDs whichever other forms are mad
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from engines.segments import Segment
@@ -27,6 +27,10 @@ class Form(StrEnum):
 
 ENCODINGS = (Form.BINARY, Form.FRACTIONAL, Form.LABELMAP)
 """How a Segmentation may be encoded."""
+
+
+PICTURES = frozenset({Form.KEY_IMAGES, Form.PDF, Form.PRESENTATION_STATE})
+"""What is drawn of the findings and takes seconds; nothing refers to it, so it can be made later."""
 
 
 class Masks(StrEnum):
@@ -68,6 +72,11 @@ class FormChoice:
     def encoding(self) -> Form | None:
         """How Segmentations are encoded; None if there are none."""
         return next((form for form in ENCODINGS if form in self.forms), None)
+
+    @property
+    def without_pictures(self) -> FormChoice:
+        """The same without what can be made later."""
+        return replace(self, forms=self.forms - PICTURES)
 
     @property
     def report_role(self) -> str:

@@ -22,8 +22,13 @@ OLD_VIEWER = [SecondaryCaptureImageStorage, EncapsulatedPDFStorage, MRImageStora
 pytestmark = [needs_dcmtk, pytest.mark.slow]
 
 
+def pictures_of(node: RunningNode) -> int:
+    """Count the Secondary Captures among the results."""
+    return len(list((node.root / "results").glob("*/*/*key-image-*.dcm")))
+
+
 def test_destination_that_refuses_masks_and_report_gets_pictures_once(tmp_path: Path) -> None:
-    """Killed once the refusal is in the index, and again while the fallback leaves."""
+    """Killed while the pictures are drawn, and again while they leave and refusals are in the index."""
     study = write_study(tmp_path, "one")
     with (
         scripted_pacs(sop_classes=OLD_VIEWER) as old,
@@ -33,7 +38,7 @@ def test_destination_that_refuses_masks_and_report_gets_pictures_once(tmp_path: 
         ) as node,
     ):
         push(node, all_of(study))
-        wait_until(lambda: "delivery.refused" in node.log(), 180, "the refusal is told")
+        wait_until(lambda: pictures_of(node) > 0, 180, "the pictures are drawn, for the refusal alone")
         node.kill()
         node.start()
         wait_until(lambda: bool(old.received), 120, "the fallback arrives")
@@ -41,6 +46,7 @@ def test_destination_that_refuses_masks_and_report_gets_pictures_once(tmp_path: 
         node.start()
         row = node.wait_for(study_of("one"), "fallback", *ENDED)
         report = node.command("studies").stdout
+    assert node.log().count('"event": "pictures.drawn"') == 1, "once, whatever happened after it"
     assert row["state"] == "fallback", node.log()[-3000:]
     assert "old: no presentation context accepted for" in row["reason"]
     assert "key images and pdf sent instead" in row["reason"]
@@ -82,3 +88,4 @@ def test_each_destination_gets_its_forms_and_routes_decide_by_findings(tmp_path:
     assert len(masks.received) == 2, "the combined Segmentation and its report"
     assert pictures.received
     assert not unused.received
+    assert "pictures.drawn" not in node.log(), "those that are configured are made with the rest"

@@ -13,6 +13,7 @@ from node.database import Database
 from node.deliveries import Deliveries, Delivery, DeliveryState
 from node.errors import UnknownEvaluationError, UnknownStudyError
 from node.evaluations import Evaluation, Evaluations, EvaluationState, Result, fingerprint_of
+from node.outcomes import Outcome, Outcomes
 from tests.support.arrivals import STUDY_UID, Arrivals, at
 from tests.support.instances import mr_dataset
 
@@ -55,6 +56,26 @@ def test_many_at_once_begin_one_evaluation(evaluations: Evaluations) -> None:
         found = set(pool.map(lambda _: begun(evaluations).evaluation_id, range(16)))
     assert len(found) == 1
     assert len(evaluations.of_study(STUDY_UID)) == 1
+
+
+def test_outcome_that_many_extend_at_once_holds_what_each_added(
+    database: Database, evaluations: Evaluations
+) -> None:
+    evaluation_id, outcomes = begun(evaluations).evaluation_id, Outcomes(database)
+    first = Outcome(fingerprint="aa", choices=("c",), instances={"sr": "1"}, findings={}, destinations={})
+    outcomes.record(evaluation_id, 1, first)
+
+    def add(number: int) -> None:
+        made = {"choices": (f"c{number}",), "instances": {f"key-image-{number}": f"1.{number}"}}
+        outcomes.extend(evaluation_id, first.model_copy(update=made))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, range(16)))
+    extended = outcomes.of(evaluation_id, "aa")
+    assert extended is not None
+    assert len(extended.instances) == len(extended.choices) == 17
+    with pytest.raises(UnknownEvaluationError):
+        outcomes.extend(evaluation_id, first.model_copy(update={"fingerprint": "bb"}))
 
 
 def test_fingerprint_tells_instances_and_bytes_apart_but_not_their_order() -> None:

@@ -10,8 +10,10 @@ from pydantic import ValidationError
 from engines.segments import Segment
 from node.form_settings import FormSettings
 from node.results.forms import Form, Masks
+from node.router import Router
 from node.routing import RouteSettings, SegmentCount, StudyFacts, choose_destinations
-from node.study_facts import read_descriptions
+from node.settings import NodeSettings
+from node.study_facts import Descriptions, read_descriptions
 from tests.support.instances import mr_dataset, write_instance
 
 DESTINATIONS = {"pacs": "PACS", "stroke": "STROKE", "web": ""}
@@ -101,6 +103,30 @@ def test_destination_gets_binary_masks_and_the_report_unless_it_says_otherwise()
 def test_fallback_does_not_repeat_what_is_sent_anyway() -> None:
     settings = FormSettings(forms=(Form.BINARY, Form.PDF))
     assert settings.fallback_choice.forms == {Form.KEY_IMAGES}
+
+
+@pytest.mark.parametrize(
+    ("destination", "made_at_once"),
+    [
+        pytest.param({}, {Form.BINARY, Form.REPORT}, id="pictures-wait-for-a-refusal"),
+        pytest.param(
+            {"fallback": ["labelmap", "pdf"]},
+            {Form.BINARY, Form.REPORT, Form.LABELMAP},
+            id="masks-can-not-be-made-later",
+        ),
+        pytest.param(
+            {"forms": ["key-images"], "fallback": ["pdf"]}, {Form.KEY_IMAGES}, id="pictures-that-are-wanted"
+        ),
+    ],
+)
+def test_pictures_of_a_fallback_are_not_made_at_once(
+    destination: dict[str, object], made_at_once: set[Form]
+) -> None:
+    peer = {"ae_title": "PACS", "host": "localhost", "port": 104, **destination}
+    settings = NodeSettings.model_validate({"destinations": {"pacs": peer}})
+    router = Router(settings, {"MR1"}, Descriptions(frozenset(), frozenset()))
+    choices = router.choices(router.destinations({}))
+    assert {form for choice in choices for form in choice.forms} == made_at_once
 
 
 @pytest.mark.parametrize("name", ["forms", "fallback"])
