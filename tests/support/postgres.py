@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,12 +23,17 @@ def _as_server_user(*command: str) -> list[str]:
 class PostgresServer:
     """A server on a Unix socket, in a folder of its own.
 
+    Args:
+        folder: for its data.
+        settings: of the server, as name=value.
+
     Attributes:
         url: where it is.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: Sequence[str] = ()) -> None:
         self._folder, self._programs = folder, _PROGRAMS[-1].parent
+        self._settings = ("listen_addresses=", "fsync=off", *settings)
         self._data = folder / "data"
         self.url = f"postgresql://postgres@/postgres?host={folder}"
         make = (str(self._programs / "initdb"), "-D", str(self._data), "-U", "postgres", "-A", "trust")
@@ -36,7 +41,7 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        options = f"-k {self._folder} -c listen_addresses= -c fsync=off"
+        options = " ".join([f"-k {self._folder}", *(f"-c {setting}" for setting in self._settings)])
         self._control("-o", options, "start")
 
     def stop(self) -> None:
@@ -53,7 +58,7 @@ class PostgresServer:
 
 
 @contextmanager
-def running_postgres() -> Iterator[PostgresServer]:
+def running_postgres(*settings: str) -> Iterator[PostgresServer]:
     """Run a server that can be stopped and started; skip the test where there is none."""
     if not _PROGRAMS or (os.geteuid() == 0 and not shutil.which("runuser")):
         pytest.skip("PostgreSQL is not installed")
@@ -61,7 +66,7 @@ def running_postgres() -> Iterator[PostgresServer]:
     try:
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres")
-        server = PostgresServer(folder)
+        server = PostgresServer(folder, settings)
         server.start()
         try:
             yield server
