@@ -3,7 +3,8 @@
 Decisions:
 - BINARY unless a destination wants otherwise, because every viewer shows it.
 - FRACTIONAL holds the probability of each voxel of the mask and zero elsewhere: no viewer shows a lesion that
-  the report does not count. LABELMAP holds one frame a plane; its segments must not overlap.
+  the report does not count. LABELMAP holds one frame a plane; its segments must not overlap. Its background
+  is named by Pixel Padding Value alone: viewers paint a segment "Background", which highdicom adds, over all.
 - Frames without a voxel of their segment are left out; a segment without any voxel keeps one empty frame.
 - Slice Thickness is the distance of the slices: a mask's voxel stands for the space up to its neighbour, and
   whoever multiplies area by thickness gets the volume that the report states.
@@ -70,6 +71,9 @@ MM_TOLERANCE = 1e-3
 """How far a mask's grid may lie off its source's, mm; viewers match planes within this distance."""
 
 _REFERENCED_SERIES = 0x00081115
+
+BACKGROUND = 0
+"""What stands in a label map for no segment."""
 
 _TYPES = {
     Form.BINARY: SegmentationTypeValues.BINARY,
@@ -212,6 +216,8 @@ def _skeleton(plan: SegmentationPlan, stand_in: Dataset, context: EvaluationCont
     plain = Dataset()
     for element in made:
         plain.add(element)
+    described = [item for item in plain.SegmentSequence if item.SegmentNumber != BACKGROUND]
+    plain.SegmentSequence = described
     return plain
 
 

@@ -1,4 +1,4 @@
-"""Patient names of East Asia pass into SEG and SR and are read there by DCMTK and Orthanc as in the source.
+"""Patient names of East Asia pass into every result and are read there by DCMTK and Orthanc as in the source.
 
 Source: PS3.5 annexes H (Japanese), I (Korean), J (Unicode and GB18030): their examples of names.
 """
@@ -11,11 +11,15 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import pypdfium2
 import pytest
+from pydicom import dcmread
 
 from engines.segments import SeriesType
 from node.results.build import build_results
 from node.results.files import write_results
+from node.results.forms import DEFAULT_CHOICE, Form, FormChoice
+from node.results.identity_lines import identity_lines
 from tests.support.peers import Orthanc, needs_dcmtk, needs_orthanc, orthanc
 from tests.support.phantoms import PhantomKind, phantom_grid, phantom_volume
 from tests.support.result_studies import PATTERN_OF, context, findings_on, source_from
@@ -47,7 +51,8 @@ def made_of(patient: Patient, folder: Path) -> Mapping[str, Path]:
         frame_of_reference_uid=uid_from(study_uid), series_number=1, patient=patient,
     )  # fmt: skip
     sources = {SeriesType.T2_FLAIR: source_from(paths)}
-    made = build_results(findings_on(sources, {}), sources, context(study_uid=study_uid))
+    choices = (DEFAULT_CHOICE, FormChoice(frozenset({Form.KEY_IMAGES, Form.PDF, Form.PRESENTATION_STATE})))
+    made = build_results(findings_on(sources, {}), sources, context(study_uid=study_uid), choices)
     written = write_results(made, folder / "results")
     return {one.role: path for one, path in zip(made, written, strict=True)}
 
@@ -70,7 +75,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
 
 @pytest.mark.parametrize("patient", CONVERTED, indirect=True)
 def test_dcmtk_reads_the_name_in_every_result(patient: Patient, files: Mapping[str, Path]) -> None:
-    assert {"seg-WMH", "seg-combined", "sr"} <= set(files)
+    assert {"seg-WMH", "seg-combined", "sr", "key-image-001", "pdf", "presentation-state-WMH"} == set(files)
     for role, path in files.items():
         dumped = subprocess.run(
             ["dcmdump", "+U8", "+P", "0010,0010", str(path)], capture_output=True, check=True, timeout=60
@@ -98,6 +103,18 @@ def test_dcmtk_gives_the_groups_of_the_name_to_the_web(patient: Patient, files: 
     assert "=".join(name.get(group, "") for group in ("Alphabetic", "Ideographic", "Phonetic")).rstrip(
         "="
     ) == (patient.name)
+
+
+def test_pdf_and_pictures_show_the_name_in_its_own_script(
+    patient: Patient, files: Mapping[str, Path]
+) -> None:
+    dataset = dcmread(files["pdf"])
+    content = bytes(dataset.EncapsulatedDocument)[: dataset.EncapsulatedDocumentLength]
+    text = pypdfium2.PdfDocument(content)[0].get_textpage().get_text_range()
+    groups = [" ".join(group.replace("^", " ").split()) for group in patient.name.split("=")]
+    assert all(group in text for group in groups), text[:200]
+    shown = identity_lines(dcmread(files["key-image-001"])).name
+    assert shown == " / ".join(groups), "no letter lacks a glyph"
 
 
 @needs_orthanc

@@ -19,10 +19,12 @@ from engines.segments import Segment, SeriesType
 from node.deliveries import DeliveryState
 from node.model import SourceVolume
 from node.outbound import DestinationSettings, SenderSettings
+from node.results.forms import Form
 from node.sender import send
 from tests.support.peers import LOOPBACK, Orthanc, orthanc
+from tests.support.phantoms import uid_from
 from tests.viewer.browser import Browser, Inspection, ReportInspection
-from tests.viewer.cases import RECIPES, WINDOW, Case, make_case
+from tests.viewer.cases import RECIPES, WINDOW, Case, make_case, make_series
 from tests.viewer.overlay import compare, label_map
 from tests.viewer.segmentations import slice_references, telling_slices, write_segmentation
 from tests.viewer.site import Site, viewer_installed
@@ -42,6 +44,9 @@ LABELS = {
     Segment.INFARCT: "Recent small subcortical infarct",
     Segment.MICROBLEED: "Cerebral microbleed",
 }
+
+LABEL_MAP = "label-map"
+"""The case whose Segmentation is a label map; all others are binary."""
 
 READABLE = 90
 """Least difference between the channels of a colour that is to be told from grey, of 255."""
@@ -113,12 +118,16 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield Stage(archive, site, browser)
 
 
-@pytest.fixture(scope="module", params=list(RECIPES))
+@pytest.fixture(scope="module", params=[*RECIPES, LABEL_MAP])
 def seen(request: pytest.FixtureRequest, stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Seen:
     """One Series and one Segmentation of all segments on it."""
     folder = tmp_path_factory.mktemp(request.param)
-    case = make_case(request.param, folder / "source")
-    written = write_segmentation(case, folder / "segmentation.dcm")
+    if request.param == LABEL_MAP:
+        recipe, study_uid = RECIPES["negative-cosines"], uid_from("viewer", LABEL_MAP)
+        case, encoding = make_series(LABEL_MAP, recipe, folder / "source", study_uid), Form.LABELMAP
+    else:
+        case, encoding = make_case(request.param, folder / "source"), Form.BINARY
+    written = write_segmentation(case, folder / "segmentation.dcm", encoding)
     stage.archive.upload([*case.files, written.path])
     return stage.look(case, written.source, written.series_uid, tuple(Segment), folder / "screenshots")
 

@@ -95,7 +95,7 @@ async function readWithAdapters(segmentation, images) {
     segmentation,
     { metadataProvider: metaData }
   );
-  const numbers = segMetadata.data.map((segment) => Number(segment?.SegmentNumber)).filter(Boolean);
+  const numbers = segMetadata.data.filter(Boolean).map(({ SegmentNumber }) => Number(SegmentNumber));
   return labelMapImages.flat().flatMap(({ referencedImageId, voxelManager }) =>
     numbers.map((segment) => ({
       segment,
@@ -105,9 +105,8 @@ async function readWithAdapters(segmentation, images) {
   );
 }
 
-/** Return the numbers of the segments; 0 is the background of a label map. */
 function segmentNumbers(dataset) {
-  return [dataset.SegmentSequence].flat().map(({ SegmentNumber }) => Number(SegmentNumber)).filter(Boolean);
+  return [dataset.SegmentSequence].flat().map(({ SegmentNumber }) => Number(SegmentNumber));
 }
 
 /** Return what a frame holds: the voxels of its one segment, or of each segment of a label map. */

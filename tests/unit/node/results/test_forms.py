@@ -152,7 +152,6 @@ def test_fractional_segmentation_holds_the_probabilities_of_the_mask(study: Resu
 def test_label_map_holds_one_frame_a_plane(study: ResultStudy) -> None:
     dataset = made(study, choice(Form.LABELMAP, masks=Masks.COMBINED))["seg-labelmap-combined"].dataset
     assert (dataset.SOPClassUID, dataset.SegmentationType) == (LABEL_MAP, "LABELMAP")
-    assert [item.SegmentNumber for item in dataset.SegmentSequence] == [0, 1, 2, 3, 4]
     masks = [study.findings.combined[found.segment].array for found in study.findings.findings]
     planes = np.any(masks, axis=(0, 2, 3))
     assert dataset.NumberOfFrames == planes.sum()
@@ -160,6 +159,13 @@ def test_label_map_holds_one_frame_a_plane(study: ResultStudy) -> None:
     frames = stored.reshape(-1, *masks[0].shape[1:])
     for number, mask in enumerate(masks, 1):
         np.testing.assert_array_equal(frames == number, mask[planes])
+
+
+def test_label_map_describes_its_segments_and_no_background(study: ResultStudy) -> None:
+    """A viewer paints all that is described."""
+    dataset = made(study, choice(Form.LABELMAP, masks=Masks.COMBINED))["seg-labelmap-combined"].dataset
+    assert [segment.SegmentNumber for segment in dataset.SegmentSequence] == [1, 2, 3, 4]
+    assert dataset.PixelPaddingValue == 0
 
 
 def test_label_map_of_overlapping_segments_is_refused(study: ResultStudy) -> None:
