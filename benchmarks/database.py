@@ -21,7 +21,8 @@ from typing import Any
 
 from sqlalchemy import Engine, Row, create_engine, text
 
-from benchmarks.site import fresh_site, make_studies
+from benchmarks.site import Site, fresh_site, make_studies
+from node.index import Index
 from node.telemetry import LogSettings, configure_logging
 from tests.integration.test_node import WANTED
 from tests.support.peers import scripted_pacs
@@ -37,6 +38,9 @@ TRANSACTIONS = text(
     "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()"
 )
 WRITING = text("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
+CONNECTIONS = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 SIZE = text("SELECT pg_database_size(current_database())")
 
 
@@ -94,6 +98,13 @@ def cost(before: Moment, after: Moment, polling: set[int], per: int) -> dict[str
     }
 
 
+def arriving_ms(site: Site) -> float:
+    """Return how long the leading process looks at one Study that still arrives, ms."""
+    began = time.perf_counter()
+    arriving = Index(site.database).open_studies()
+    return 1e3 * (time.perf_counter() - began) / max(len(arriving), 1)
+
+
 def _without_transactions(before: Moment, after: Moment, polling: Iterable[int]) -> int:
     """Count the statements that are not about transactions themselves."""
     then = {key: row.calls for key, row in before.statements.items()}
@@ -114,12 +125,18 @@ def main(count: int) -> None:
             connection.execute(text("CREATE EXTENSION pg_stat_statements"))
         for role in ("send", "work"):
             running.enter_context(site.process(role, role, 0.0, pacs.port))
-        studies = make_studies(folder, count, tuple(WANTED))
+        # One Study arrives from the start, so that looking at it is among what is done in any case.
+        first, *others = make_studies(folder, 1 + count, tuple(WANTED)).items()
+        studies = dict(others)
+        site.receive(dict([first]))
         start, began = look(server), time.monotonic()
         time.sleep(IDLE_S)
         idle, idle_s = look(server), time.monotonic() - began
         polling = came_between(start, idle)
+        with server.connect() as connection:
+            connections = connection.scalar(CONNECTIONS)
         site.receive(studies)
+        looked_ms = arriving_ms(site)
         received = look(server)
         site.put_up(studies)
         site.wait_for_evaluations(count)
@@ -127,7 +144,9 @@ def main(count: int) -> None:
         delivered = look(server)
         server.dispose()
     transactions = idle.transactions - start.transactions
-    print(json.dumps({"two idle processes": {"transactions_per_s": round(transactions / idle_s, 1)}}))
+    idle_per_s = round(transactions / idle_s, 1)
+    print(json.dumps({"two processes": {"idle_transactions_per_s": idle_per_s, "connections": connections}}))
+    print(json.dumps({"each look at an arriving Study": {"ms": round(looked_ms, 2)}}))
     instances = sum(map(len, studies.values()))
     print(json.dumps({"each received Instance": cost(idle, received, polling, instances)}))
     print(json.dumps({"each evaluated and delivered Study": cost(received, delivered, polling, count)}))

@@ -51,6 +51,8 @@ class Site:
             "root": str(self._root),
             "database_url": self.database_url,
             "roles": [role],
+            # Studies are declared complete by ``put_up`` alone.
+            "completeness": {"series_quiet_s": 3600},
             "web": {"port": None},
             "runner_limits": {"threads": 1},
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -54,6 +54,12 @@ from node.work_queue import DELIVERIES, EVALUATIONS, WORKFLOW_VERSION, DurableQu
 from node.workflow import DeliveryWorkflow, EvaluationWorkflow, WorkflowRunner
 
 log = structlog.get_logger(__name__)
+
+WORK_KEPT = timedelta(days=7)
+"""How long work that was done stays in the tables of the queues, for a person who looks for a fault."""
+
+FORGET_S = 60.0
+"""Pause between two times that such work is deleted, s."""
 
 Opened = AbstractContextManager[Mapping[Segment, Segmentor]]
 """The models while they are open."""
@@ -174,7 +180,11 @@ class Service:
             opened.enter_context(WorkflowRunner(url, process_id, workflows, grace_s, self._version))
         dispatcher = Dispatcher(index, evaluations, deliveries, settings.completeness, queue, now, observer)
         takeover = Takeover(presence, index, evaluations, queue, now)
-        duties = (Duty(takeover.look, TAKEOVER_S), Duty(dispatcher.dispatch))
+
+        def forget() -> None:
+            queue.forget_done(now() - WORK_KEPT)
+
+        duties = (Duty(takeover.look, TAKEOVER_S), Duty(dispatcher.dispatch), Duty(forget, FORGET_S))
         leader = opened.enter_context(Leader(presence.leads, duties))
         self.health.opened("dispatcher", leader.check)
         if Role.RECEIVE in settings.roles:

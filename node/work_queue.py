@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,6 +33,12 @@ PARALLEL_DELIVERIES = 8
 
 POLL_S = 1.0
 """Pause between two looks of a process at one of its queues, s; each is about four small transactions."""
+
+ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
+"""How work ends, as DBOS calls it."""
+
+FORGOTTEN_AT_ONCE = 1000
+"""How much ended work is deleted in one transaction."""
 
 EVALUATION, DELIVERY = "Evaluation", "Delivery"
 """Names of the workflows, and of the classes that hold them, as the queues know them."""
@@ -133,6 +140,17 @@ class DurableQueue:
         """Let nobody do it."""
         with _translated("written"):
             self._client.cancel_workflow(job.job_id)
+
+    def forget_done(self, before: datetime) -> int:
+        """Forget work that ended before a moment, so much of it at a time; return how much that was.
+
+        What was handed in is known by the index, so that nothing of this is asked for again.
+        """
+        ended = self._listed(status=list(ENDED), completed_before=before.isoformat(), limit=FORGOTTEN_AT_ONCE)
+        if ended:
+            with _translated("written"):
+                self._client.delete_workflows([status.workflow_id for status in ended])
+        return len(ended)
 
     def _listed(self, **chosen: Any) -> list[WorkflowStatus]:
         with _translated("read"):

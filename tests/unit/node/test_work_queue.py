@@ -1,6 +1,8 @@
-"""The durable queues on PostgreSQL: urgent work goes first, for each destination on its own."""
+"""The durable queues on PostgreSQL: urgent work goes first, and what is done is forgotten after a while."""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
 
 from node.work_queue import DELIVERIES, DurableQueue
 from node.workflow import DeliveryWorkflow, WorkflowRunner
@@ -17,7 +19,7 @@ class Courier:
         self.attempted.append((evaluation_id, destination))
 
 
-def test_results_of_urgent_studies_overtake_on_the_way_to_a_destination(postgres_url: str) -> None:
+def test_results_of_urgent_studies_overtake_and_are_forgotten_once_they_are_there(postgres_url: str) -> None:
     courier, url = Courier(), postgres_url.replace("postgresql:", "postgresql+psycopg:")
     with DurableQueue(url) as queue:
         for evaluation_id in ("first", "second", "stroke"):
@@ -27,6 +29,11 @@ def test_results_of_urgent_studies_overtake_on_the_way_to_a_destination(postgres
         workflows = {DELIVERIES: DeliveryWorkflow(courier)}  # type: ignore[arg-type]
         with WorkflowRunner(url, "test", workflows, 5):
             wait_until(lambda: len(courier.attempted) == 6, 60, "all are sent")
+        queue.deliver("waits", "pacs", "1", is_urgent=False)
+        now = datetime.now(UTC)
+        assert queue.forget_done(now - timedelta(hours=1)) == 0
+        assert queue.forget_done(now + timedelta(hours=1)) == 6
+        assert queue.forget_done(now + timedelta(hours=1)) == 0, "what waits stays"
     assert [evaluation_id for evaluation_id, _ in courier.attempted] == [
         *("stroke", "stroke"),
         *("first", "first"),
