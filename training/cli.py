@@ -159,6 +159,9 @@ def rescore_bundle(
     recipe: RecipeName,
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.", exists=True, file_okay=False)],
     version: Annotated[str, typer.Option("--version", help="Of the bundle from now on.")],
+    keep_point: Annotated[
+        bool, typer.Option("--keep-point", help="Leave the operating point as it is.")
+    ] = False,
     mri: MriFolder = MRI,
     pool: PoolFolder = POOL,
     threads: Threads = 2,
@@ -168,7 +171,7 @@ def rescore_bundle(
     with _told():
         segment = load_bundle(bundle).manifest.segment
         (study,) = _studies(load_recipe(recipe), segment, mri, pool, RUNS)
-        manifest = rescore(study, bundle, version, console.print)
+        manifest = rescore(study, bundle, version, console.print, keep_point=keep_point)
     console.print(f"{bundle}: {manifest.name} {manifest.version}", highlight=False, soft_wrap=True)
 
 

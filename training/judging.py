@@ -108,8 +108,10 @@ def infer_with(network: nn.Module) -> Infer:
     return infer
 
 
-def judge(predictions: Predictions) -> tuple[Evaluation, list[Prediction]]:
-    """Choose the operating point and score.
+def judge(
+    predictions: Predictions, kept_point: PostprocessingSpec | None = None
+) -> tuple[Evaluation, list[Prediction]]:
+    """Choose the operating point, or keep one, and score.
 
     The operating point comes from validation cases and from real ones that were held out. Real cases are
     themselves scored at a point that was chosen without their fold; test cases had no part in any choice.
@@ -118,11 +120,12 @@ def judge(predictions: Predictions) -> tuple[Evaluation, list[Prediction]]:
     """
     validation = [find_candidates(p) for p in predictions.validation]
     real = [[find_candidates(p) for p in fold] for fold in predictions.folds]
-    spec = choose(validation, list(chain.from_iterable(real)))
+    spec = kept_point or choose(validation, list(chain.from_iterable(real)))
     scores: dict[str, list[CaseScores]] = {}
     parts: dict[str, list[CaseScores]] = {}
     for number, fold in enumerate(predictions.folds):
-        point = choose(validation, [one for n, part in enumerate(real) if n != number for one in part])
+        others = [one for n, part in enumerate(real) if n != number for one in part]
+        point = kept_point or choose(validation, others)
         scores.setdefault(REAL, []).extend(score_case(p, point) for p in fold)
         with_rims = [counting_unsure(p) for p in fold if p.unsure is not None]
         scores.setdefault(REAL_WITH_UNSURE, []).extend(score_case(p, point) for p in with_rims)

@@ -15,13 +15,13 @@ from training.evaluation import Prediction
 from training.judging import Evaluation, judge, predict_study
 from training.study import Announce, Study
 
-SAME_WEIGHTS = (
-    "The weights are those of {}; the operating point was chosen and all scores were measured anew."
-)
+SAME_WEIGHTS = "The weights are those of {}; all scores were measured anew, at an operating point of {}."
 """What a card says of a bundle that was not trained again."""
 
 
-def rescore(study: Study, folder: Path, version: str, announce: Announce) -> Manifest:
+def rescore(
+    study: Study, folder: Path, version: str, announce: Announce, *, keep_point: bool = False
+) -> Manifest:
     """Choose a bundle's operating point on validation cases, score it on test cases, write manifest and card.
 
     Args:
@@ -29,6 +29,7 @@ def rescore(study: Study, folder: Path, version: str, announce: Announce) -> Man
         folder: of the bundle.
         version: of the bundle from now on; results change with the operating point.
         announce: told what begins.
+        keep_point: leaves the operating point as it is.
 
     Raises:
         BundleError: if the bundle is broken.
@@ -42,7 +43,8 @@ def rescore(study: Study, folder: Path, version: str, announce: Announce) -> Man
         raise ExportError(folder.name, problem)
     path = folder / manifest.model.file
     with OnnxRuntimeRunner(path, manifest.model, RunnerSettings()) as runner:
-        judged = judge(predict_study(study, runner.run, announce))
+        kept = manifest.postprocessing if keep_point else None
+        judged = judge(predict_study(study, runner.run, announce), kept)
     return write_rescored(study, folder, version, *judged)
 
 
@@ -59,7 +61,8 @@ def write_rescored(
             "created": datetime.datetime.now(tz=datetime.UTC).date(),
         }
     )
-    protocol = f"{SAME_WEIGHTS.format(before.version)} {protocol_of(folder / CARD_NAME)}"
+    origin = before.version if before.postprocessing == evaluation.postprocessing else "its own"
+    protocol = f"{SAME_WEIGHTS.format(before.version, origin)} {protocol_of(folder / CARD_NAME)}"
     recipe = study.recipe.model_copy(update={"version": version})
     card = write_card(recipe, evaluation, before.training_data, protocol)
     write_manifest(folder, manifest)

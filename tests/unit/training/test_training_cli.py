@@ -130,7 +130,7 @@ def test_a_bundle_is_scored_again_and_keeps_its_weights(places) -> None:
         assert other.value == pytest.approx(one.value, abs=1e-3)
     card = (bundle / "card.md").read_text()
     assert card.count("The weights are those of") == 1
-    assert f"{SAME_WEIGHTS.format('1.0.1')} {protocol}" in card
+    assert f"{SAME_WEIGHTS.format('1.0.1', '1.0.1')} {protocol}" in card
     assert "simulated, test, with skull" in card
 
 
