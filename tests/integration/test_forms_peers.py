@@ -1,20 +1,27 @@
-"""Every further form in the hands of programs that others wrote: dciodvfy and dcmqi."""
+"""Every further form in the hands of programs that others wrote: dicom3tools, dcmqi, DCMTK and Orthanc."""
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
+from PIL import Image
+from pydicom import dcmread
 
 from engines.exclusion import disjoint
+from node.deliveries import DeliveryState
+from node.outbound import DestinationSettings, SenderSettings
 from node.results.build import build_results
 from node.results.files import write_results
 from node.results.forms import Form, FormChoice, Masks, form_of
+from node.sender import send
 from tests.integration.test_results_peers import run, tool
+from tests.support.peers import LOOPBACK, needs_dcmtk, needs_orthanc, orthanc
 from tests.support.phantoms import JAPANESE_PATIENT
 from tests.support.result_studies import ResultStudy, context, four_series
 from tests.support.validators import DCENTVFY, DCIODVFY, unknown_remarks
@@ -105,3 +112,43 @@ def test_dcmqi_reads_the_measurements_of_each_report(made: Made, tmp_path: Path,
     assert out.is_file(), said
     groups = json.loads(out.read_text())["Measurements"]
     assert len(groups) == sum(1 + len(found.lesions) for found in study.findings.findings)
+
+
+@needs_dcmtk
+def test_dcmtk_gives_back_the_document_and_the_pictures(made: Made, tmp_path: Path) -> None:
+    _, files = made
+    run("dcm2pdf", files["pdf"], tmp_path / "page.pdf")
+    document = dcmread(files["pdf"])
+    page = bytes(document.EncapsulatedDocument)[: document.EncapsulatedDocumentLength]
+    assert (tmp_path / "page.pdf").read_bytes().rstrip(b"\0") == page
+    run("dcm2pnm", files["key-image-001"], tmp_path / "picture.ppm")
+    shown = np.asarray(Image.open(tmp_path / "picture.ppm"))
+    np.testing.assert_array_equal(shown, dcmread(files["key-image-001"]).pixel_array)
+
+
+@needs_dcmtk
+def test_dcmpschk_finds_the_presentation_states_in_order(made: Made) -> None:
+    """But for Contribution Date Time, which fulfils the format that dcmpschk 3.6.7 itself says it expects."""
+    _, files = made
+    states = [path for role, path in files.items() if form_of(role) is Form.PRESENTATION_STATE]
+    assert states
+    for path in states:
+        said = run("dcmpschk", path)
+        faulty = set(re.findall(r"Affected attribute: (\w+)", said))
+        assert "Testing: " in said
+        assert faulty <= {"ContributionDateTime"}, said
+        times = re.findall(r"Attribute value +: \[(.*)\]", said)
+        assert all(re.fullmatch(r"[0-9]{14}[+-][0-9]{4}", time) for time in times)
+
+
+@needs_orthanc
+def test_orthanc_takes_every_form_and_gives_back_the_document(made: Made, tmp_path: Path) -> None:
+    _, files = made
+    with orthanc(tmp_path / "orthanc") as archive:
+        destination = DestinationSettings(ae_title=archive.ae_title, host=LOOPBACK, port=archive.dicom_port)
+        outcomes = send(list(files.values()), destination, SenderSettings())
+        assert {one.state for one in outcomes} == {DeliveryState.DELIVERED}
+        document = dcmread(files["pdf"])
+        (found,) = archive.post("/tools/lookup", str(document.SOPInstanceUID).encode("ascii"))
+        page = archive.get_bytes(f"/instances/{found['ID']}/pdf")
+    assert page.rstrip(b"\0") == bytes(document.EncapsulatedDocument).rstrip(b"\0")
