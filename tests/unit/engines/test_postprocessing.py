@@ -93,6 +93,22 @@ def test_lesions_need_a_peak_and_keep_their_outline(min_peak: float, kept: list[
     assert sizes(labels, count).tolist() == kept
 
 
+def test_components_are_numbered_by_their_first_voxel_wherever_they_lie() -> None:
+    """The first in order of (slice, row, column) is number 1; the last ends in the last corner."""
+    mask = np.zeros((6, 7, 8), dtype=bool)
+    mask[2, 4, 6] = mask[3, 5, 7] = mask[2, 6, 1] = mask[4:, 6, 3] = mask[5, 6, 7] = True
+    labels, count = label(mask)
+    assert (count, labels.shape, labels.dtype) == (4, (6, 7, 8), np.int32)
+    numbered = {tuple(place): int(labels[tuple(place)]) for place in np.argwhere(labels).tolist()}
+    expected = {(2, 4, 6): 1, (3, 5, 7): 1, (2, 6, 1): 2, (4, 6, 3): 3, (5, 6, 3): 3, (5, 6, 7): 4}
+    assert numbered == expected
+
+
+def test_no_voxels_are_no_component() -> None:
+    labels, count = label(np.zeros((3, 4, 5), dtype=bool))
+    assert (count, labels.shape, labels.any()) == (0, (3, 4, 5), False)
+
+
 def test_voxels_that_touch_at_a_corner_are_one_component() -> None:
     mask = np.zeros((3, 4, 4), bool)
     mask[0, 0, 0] = mask[1, 1, 1] = mask[2, 2, 0] = True
