@@ -92,13 +92,15 @@ class Courier:
         }
         problem = self._draw_fallback(evaluation_id, peer) if refused else ""
         for delivery, outcome in outcomes:
-            replacement = self._replacement(delivery, outcome, peer, refused)
-            if replacement is not None:
-                self._replace(delivery, outcome, replacement)
-            elif problem and outcome.state is DeliveryState.REFUSED:
+            if problem and outcome.state is DeliveryState.REFUSED:
+                # Half of a fallback would never be made whole.
                 self._enter(delivery, replace(outcome, comment=f"{outcome.comment}; {problem}"))
-            else:
+                continue
+            replacement = self._replacement(delivery, outcome, peer, refused)
+            if replacement is None:
                 self._enter(delivery, outcome)
+            else:
+                self._replace(delivery, outcome, replacement)
 
     def _outcome(self, evaluation_id: str) -> Outcome:
         outcome = self._outcomes.latest(evaluation_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydicom.uid import EncapsulatedPDFStorage, SecondaryCaptureImageStorage
+from pydicom.uid import Comprehensive3DSRStorage, EncapsulatedPDFStorage, SecondaryCaptureImageStorage
 
 from node.courier import Courier
 from node.deliveries import Deliveries, Delivery, DeliveryState
@@ -14,12 +14,14 @@ from tests.support.arrivals import Clock
 from tests.support.evaluated_study import Evaluated, evaluated_study
 from tests.support.peers import LOOPBACK, scripted_pacs
 
-OLD_VIEWER = [SecondaryCaptureImageStorage, EncapsulatedPDFStorage]
+OLD_VIEWER = [SecondaryCaptureImageStorage, EncapsulatedPDFStorage, Comprehensive3DSRStorage]
 SEGMENTATION = "seg-WMH"
+FALLBACK = ["report", "key-images", "pdf"]
 
 
 def courier_to(evaluated: Evaluated, port: int, clock: Clock) -> Courier:
-    peer = {"ae_title": "OLD", "host": LOOPBACK, "port": port}
+    """Falls back to a form that is there already and to one that is drawn."""
+    peer = {"ae_title": "OLD", "host": LOOPBACK, "port": port, "forms": ["binary"], "fallback": FALLBACK}
     settings = NodeSettings.model_validate({"destinations": {"old": peer}})
     books = (evaluated.evaluations, evaluated.outcomes, Deliveries(evaluated.database))
     return Courier(settings, evaluated.store, *books, evaluated.pictures, clock)
@@ -47,7 +49,7 @@ def test_refusal_waits_with_the_reason_until_its_pictures_can_be_drawn(tmp_path:
         courier.attempt(evaluated.evaluation_id, "old")
         sent = deliveries_of(evaluated)
         received = set(old.received)
-    assert set(waiting) == {SEGMENTATION}
+    assert set(waiting) == {SEGMENTATION}, "not even the report that is there: half of a fallback stays half"
     assert waiting[SEGMENTATION].state is DeliveryState.REFUSED
     assert "no presentation context accepted" in waiting[SEGMENTATION].last_comment
     assert "its fallback can not be made: Study" in waiting[SEGMENTATION].last_comment
@@ -55,7 +57,7 @@ def test_refusal_waits_with_the_reason_until_its_pictures_can_be_drawn(tmp_path:
     assert replaced[SEGMENTATION].state is DeliveryState.REPLACED
     assert replaced[SEGMENTATION].next_attempt_at is None
     pictures = {role: one for role, one in sent.items() if role != SEGMENTATION}
-    assert {form_of(role) for role in pictures} == {Form.KEY_IMAGES, Form.PDF}
+    assert {form_of(role) for role in pictures} == {Form.REPORT, Form.KEY_IMAGES, Form.PDF}
     assert all(one.state is DeliveryState.DELIVERED for one in pictures.values())
     assert received == {one.sop_instance_uid for one in pictures.values()}
 

@@ -36,6 +36,8 @@ from tests.support.result_studies import (
 from tests.support.series_files import write_series
 
 FLAIR = SeriesType.T2_FLAIR
+MADE_AT_ONCE = (DEFAULT_CHOICE, FormChoice(frozenset({Form.REPORT})))
+"""``seg-WMH`` and ``seg-combined`` with ``sr``, and the report for those who have no masks."""
 
 
 @dataclass
@@ -56,7 +58,7 @@ class Evaluated:
 
     def enter(self) -> None:
         """Enter what the evaluation made, and keep its findings."""
-        made = build_results(self.study.findings, self.study.sources, context())
+        made = build_results(self.study.findings, self.study.sources, context(), MADE_AT_ONCE)
         results = [
             Result(
                 one.sop_instance_uid, one.role, one.sop_class_uid, self._put(f"{one.role}.dcm", encode(one))
@@ -101,7 +103,7 @@ class Evaluated:
 
 @contextmanager
 def evaluated_study(tmp_path: Path) -> Iterator[Evaluated]:
-    """Store a T2-FLAIR, and enter its binary Segmentations and report as the results of an evaluation."""
+    """Store a T2-FLAIR, and enter what its evaluation made."""
     volume = phantom_volume(PhantomKind.T2_FLAIR, phantom_grid((12, 48, 52), (9.0, 3.6, 3.6)))
     paths = write_series(
         volume, PATTERN_OF[FLAIR], tmp_path / "made", study_uid=STUDY_UID,
