@@ -19,10 +19,13 @@ from engines.segments import Segment, SeriesType
 from node.deliveries import DeliveryState
 from node.model import SourceVolume
 from node.outbound import DestinationSettings, SenderSettings
-from node.results.forms import Form
+from node.results.build import build_results
+from node.results.files import write_results
+from node.results.forms import Form, FormChoice
 from node.sender import send
 from tests.support.peers import LOOPBACK, Orthanc, orthanc
 from tests.support.phantoms import uid_from
+from tests.support.result_studies import context, four_series
 from tests.viewer.browser import Browser, Inspection, ReportInspection
 from tests.viewer.cases import RECIPES, WINDOW, Case, make_case, make_series
 from tests.viewer.overlay import compare, label_map
@@ -269,3 +272,17 @@ def test_viewer_writes_the_summary_over_the_image_of_the_first_segment(
     assert f"Volume: {first.volume_ml:.2f} ml" in opened_report.texts
     green = (opened_report.picture == (0, 255, 0)).all(axis=-1)
     assert green.sum() > 100  # the arrow and its text
+
+
+def test_viewer_shows_key_images_pixel_for_pixel(stage: Stage, tmp_path: Path) -> None:
+    study = four_series(tmp_path / "source")
+    wanted = FormChoice(frozenset({Form.KEY_IMAGES}))
+    made = build_results(study.findings, study.sources, context(), [wanted])
+    images = [path for paths in study.paths.values() for path in paths]
+    stage.archive.upload([*images, *write_results(made, tmp_path / "results")])
+    first = made[0]
+    url = stage.site.study_url(context().study_uid)
+    shown = stage.browser.read_picture(url, first.series_uid, first.sop_instance_uid, tmp_path / "shots")
+    rows, columns = first.dataset.Rows, first.dataset.Columns
+    drawn = np.frombuffer(first.dataset.PixelData, np.uint8).reshape(rows, columns, 3)
+    np.testing.assert_array_equal(shown, drawn)

@@ -115,6 +115,24 @@ async function inspectReport(page, { report: seriesUid, folder }) {
   return page.evaluate(readReport, seriesUid);
 }
 
+/** Open a Series of pictures and read out the pixels of the first one that the viewer displays. */
+async function inspectPicture(page, { picture: seriesUid, instance, folder }) {
+  await openSeries(page, seriesUid);
+  const pixels = await page.waitForFunction((uid) => {
+    const viewport = window.cornerstone.getRenderingEngines()[0].getViewports()[0];
+    const shown = viewport?.getCurrentImageId?.();
+    const image = shown?.includes(`/instances/${uid}/`) && window.cornerstone.cache.getImage(shown);
+    return image && { rows: image.rows, columns: image.columns, values: Array.from(image.getPixelData()) };
+  }, instance);
+  await page.screenshot({ path: `${folder}/picture.png` });
+  return pixels.jsonValue();
+}
+
+function inspectorOf(request) {
+  if (request.picture) return inspectPicture;
+  return request.report ? inspectReport : inspectSegmentation;
+}
+
 async function inspect(context, request) {
   const { url, folder } = request;
   const page = await context.newPage();
@@ -126,7 +144,7 @@ async function inspect(context, request) {
   });
   try {
     await openStudy(page, url);
-    const seen = await (request.report ? inspectReport : inspectSegmentation)(page, request);
+    const seen = await inspectorOf(request)(page, request);
     return { ...seen, faults };
   } catch (error) {
     // a page that hangs can not be photographed either

@@ -209,6 +209,25 @@ class Browser:
         groups = tuple(map(_group, answer["groups"]))
         return ReportInspection(groups, "\n".join(answer["texts"]), picture, tuple(answer["faults"]))
 
+    def read_picture(self, url: str, series_uid: str, instance: str, folder: Path) -> NDArray[np.uint8]:
+        """Open a Study and a Series of pictures.
+
+        Args:
+            url: of the Study.
+            series_uid: Series Instance UID of the pictures.
+            instance: SOP Instance UID of the first.
+            folder: where the screenshot goes.
+
+        Returns: (rows, columns, 3) RGB, the pixels of the first picture as the viewer has them.
+
+        Raises:
+            ViewerError: if the viewer does not show it; failure.png shows how far it came.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        answer = self._ask({"url": url, "picture": series_uid, "instance": instance, "folder": str(folder)})
+        values = np.array(answer["values"], dtype=np.uint8)
+        return values.reshape(answer["rows"], answer["columns"], -1)[..., :3]
+
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
