@@ -66,14 +66,14 @@ def _remarks(findings: StudyFindings) -> Iterator[Text]:
     for registration in findings.registrations:
         verb = "moved onto" if registration.applied else "left as scanned beside"
         yield Text(
-            f"{registration.moving.value} {verb} {registration.fixed.value}: "
+            f"{SERIES_NAMES[registration.moving]} {verb} {SERIES_NAMES[registration.fixed]}: "
             f"{registration.rotation_deg:.1f} degrees, {registration.translation_mm:.1f} mm "
             f"({registration.reason})"
         )
     for exclusion in findings.exclusions:
         if exclusion.performed:
             yield Text(
-                f"{exclusion.minuend.value} minus {exclusion.subtrahend.value}: "
+                f"{SEGMENT_NAMES[exclusion.minuend]} minus {SEGMENT_NAMES[exclusion.subtrahend].lower()}: "
                 f"{exclusion.removed_ml:.2f} ml removed"
             )
     for remark in findings.remarks:

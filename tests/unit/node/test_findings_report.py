@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from io import StringIO
 
+import numpy as np
 from rich.console import Console
 
-from engines.findings import NotAssessed, StudyFindings
-from engines.segments import Segment
+from engines.findings import ExclusionRecord, NotAssessed, RegistrationRecord, StudyFindings
+from engines.segments import Segment, SeriesType
 from node.findings_report import render_findings
 
 
@@ -25,3 +26,13 @@ def test_not_assessed_is_said_with_its_reason_and_never_as_zero() -> None:
     rows = [line for line in said.splitlines() if line.startswith("│")]
     assert len(rows) == 4
     assert all("not assessed" in row and "0" not in row for row in rows)
+
+
+def test_registration_and_exclusion_are_said_with_names_for_people() -> None:
+    registration = RegistrationRecord(
+        SeriesType.T2_FLAIR, SeriesType.DWI_B1000, np.eye(4), 1.25, 2.5, True, "it rose"
+    )
+    exclusion = ExclusionRecord(Segment.WMH, Segment.INFARCT, True, 12, 0.23)
+    said = shown(StudyFindings((), (), registrations=(registration,), exclusions=(exclusion,)))
+    assert "DWI b1000 moved onto T2-FLAIR: 1.2 degrees, 2.5 mm (it rose)" in said
+    assert "White matter hyperintensity minus recent subcortical infarct: 0.23 ml removed" in said
