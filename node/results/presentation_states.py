@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 
 import highdicom as hd
 import numpy as np
-import pydicom
 from highdicom.color import CIELabColor
 from highdicom.pr import (
     AnnotationUnitsValues,
@@ -31,6 +30,7 @@ from engines.findings import SegmentFinding, StudyFindings
 from engines.segments import Segment
 from node.model import SourceVolume
 from node.results.context import PRODUCT_NAME, EvaluationContext
+from node.results.displayed_images import displayed_images
 from node.results.equipment import LONG_STRING, stamp
 from node.results.errors import EncodingFailedError
 from node.results.forms import presentation_state_role
@@ -38,40 +38,11 @@ from node.results.outlines import outlines
 from node.results.result_object import ResultObject
 from node.results.segment_concepts import SEGMENT_CONCEPTS
 from node.results.segmentations import SourceSeries
-from node.results.source_header import TYPE_2
 from node.results.texts import NOT_REVIEWED, ascii_text
 from node.results.uids import result_instance_uid, result_series_uid
 
 FIRST_SERIES_NUMBER = 9051
 LAYER = "CSVD"
-
-DISPLAYED = (
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "Modality",
-    "NumberOfFrames",
-    "Rows",
-    "Columns",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "BitsAllocated",
-    "BitsStored",
-    "PixelRepresentation",
-    "PixelSpacing",
-    "RescaleIntercept",
-    "RescaleSlope",
-    "RescaleType",
-    "ModalityLUTSequence",
-    "WindowCenter",
-    "WindowWidth",
-    "VOILUTFunction",
-    "VOILUTSequence",
-    "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence",
-)
-"""What a Presentation State takes over from images, beside the patient."""
 
 
 def presentation_states(
@@ -79,7 +50,8 @@ def presentation_states(
 ) -> Iterator[ResultObject]:
     """Return one Presentation State for each assessed segment, on the images of its own Series.
 
-    A mosaic has none: its tiles are no images that a viewer could draw on.
+    A mosaic has none: its tiles are no images that a viewer could draw on. Nor have images whose values are
+    rescaled differently: a Presentation State has one Modality LUT.
 
     Raises:
         EncodingFailedError: if highdicom refuses the images.
@@ -89,8 +61,12 @@ def presentation_states(
         if source.is_mosaic:
             continue
         role = presentation_state_role(finding.segment)
+        planes = np.flatnonzero(finding.labels.any(axis=(1, 2))).tolist() or [len(source.frames) // 2]
         try:
-            dataset = _state(finding, source, role, context)
+            images = displayed_images(source, planes)
+            if not images:
+                continue
+            dataset = _state(finding, source, planes, images, role, context)
         except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
             problem = f"highdicom {hd.__version__}: {type(error).__name__}: {error}"
             raise EncodingFailedError(source.study_uid, source.series_uid, role, problem) from error
@@ -108,10 +84,15 @@ def _set_creation(dataset: Dataset) -> None:
     dataset.BodyPartExamined = "HEAD"
 
 
-def _state(finding: SegmentFinding, source: SourceVolume, role: str, context: EvaluationContext) -> Dataset:
+def _state(
+    finding: SegmentFinding,
+    source: SourceVolume,
+    planes: Sequence[int],
+    images: dict[str, Dataset],
+    role: str,
+    context: EvaluationContext,
+) -> Dataset:
     concept = SEGMENT_CONCEPTS[finding.segment]
-    planes = np.flatnonzero(finding.labels.any(axis=(1, 2))).tolist() or [len(source.frames) // 2]
-    images = _images(source, planes)
     layer = GraphicLayer(LAYER, 1, concept.label, CIELabColor.from_rgb(*concept.rgb))
     made = GrayscaleSoftcopyPresentationState(
         referenced_images=list(images.values()),
@@ -133,21 +114,6 @@ def _state(finding: SegmentFinding, source: SourceVolume, role: str, context: Ev
     for element in made:
         plain.add(element)
     return plain
-
-
-def _images(source: SourceVolume, planes: Sequence[int]) -> dict[str, Dataset]:
-    """Read how the images of some planes are displayed, by SOP Instance UID; nothing of the patient."""
-    wanted = {source.frames[plane].sop_instance_uid for plane in planes}
-    images: dict[str, Dataset] = {}
-    for path in source.paths:
-        image = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(DISPLAYED))
-        if image.SOPInstanceUID in wanted:
-            for keyword in TYPE_2:
-                setattr(image, keyword, "")
-            # pydicom reads it unasked, highdicom does not know all of its values; ``stamp`` sets it.
-            image.pop("SpecificCharacterSet", None)
-            images[str(image.SOPInstanceUID)] = image
-    return images
 
 
 def _annotation(

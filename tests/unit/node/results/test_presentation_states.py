@@ -1,0 +1,57 @@
+"""A Presentation State of enhanced images, and of images that one Modality LUT does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydicom import Dataset
+
+from engines.segments import Segment, SeriesType
+from node.results.build import build_results
+from node.results.forms import Form, FormChoice
+from tests.support import header_patterns as patterns
+from tests.support.phantoms import PhantomKind, phantom_grid, phantom_volume, write_enhanced
+from tests.support.result_studies import (
+    FRAME_OF_REFERENCE_UID,
+    STUDY_UID,
+    context,
+    findings_on,
+    source_from,
+)
+
+STATES_AND_MASKS = (FormChoice(frozenset({Form.BINARY, Form.PRESENTATION_STATE})),)
+
+
+def results_on_enhanced(folder: Path, slopes: Sequence[float]) -> dict[str, Dataset]:
+    """Lesions on the lower of twelve frames, which stand in the file from the last slice to the first."""
+    volume = phantom_volume(PhantomKind.T2_FLAIR, phantom_grid((12, 48, 52), (9.0, 3.6, 3.6)))
+    path = write_enhanced(
+        volume, patterns.SIEMENS_FLAIR_TSE, folder / "e.dcm", study_uid=STUDY_UID,
+        frame_of_reference_uid=FRAME_OF_REFERENCE_UID, series_number=1, order="descending",
+        slopes=slopes, intercept=5.0,
+    )  # fmt: skip
+    sources = {SeriesType.T2_FLAIR: source_from([path])}
+    findings = findings_on(sources, {Segment.WMH: (((30.0, 20.0, -40.0), 20.0),)})
+    return {one.role: one.dataset for one in build_results(findings, sources, context(), STATES_AND_MASKS)}
+
+
+def test_frames_that_are_rescaled_alike_share_one_modality_lut(tmp_path: Path) -> None:
+    made = results_on_enhanced(tmp_path, [2.0])
+    state = made["presentation-state-WMH"]
+    assert (state.RescaleSlope, state.RescaleIntercept, state.RescaleType) == (2.0, 5.0, "US")
+    numbers = [
+        annotation.ReferencedImageSequence[0].ReferencedFrameNumber
+        for annotation in state.GraphicAnnotationSequence
+    ]
+    segmentation = made["seg-WMH"]
+    drawn_on = [
+        frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber
+        for frame in segmentation.PerFrameFunctionalGroupsSequence
+    ]
+    assert numbers == drawn_on
+    assert len(numbers) > 1
+
+
+def test_frames_that_are_rescaled_differently_have_no_state_but_all_else(tmp_path: Path) -> None:
+    assert set(results_on_enhanced(tmp_path, [1.0, 2.0])) == {"seg-WMH", "seg-combined"}
