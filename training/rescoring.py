@@ -27,7 +27,7 @@ def rescore(
     Args:
         study: the segment's recipe and cases.
         folder: of the bundle.
-        version: of the bundle from now on; results change with the operating point.
+        version: of the bundle from now on; another one wherever results change, so with the operating point.
         announce: told what begins.
         keep_point: leaves the operating point as it is.
 
@@ -51,8 +51,13 @@ def rescore(
 def write_rescored(
     study: Study, folder: Path, version: str, evaluation: Evaluation, predictions: list[Prediction]
 ) -> Manifest:
-    """Write what was measured of a bundle into its manifest and card."""
+    """Write what was measured of a bundle into its manifest and card.
+
+    Raises: ExportError: if results change and the version does not.
+    """
     before = load_bundle(folder).manifest
+    if version == before.version and before.postprocessing != evaluation.postprocessing:
+        raise ExportError(folder.name, f"its operating point changes: {version} has to become another")
     manifest = before.model_copy(
         update={
             "version": version,
@@ -61,8 +66,10 @@ def write_rescored(
             "created": datetime.datetime.now(tz=datetime.UTC).date(),
         }
     )
-    origin = before.version if before.postprocessing == evaluation.postprocessing else "its own"
-    protocol = f"{SAME_WEIGHTS.format(before.version, origin)} {protocol_of(folder / CARD_NAME)}"
+    protocol = protocol_of(folder / CARD_NAME)
+    if version != before.version:
+        origin = before.version if before.postprocessing == evaluation.postprocessing else "its own"
+        protocol = f"{SAME_WEIGHTS.format(before.version, origin)} {protocol}"
     recipe = study.recipe.model_copy(update={"version": version})
     card = write_card(recipe, evaluation, before.training_data, protocol)
     write_manifest(folder, manifest)

@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from engines.bundle import load_bundle, shipped_bundles
+from engines.bundle import load_bundle, shipped_bundles, write_manifest
 from engines.segments import Segment
 from tests.support.simulation_data import write_simulation_data
 from tests.support.training_cases import TINY_YAML, bright_spot_case, write_tiny_recipe
@@ -132,6 +132,11 @@ def test_a_bundle_is_scored_again_and_keeps_its_weights(places) -> None:
     assert card.count("The weights are those of") == 1
     assert f"{SAME_WEIGHTS.format('1.0.1', '1.0.1')} {protocol}" in card
     assert "simulated, test, with skull" in card
+    elsewhere = after.postprocessing.model_copy(update={"min_lesion_ml": 9.0})
+    write_manifest(bundle, after.model_copy(update={"postprocessing": elsewhere}))
+    told = runner.invoke(app, ["rescore", arguments[0], str(bundle), "--version", "1.0.2", *arguments[1:5]])
+    assert told.exit_code == 1
+    assert "has to become another" in told.output.replace("\n", " ")
 
 
 def test_a_bundle_of_another_segment_is_not_scored(places) -> None:
