@@ -38,11 +38,10 @@ def chart_schema() -> Schema:
     for name, owned in OWNED.items():
         part = definitions["NodeSettings" if name == "NodeSettings" else f"Node{name}"]
         part["properties"] = {key: value for key, value in part["properties"].items() if key not in owned}
-    _renamed(config)
     for name, part in definitions.items():
-        if name.startswith("Node") and part is not config:
-            _renamed(part)
-    _without_defaults(definitions)
+        if name.startswith("Node"):
+            _rename(part)
+    _leave_out_defaults(definitions)
     # null leaves a segmentor out.
     segmentors = config["properties"]["segmentors"]
     segmentors["additionalProperties"] = {"anyOf": [segmentors["additionalProperties"], {"type": "null"}]}
@@ -73,29 +72,29 @@ def readme() -> str:
     return f"{head}## Values\n\n{value_table()}\n"
 
 
-def _renamed(part: Any) -> None:
+def _rename(schema: Schema) -> None:
     """Point references of the node's schema at their new names."""
-    if isinstance(part, dict):
+    for part in _parts(schema):
         reference = part.get("$ref")
         if isinstance(reference, str):
             part["$ref"] = reference.replace("#/$defs/", "#/$defs/Node")
-        for value in part.values():
-            _renamed(value)
-    elif isinstance(part, list):
-        for value in part:
-            _renamed(value)
 
 
-def _without_defaults(part: Any) -> None:
+def _leave_out_defaults(schema: Schema) -> None:
     """Leave the defaults to values.yaml and to the node: some hold paths of the machine that writes this."""
-    if isinstance(part, dict):
-        if "type" in part or "$ref" in part or "anyOf" in part:
+    for part in _parts(schema):
+        if {"type", "$ref", "anyOf"} & part.keys():
             part.pop("default", None)
-        for value in part.values():
-            _without_defaults(value)
-    elif isinstance(part, list):
+
+
+def _parts(part: Any) -> Iterator[Schema]:
+    """List all objects within a schema, outermost first."""
+    if isinstance(part, dict):
+        yield part
+        part = list(part.values())
+    if isinstance(part, list):
         for value in part:
-            _without_defaults(value)
+            yield from _parts(value)
 
 
 def _lines(values: BaseModel, depth: int) -> Iterator[str]:

@@ -14,6 +14,9 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?$
 Quantity = Annotated[str, Field(pattern=r"^[0-9.]+([EPTGMk]i?|m)?$")] | Annotated[int, Field(ge=0)]
 """Amount as Kubernetes writes it: 500m, 2, 8Gi."""
 
+Digest = Annotated[str, Field(pattern="^$|^sha256:[0-9a-f]{64}$")]
+"""Digest of an image, or nothing."""
+
 AsItIs = dict[str, Any]
 """A piece of Kubernetes' own API that the chart hands on; the API server checks it."""
 
@@ -44,9 +47,9 @@ class Image(Values):
 
     repository: str = Field("csvd-node", min_length=1, description="name of the image, with its registry")
     tag: str = Field(
-        "", description="tag; empty takes the chart's appVersion, with -gpu where a GPU is asked for"
+        "", description="tag; empty takes the chart's appVersion; pods with a GPU take it with -gpu behind"
     )
-    digest: str = Field("", pattern="^$|^sha256:[0-9a-f]{64}$", description="digest; wins over the tag")
+    digest: Digest = Field("", description="digest; wins over the tag")
     pull_policy: PullPolicy = Field(PullPolicy.IF_NOT_PRESENT, description="when it is fetched")
     pull_secrets: list[Name] = Field([], description="names of Secrets for the registry")
 
@@ -185,6 +188,7 @@ class Gpu(Values):
     """The GPU of a worker; one process owns one."""
 
     enabled: bool = Field(False, description="ask for a GPU, and take the gpu image")
+    digest: Digest = Field("", description="digest of the gpu image; wins over the tag")
     resource: str = Field("nvidia.com/gpu", min_length=1, description="extended resource that is asked for")
     runtime_class: Name = Field("", description="RuntimeClass of pods with a GPU: nvidia on many clusters")
 

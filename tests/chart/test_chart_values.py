@@ -121,6 +121,7 @@ def test_a_setting_that_the_chart_makes_is_refused_in_config(place: str) -> None
         ("workers-postgresql-s3", "autoscaling.minReplicas=9", "autoscaling.minReplicas"),
         ("tls-only", "tls.destinations.other.existingSecret=x", "tls.destinations.other"),
         ("single-node-cpu", "single.graceS=40", "single.graceS"),
+        ("single-gpu", f"image.digest=sha256:{'0' * 64}", "gpu.digest"),
         ("air-gapped", "config.stop_grace_s=60", "receive.graceS"),
         (
             "workers-postgresql-s3",

@@ -127,6 +127,22 @@ def test_a_digest_wins_over_the_tag() -> None:
     assert image.startswith("registry.hospital.example/csvd-node@sha256:")
 
 
+def test_a_gpu_has_its_own_image_by_tag_and_by_digest() -> None:
+    cpu, gpu = (f"sha256:{digit * 64}" for digit in "ab")
+
+    def images(*given: str) -> dict[bool, set[str]]:
+        arguments = [argument for each in given for argument in ("--set", each)]
+        found: dict[bool, set[str]] = {True: set(), False: set()}
+        for _, pod in pods(rendered(WORKERS, *arguments)):
+            for container in containers(pod):
+                asks = "nvidia.com/gpu" in container["resources"]["limits"]
+                found[asks].add(container["image"].removeprefix("images.hospital.example/csvd-node"))
+        return found
+
+    assert images("image.tag=1.2") == {False: {":1.2"}, True: {":1.2-gpu"}}
+    assert images(f"image.digest={cpu}", f"gpu.digest={gpu}") == {False: {f"@{cpu}"}, True: {f"@{gpu}"}}
+
+
 def test_a_changed_configuration_restarts_the_pods() -> None:
     def checksum(*arguments: str) -> str:
         (pod,) = of_kind(rendered("single-node-cpu", *arguments), "StatefulSet")

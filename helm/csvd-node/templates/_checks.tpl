@@ -32,6 +32,9 @@
 {{- fail (printf "%s.graceS must be longer than config.receiver.stop_grace_s and config.stop_grace_s together, %v s: a pod that is stopped would be killed before it has finished" $role (addf $associations $work)) -}}
 {{- end -}}
 {{- end -}}
+{{- if and $v.gpu.enabled $v.image.digest (not $v.gpu.digest) -}}
+{{- fail "gpu.enabled with image.digest needs gpu.digest: the image for a GPU is another one" -}}
+{{- end -}}
 {{- if and $v.ingress.enabled (not $v.ingress.host) -}}
 {{- fail "ingress.enabled needs ingress.host" -}}
 {{- end -}}

@@ -31,11 +31,12 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- define "csvd-node.image" -}}
 {{- $root := index . 0 -}}
 {{- $image := $root.Values.image -}}
-{{- $tag := default (printf "%s%s" $root.Chart.AppVersion (ternary "-gpu" "" (index . 1))) $image.tag -}}
-{{- if $image.digest -}}
-{{- printf "%s@%s" $image.repository $image.digest -}}
+{{- $hasGpu := index . 1 -}}
+{{- $digest := ternary $root.Values.gpu.digest $image.digest $hasGpu -}}
+{{- if $digest -}}
+{{- printf "%s@%s" $image.repository $digest -}}
 {{- else -}}
-{{- printf "%s:%s" $image.repository $tag -}}
+{{- printf "%s:%s%s" $image.repository (default $root.Chart.AppVersion $image.tag) (ternary "-gpu" "" $hasGpu) -}}
 {{- end -}}
 {{- end -}}
 

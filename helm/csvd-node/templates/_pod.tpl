@@ -12,14 +12,26 @@ seccompProfile:
   type: RuntimeDefault
 {{- end -}}
 
-{{- define "csvd-node.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 10001
-runAsGroup: 10001
-fsGroup: 10001
-fsGroupChangePolicy: OnRootMismatch
-seccompProfile:
-  type: RuntimeDefault
+{{/* What every pod has in common; its context is the root. */}}
+{{- define "csvd-node.podBase" -}}
+serviceAccountName: {{ include "csvd-node.serviceAccount" . }}
+automountServiceAccountToken: false
+# A Service named csvd would otherwise set variables that look like settings.
+enableServiceLinks: false
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 10001
+  runAsGroup: 10001
+  fsGroup: 10001
+  fsGroupChangePolicy: OnRootMismatch
+  seccompProfile:
+    type: RuntimeDefault
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
 {{- end -}}
 
 {{- define "csvd-node.env" -}}
@@ -218,18 +230,8 @@ metadata:
     {{- toYaml . | nindent 4 }}
     {{- end }}
 spec:
-  serviceAccountName: {{ include "csvd-node.serviceAccount" .root }}
-  automountServiceAccountToken: false
-  # A Service named csvd would otherwise set variables that look like settings.
-  enableServiceLinks: false
+  {{- include "csvd-node.podBase" .root | nindent 2 }}
   terminationGracePeriodSeconds: {{ .pods.graceS }}
-  securityContext: {{- include "csvd-node.podSecurity" . | nindent 4 }}
-  {{- with $v.image.pullSecrets }}
-  imagePullSecrets:
-    {{- range . }}
-    - name: {{ . }}
-    {{- end }}
-  {{- end }}
   {{- include "csvd-node.placement" . | trim | nindent 2 }}
   {{- with .pods.spread }}
   topologySpreadConstraints:
