@@ -108,6 +108,7 @@ lock: | .venv/bin/pip
 	$(COMPILE) pyproject.toml requirements/build.in -o requirements/serve.lock
 	$(COMPILE) pyproject.toml requirements/build.in requirements/dev.in -c requirements/serve.lock -o requirements/dev.lock
 	$(COMPILE) requirements/s3-server.in -o requirements/s3-server.lock
+	$(COMPILE) pyproject.toml requirements/build.in --extra rtx -c requirements/serve.lock -o requirements/gpu.lock
 	$(COMPILE) requirements/image.in -o requirements/image.lock
 	$(COMPILE) requirements/tools.in -o requirements/tools.lock
 

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Builds a target of docker/Dockerfile without a container engine's service: base by debootstrap, image by buildah.
 # usage: docker/build_local.sh [target]    the image is localhost/csvd-node:<target>; as root
+# The base and what was downloaded are kept for the next time; CSVD_BUILD_LAYERS=true keeps every step as well, which makes
+# the first build longer.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=${1:-cpu}
@@ -21,7 +23,7 @@ if ! "${buildah[@]}" inspect --type image "$base" >/dev/null 2>&1; then
   "${buildah[@]}" commit --quiet --rm "$container" "$base" >/dev/null
 fi
 
-"${buildah[@]}" bud --isolation chroot --format docker --pull=never --layers \
+"${buildah[@]}" bud --isolation chroot --format docker --pull=never --layers="${CSVD_BUILD_LAYERS:-false}" \
   --build-arg BASE="$base" \
   --build-arg VERSION="$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)" \
   --build-arg REVISION="$(git rev-parse HEAD 2>/dev/null || echo unknown)" \

@@ -1,4 +1,4 @@
-"""Takes out of an environment what serving on a CPU never loads; run when the image is built."""
+"""Takes out of an environment what serving never loads; run when an image is built."""
 
 import shutil
 import sys
@@ -20,6 +20,25 @@ NEVER_LOADED = (
     # The library for programs in C (Python has its own), and the conversion of transformers:
     "onnxruntime/capi/libonnxruntime.so.*",
     "onnxruntime/transformers",
+    # Training, which needs torch:
+    "training",
+    # Test data for those who write backends of ONNX:
+    "onnx/backend/test",
+    # Parts of SciPy that neither the node nor what it imports of SciPy uses:
+    "scipy/cluster",
+    "scipy/datasets",
+    "scipy/differentiate",
+    "scipy/fftpack",
+    "scipy/integrate",
+    "scipy/interpolate",
+    "scipy/io",
+    "scipy/odr",
+    "scipy/optimize",
+    "scipy/signal",
+    "scipy/stats",
+    # Pictures are PNG and JPEG:
+    "PIL/_avif.*",
+    "pillow.libs/libavif-*",
     # The packages' own tests:
     "**/tests",
 )

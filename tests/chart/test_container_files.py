@@ -42,6 +42,22 @@ def test_what_images_are_made_of_is_pinned() -> None:
     assert DOCKERFILE.count("--require-hashes") == DOCKERFILE.count("--requirement")
 
 
+def test_the_images_hold_the_same_versions() -> None:
+    """What the GPU image adds changes nothing of what both have."""
+    both, gpu = (pins(REPOSITORY / "requirements" / name) for name in ("serve.lock", "gpu.lock"))
+    assert both.items() <= gpu.items()
+    assert {name for name in gpu if name not in both} >= {"tensorrt-rtx", "cuda-bindings"}
+
+
+def pins(path: Path) -> dict[str, str]:
+    return dict(re.findall(r"^([\w.-]+)==([\w.]+)", path.read_text(), flags=re.MULTILINE))
+
+
+def test_the_chart_names_images_that_can_be_built() -> None:
+    stages = set(re.findall(r"^FROM \S+ AS (\S+)", DOCKERFILE, flags=re.MULTILINE))
+    assert {"cpu", "gpu"} <= stages
+
+
 def test_the_compose_file_follows_the_specification() -> None:
     done = run_tool(
         "check-jsonschema", "--builtin-schema", "vendor.compose-spec", str(DOCKER / "compose.yaml")
