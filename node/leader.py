@@ -71,7 +71,8 @@ class Leader:
         return "hands out work" if self._was_leading else "another process hands out work"
 
     def _watch(self) -> None:
-        while not self._stopping.wait(POLL_S if self._was_leading else TAKEOVER_S):
+        pause_s = 0.0
+        while not self._stopping.wait(pause_s):
             try:
                 self._do_duties()
             except (IndexUnavailableError, QueueUnavailableError) as error:
@@ -79,6 +80,7 @@ class Leader:
             # The outermost boundary of the thread: one Study that trips a fault must not stop all others.
             except Exception:
                 log.exception("leader.failed")
+            pause_s = POLL_S if self._was_leading else TAKEOVER_S
 
     def _do_duties(self) -> None:
         leads = self._leads()
