@@ -82,6 +82,18 @@ def test_the_demonstration_works_in_it() -> None:
     assert ".png" in done.stdout
 
 
+def test_a_node_in_it_is_healthy_until_it_ends() -> None:
+    """The image's own health check, beside `serve` as the image starts it."""
+    script = """
+csvd-node serve >/tmp/log 2>&1 & node=$!
+for second in $(seq 180); do python /opt/healthcheck.py 2>/dev/null && echo healthy && break; sleep 1; done
+kill $node; wait $node && echo ended
+python /opt/healthcheck.py 2>/dev/null || echo unhealthy
+"""
+    done = in_image("-c", script, entrypoint="/bin/sh")
+    assert done.stdout.split() == ["healthy", "ended", "unhealthy"], done.stdout + done.stderr
+
+
 def test_it_runs_as_nobody_who_is_known_and_can_write_data_only() -> None:
     script = "id -u; touch /var/lib/csvd-node/a /tmp/a && echo data; touch /opt/a 2>/dev/null || echo closed"
     done = in_image("-c", script, entrypoint="/bin/sh")
