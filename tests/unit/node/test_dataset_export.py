@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from engines.exclusion import disjoint
 from engines.segments import Segment, SeriesType
 from engines.volume import Volume
+from node.cli import app
 from node.dataset_export import DatasetExportError, DatasetTerms, ExportedStudy, export_dataset
 from node.results.build import build_results
 from node.results.files import write_results
@@ -136,3 +138,13 @@ def test_a_folder_with_something_in_it_is_refused(study: ResultStudy, tmp_path: 
     (tmp_path / "out" / "mine.txt").touch()
     with pytest.raises(DatasetExportError, match="is not empty"):
         export([folder_of(study)], tmp_path / "out", tmp_path)
+
+
+def test_the_command_says_what_became_of_each_study(study: ResultStudy, tmp_path: Path) -> None:
+    command = ["export-dataset", str(folder_of(study)), "--licence", "none", "-o", str(tmp_path / "out")]
+    nothing = CliRunner().invoke(app, command)
+    assert (nothing.exit_code, "no Segmentation of it is there" in nothing.output) == (1, True)
+    write_segmentations(study, tmp_path / "seg")
+    some = CliRunner().invoke(app, [*command, str(tmp_path / "seg")])
+    assert some.exit_code == 0, some.output
+    assert "p001/s01: WMH on T2_FLAIR, LACUNE on T1" in some.output
