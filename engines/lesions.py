@@ -129,8 +129,10 @@ def _axial_extent(
     voxels: NDArray[np.int64], grid: Grid, order: tuple[int, int, int]
 ) -> tuple[list[int], float]:
     """Return the voxel count of each axial slice and the largest diameter within one, mm."""
-    axial, plane = voxels[:, order[0]], list(order[1:])
-    slices = [voxels[axial == k][:, plane] for k in np.unique(axial)]
+    plane = list(order[1:])
+    sliced = voxels[np.argsort(voxels[:, order[0]], kind="stable")]
+    ends = np.flatnonzero(np.diff(sliced[:, order[0]])) + 1
+    slices = np.split(sliced[:, plane], ends)
     axes = grid.affine[:3, plane]
     return [len(one) for one in slices], max(_diameter_mm(one, axes) for one in slices)
 
@@ -140,9 +142,21 @@ def _diameter_mm(voxels: NDArray[np.int64], axes: NDArray[np.float64]) -> float:
 
     Face centres inside the lesion do no harm: they lie between others, so no distance from them is longest.
     """
+    voxels = _line_ends(voxels)
     steps = np.concatenate([np.eye(voxels.shape[1]), -np.eye(voxels.shape[1])]) / 2
     points = (voxels[:, None, :] + steps).reshape(-1, voxels.shape[1])
     if len(points) > HULL_FROM:
         # The faces of even one voxel span all dimensions, so the hull is never flat.
         points = points[ConvexHull(points).vertices]
     return float(pdist(points @ axes.T).max())
+
+
+def _line_ends(voxels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Keep the first and last voxel of each run along the last axis; the faces of others lie between theirs.
+
+    Args:
+        voxels: (n, d), ascending, the last index fastest.
+    """
+    begins = np.diff(voxels[:, :-1], axis=0).any(axis=1)
+    ends: NDArray[np.int64] = voxels[np.append(True, begins) | np.append(begins, True)]
+    return ends
