@@ -27,14 +27,14 @@ types: .venv/dev
 	$(BIN)/python -m tests.support.tensorrt_types build/stubs
 
 unit: .venv/dev .venv/s3-server/installed
-	$(BIN)/pytest $(PRODUCT) -m "not slow" -n 2 --dist loadfile
+	$(BIN)/pytest $(PRODUCT) -m "not slow" -n 3 --dist loadfile
 
 # Needs an NVIDIA GPU; writes what was measured on it to build/gpu-report.md.
 gpu: .venv/dev
 	$(BIN)/pytest -m gpu tests/gpu
 
 slow: .venv/dev .venv/s3-server/installed viewer-tools
-	$(BIN)/pytest $(PRODUCT) -m slow -n 2 --dist loadfile
+	$(BIN)/pytest $(PRODUCT) -m slow -n 3 --dist loadfile
 
 # The Helm chart and the container files, with the programs that a site would use.
 chart: .venv/dev .venv/s3-server/installed .tools/.installed
