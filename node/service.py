@@ -178,7 +178,9 @@ class Service:
             url, process_id = settings.workflow_url, presence.process_id
             grace_s = settings.stop_grace_s
             opened.enter_context(WorkflowRunner(url, process_id, workflows, grace_s, self._version))
-        dispatcher = Dispatcher(index, evaluations, deliveries, settings.completeness, queue, now, observer)
+        dispatcher = Dispatcher(
+            index, evaluations, deliveries, settings.completeness, queue, now, observer, started_at=now()
+        )
         takeover = Takeover(presence, index, evaluations, queue, now)
 
         def forget() -> None:

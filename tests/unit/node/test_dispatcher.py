@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -39,11 +40,17 @@ class Queue:
 class Node:
     """The parts around a dispatcher."""
 
-    def __init__(self, arrivals: Arrivals, database: Database) -> None:
+    def __init__(self, arrivals: Arrivals, database: Database, started_at: datetime | None = None) -> None:
         self.arrivals, self.database, self.queue = arrivals, database, Queue()
         self.evaluations, self.deliveries = Evaluations(database), Deliveries(database)
         self.dispatcher = Dispatcher(
-            arrivals.index, self.evaluations, self.deliveries, SETTINGS, self.queue, arrivals.clock
+            arrivals.index,
+            self.evaluations,
+            self.deliveries,
+            SETTINGS,
+            self.queue,
+            arrivals.clock,
+            started_at=started_at,
         )
 
     def look(self, second: float) -> None:
@@ -71,6 +78,17 @@ def test_study_is_queued_once_when_it_is_quiet(node: Node) -> None:
     ((evaluation_id, run),) = node.queue.evaluations
     assert run == 1
     assert node.evaluations.get(evaluation_id).study_uid == STUDY_UID
+
+
+def test_silence_counts_from_the_start_of_a_node_that_nobody_could_send_to(
+    tmp_path: Path, database: Database
+) -> None:
+    node = Node(Arrivals(tmp_path, database), database, started_at=at(100))
+    send_study(node.arrivals)
+    node.look(104)
+    assert not node.queue.evaluations, "the sender may go on now that it can"
+    node.look(105)
+    assert len(node.queue.evaluations) == 1
 
 
 def test_aborted_study_is_given_up_with_a_reason(node: Node) -> None:
