@@ -228,7 +228,10 @@ class Service:
     def _open_engines(self, opened: ExitStack) -> Assessor:
         """Open the models, and export what runs them."""
         self.health.opening("engines", "the models are opened and proven")
-        open_models = lambda: opened.enter_context(self._segmentors(self.settings))  # noqa: E731
+
+        def open_models() -> Mapping[Segment, Segmentor]:
+            return opened.enter_context(self._segmentors(self.settings))
+
         segmentors = self._patience.open("engines", open_models, NoDriverError)
         self._engines = segmentors
         running = ", ".join(f"{name}: {each.runner.name}" for name, each in segmentors.items())
