@@ -71,6 +71,7 @@ class StudyArrival:
         revision: grows with everything that arrives; guards a decision against what came meanwhile.
         instance_count: Instances in the index.
         carriages: by association and Series.
+        reachable_since: since when senders could reach a receiver without a gap; None if they can not.
         undeclared: AE titles among its senders with an open association that carried nothing yet; its first
             Instance may be under way, and be of this Study.
     """
@@ -79,6 +80,7 @@ class StudyArrival:
     revision: int
     instance_count: int
     carriages: tuple[Carriage, ...]
+    reachable_since: datetime | None
     undeclared: tuple[str, ...] = ()
 
 
@@ -106,7 +108,7 @@ def is_complete(arrival: StudyArrival, now: datetime, settings: CompletenessSett
     when all its Series are and no open association carries it, or may do so with its first Instance. An
     association that was aborted, or on which an Instance was refused, leaves the Study held until a later one
     with this Study from the same AE ends well; if none does within ``abandoned_after_s`` the Study is
-    abandoned.
+    abandoned. Only time in which senders could reach a receiver counts as waited.
 
     Args:
         arrival: what came, and how.
@@ -121,14 +123,17 @@ def is_complete(arrival: StudyArrival, now: datetime, settings: CompletenessSett
         )
     broken = _not_sent_again(arrival.carriages)
     last_heard = max((_last_heard(carried) for carried in arrival.carriages), default=now)
+    waits_since = arrival.reachable_since and max(last_heard, arrival.reachable_since)
     if broken:
-        return _held(arrival, broken[-1], now, last_heard, timedelta(seconds=settings.abandoned_after_s))
+        return _held(arrival, broken[-1], now, waits_since, timedelta(seconds=settings.abandoned_after_s))
     if not arrival.instance_count:
         return Verdict(
             ArrivalState.ABANDONED,
             "None of its Instances was taken: their UIDs belong to Instances stored before.",
         )
-    quiet_until = last_heard + timedelta(seconds=settings.series_quiet_s)
+    if waits_since is None:
+        return Verdict(ArrivalState.RECEIVING, "Waits for a receiver: more Instances could not come now.")
+    quiet_until = waits_since + timedelta(seconds=settings.series_quiet_s)
     if now < quiet_until:
         return Verdict(ArrivalState.RECEIVING, f"Waits for more Instances until {_clock(quiet_until)}.")
     extent = f"{arrival.instance_count} Instances in {_series_count(arrival)} Series"
@@ -136,7 +141,7 @@ def is_complete(arrival: StudyArrival, now: datetime, settings: CompletenessSett
 
 
 def _held(
-    arrival: StudyArrival, broken: Carriage, now: datetime, last_heard: datetime, patience: timedelta
+    arrival: StudyArrival, broken: Carriage, now: datetime, waits_since: datetime | None, patience: timedelta
 ) -> Verdict:
     sender = broken.calling_ae
     what = (
@@ -144,8 +149,12 @@ def _held(
         if broken.end is AssociationEnd.ABORTED
         else f"{broken.refused} Instances from {sender} were refused before {_clock(_last_heard(broken))}"
     )
-    if now - last_heard < patience:
-        deadline = _clock(last_heard + patience)
+    if waits_since is None:
+        return Verdict(
+            ArrivalState.HELD, f"{what}; waits for a receiver, for {sender} to send the Study again."
+        )
+    if now - waits_since < patience:
+        deadline = _clock(waits_since + patience)
         return Verdict(
             ArrivalState.HELD, f"{what}; waits until {deadline} for {sender} to send the Study again."
         )

@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
 import structlog
@@ -45,8 +45,6 @@ class Dispatcher:
         queue: takes the work.
         clock: the current time, with a time zone.
         observer: is told of Studies that became complete or are given up.
-        started_at: when this node began to listen. Nothing could come before, so silence counts from then on;
-            None counts all of it.
     """
 
     def __init__(
@@ -58,12 +56,10 @@ class Dispatcher:
         queue: WorkQueue,
         clock: Callable[[], datetime],
         observer: Observer = NOBODY,
-        started_at: datetime | None = None,
     ) -> None:
         self._index, self._evaluations, self._deliveries = index, evaluations, deliveries
         self._settings, self._queue, self._clock = settings, queue, clock
         self._observer = observer
-        self._earliest = started_at and started_at + timedelta(seconds=settings.series_quiet_s)
         self._handed_in: dict[str, float] = {}
 
     def dispatch(self) -> None:
@@ -107,8 +103,6 @@ class Dispatcher:
     def _decide(self, arrival: StudyArrival, now: datetime) -> None:
         verdict = is_complete(arrival, now, self._settings)
         if verdict.state is ArrivalState.COMPLETE:
-            if self._earliest and now < self._earliest:
-                return
             evaluation = self._evaluations.begin(arrival.study_uid, arrival.revision, now)
             if evaluation is not None:
                 log.info(

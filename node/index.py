@@ -26,7 +26,7 @@ from node.completeness import AssociationEnd, Carriage, StudyArrival
 from node.database import Database
 from node.part10 import InstanceHeader
 from node.store import Placement, PlacementKind, ReceivedInstance
-from node.tables import associations, carried, conflicts, instances, studies
+from node.tables import associations, carried, conflicts, instances, processes, studies
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,15 +189,14 @@ class Index:
 
     def open_studies(self) -> list[StudyArrival]:
         """List the Studies of which something came since they were last decided upon, oldest first."""
-        undecided = select(studies).where(studies.c.is_open).order_by(studies.c.first_at)
         with self._database.reading() as connection:
-            return [read_arrival(connection, study) for study in connection.execute(undecided)]
+            return read_open_arrivals(connection)
 
     def arrival(self, study_uid: str) -> StudyArrival | None:
         """Return how a Study came in, None if nothing of it ever did."""
         with self._database.reading() as connection:
             study = connection.execute(select(studies).where(studies.c.study_uid == study_uid)).one_or_none()
-            return None if study is None else read_arrival(connection, study)
+            return None if study is None else _arrival(connection, study, _reachable_since(connection))
 
     def give_up(self, study_uid: str, revision: int, reason: str) -> bool:
         """Close a Study that will not be complete; False, and no change, if something arrived since.
@@ -322,13 +321,22 @@ def _undeclared(connection: Connection, senders: set[str]) -> tuple[str, ...]:
     return tuple(sorted(set(connection.scalars(statement))))
 
 
-def read_arrival(connection: Connection, study: Row[Any]) -> StudyArrival:
-    """Collect how a Study came in.
+def read_open_arrivals(connection: Connection) -> list[StudyArrival]:
+    """Collect how the Studies came in that are still to be decided upon, oldest first; they are few."""
+    undecided = select(studies).where(studies.c.is_open).order_by(studies.c.first_at)
+    found = connection.execute(undecided).all()
+    reachable_since = _reachable_since(connection) if found else None
+    return [_arrival(connection, study, reachable_since) for study in found]
 
-    Args:
-        connection: within one transaction with the reading of ``study``.
-        study: a row of ``studies``.
-    """
+
+def _reachable_since(connection: Connection) -> datetime | None:
+    """Return since when senders could reach a receiver without a gap, None if there is none."""
+    # The latest knows of the others whether they lived when it came; one that died may still be listed.
+    return connection.scalar(select(func.max(processes.c.reachable_since)))
+
+
+def _arrival(connection: Connection, study: Row[Any], reachable_since: datetime | None) -> StudyArrival:
+    """Collect how a Study came in, within one transaction with the reading of its row."""
     count = connection.scalar(
         select(func.count()).select_from(instances).where(instances.c.study_uid == study.study_uid)
     )
@@ -354,5 +362,6 @@ def read_arrival(connection: Connection, study: Row[Any]) -> StudyArrival:
             )
             for row in carriages
         ),
+        reachable_since=reachable_since,
         undeclared=_undeclared(connection, {row.calling_ae for row in carriages}),
     )

@@ -6,7 +6,8 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -65,11 +66,11 @@ class Presence:
         version: str,
         clock: Callable[[], datetime],
     ) -> None:
-        self._database, self._lease = database, lease
+        self._database, self._lease, self._clock = database, lease, clock
         self.own = NodeProcess(uuid.uuid4().hex, socket.gethostname(), frozenset(roles), version, clock())
         self._lock = threading.Lock()
         self._missed_since: dict[str, float] = {}
-        self._is_entered = False
+        self._is_entered = self._is_listening = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="presence", daemon=True)
 
@@ -110,6 +111,21 @@ class Presence:
             if not self._is_entered:
                 self._enter()
                 self._is_entered = True
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Let it be known that senders can reach this process, while the context is open.
+
+        Raises:
+            IndexUnavailableError: if the database does not answer.
+        """
+        self._note_listening(is_listening=True)
+        yield
+        try:
+            self._note_listening(is_listening=False)
+        except IndexUnavailableError as exc:
+            # This process signs off as a whole in a moment.
+            log.warning("presence.not_signed_off", reason=str(exc))
 
     def leads(self) -> bool:
         """Tell whether this process is the one that hands out work, among those of its version.
@@ -153,6 +169,11 @@ class Presence:
         with self._database.writing() as connection:
             connection.execute(delete(processes).where(processes.c.process_id == process_id))
 
+    def _note_listening(self, *, is_listening: bool) -> None:
+        with self._lock:
+            self._is_listening = is_listening
+            self._enter()
+
     def _enter(self) -> None:
         own = self.own
         row = {
@@ -161,10 +182,21 @@ class Presence:
             "roles": " ".join(sorted(own.roles)),
             "version": own.version,
             "started_at": own.started_at,
+            "reachable_since": self._reachable_since() if self._is_listening else None,
         }
         with self._database.writing() as connection:
             connection.execute(delete(processes).where(processes.c.process_id == own.process_id))
             connection.execute(insert(processes).values(row))
+
+    def _reachable_since(self) -> datetime:
+        """Go on from the receivers that live; without one, nothing could come until now."""
+        listening = select(processes.c.process_id, processes.c.reachable_since).where(
+            processes.c.reachable_since.is_not(None), processes.c.process_id != self.process_id
+        )
+        with self._database.reading() as connection:
+            since = {row.process_id: row.reachable_since for row in connection.execute(listening)}
+        alive = self._lease.holders(since)
+        return min((since[process_id] for process_id in alive), default=self._clock())
 
     def _watch(self) -> None:
         while not self._stopping.wait(WATCH_S):

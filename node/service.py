@@ -178,9 +178,7 @@ class Service:
             url, process_id = settings.workflow_url, presence.process_id
             grace_s = settings.stop_grace_s
             opened.enter_context(WorkflowRunner(url, process_id, workflows, grace_s, self._version))
-        dispatcher = Dispatcher(
-            index, evaluations, deliveries, settings.completeness, queue, now, observer, started_at=now()
-        )
+        dispatcher = Dispatcher(index, evaluations, deliveries, settings.completeness, queue, now, observer)
         takeover = Takeover(presence, index, evaluations, queue, now)
 
         def forget() -> None:
@@ -190,14 +188,15 @@ class Service:
         leader = opened.enter_context(Leader(presence.leads, duties))
         self.health.opened("dispatcher", leader.check)
         if Role.RECEIVE in settings.roles:
-            self._open_receiver(opened, store, database, presence.process_id)
+            self._open_receiver(opened, store, database, presence)
 
-    def _open_receiver(self, opened: ExitStack, store: Store, database: Database, process_id: str) -> None:
+    def _open_receiver(self, opened: ExitStack, store: Store, database: Database, presence: Presence) -> None:
         settings, observer = self.settings, self._observer
         admission, index = Admission(database, settings.backpressure), Index(database)
-        intake = Intake(store, index, process_id, now, observer, admission.check, settings.urgent)
+        intake = Intake(store, index, presence.process_id, now, observer, admission.check, settings.urgent)
         receiver = Receiver(settings.receiver, store, index, now, observer, intake)
         self.receiver = opened.enter_context(receiver)
+        opened.enter_context(presence.listening())
         self.health.opened("receiver", self.receiver.check)
 
     def _open_database(self, opened: ExitStack) -> Database:

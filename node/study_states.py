@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Exists, FromClause, Label, and_, case, exists
 from node.completeness import ArrivalState, CompletenessSettings, Verdict, is_complete
 from node.deliveries import ARRIVED, DeliveryState
 from node.evaluations import EvaluationState
-from node.index import read_arrival
+from node.index import read_open_arrivals
 from node.tables import deliveries, evaluations, studies
 
 
@@ -84,8 +84,8 @@ def open_verdicts(
     connection: Connection, now: datetime, settings: CompletenessSettings
 ) -> dict[str, Verdict]:
     """Judge the Studies that are open, which are few, by Study Instance UID."""
-    found = connection.execute(select(studies).where(studies.c.is_open)).all()
-    return {study.study_uid: is_complete(read_arrival(connection, study), now, settings) for study in found}
+    arrivals = read_open_arrivals(connection)
+    return {arrival.study_uid: is_complete(arrival, now, settings) for arrival in arrivals}
 
 
 def count_states(

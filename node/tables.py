@@ -20,7 +20,7 @@ from sqlalchemy import (
     false,
 )
 
-SCHEMA_VERSION = "3"
+SCHEMA_VERSION = "4"
 """Grows with every change of the tables below; ``node.migrations`` leads to it from the version before."""
 
 
@@ -63,8 +63,13 @@ processes = Table(
     Column("roles", Text, nullable=False),
     Column("version", String(64), nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
+    Column("reachable_since", UtcDateTime),
 )
-"""Who shares the work; a process is there as long as it holds its lease, whatever stands here."""
+"""Who shares the work; a process is there as long as it holds its lease, whatever stands here.
+
+``reachable_since``: since when senders could reach it or, without a gap, receivers before it; empty if they
+can not.
+"""
 
 studies = Table(
     "studies",

@@ -8,12 +8,14 @@ from typing import Any
 
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
+from sqlalchemy import delete, insert
 
 from node.completeness import AssociationEnd
 from node.database import Database
 from node.index import Index
 from node.intake import Intake, StoreRequest
 from node.store import PlacementKind, Store
+from node.tables import processes
 from tests.support.instances import dataset_bytes, mr_dataset, write_instance
 
 START = datetime(2024, 1, 15, 9, 0, 0, tzinfo=UTC)
@@ -22,6 +24,21 @@ START = datetime(2024, 1, 15, 9, 0, 0, tzinfo=UTC)
 def at(second: float) -> datetime:
     """Return the time a number of seconds after the start."""
     return START + timedelta(seconds=second)
+
+
+def enter_receiver(database: Database, process_id: str, reachable_since: datetime) -> None:
+    """Enter a process among the others that senders can reach, as one does once it listens."""
+    row = {
+        "process_id": process_id,
+        "host": "receiver.example",
+        "roles": "receive",
+        "version": "2",
+        "started_at": reachable_since,
+        "reachable_since": reachable_since,
+    }
+    with database.writing() as connection:
+        connection.execute(delete(processes).where(processes.c.process_id == process_id))
+        connection.execute(insert(processes).values(row))
 
 
 class Clock:
@@ -49,6 +66,7 @@ class Arrivals:
         self._made = folder / "made"
         self.clock = Clock()
         self.store, self.index = Store(folder / "root"), Index(database)
+        enter_receiver(database, receiver_id, START)
         self.intake = Intake(self.store, self.index, receiver_id, self.clock, **intake)
 
     def open(self, key: str, second: float, sender: str = "SCANNER1") -> None:

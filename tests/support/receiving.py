@@ -13,7 +13,7 @@ from node.database import Database
 from node.index import Index
 from node.receiver import Receiver, ReceiverSettings
 from node.store import Store
-from tests.support.arrivals import STUDY_UID
+from tests.support.arrivals import STUDY_UID, enter_receiver
 
 ALLOWED = ("SCANNER1", "SCANNER2", "STORESCU", "DCMSEND", "ORTHANC", "ECHOSCU")
 
@@ -57,6 +57,7 @@ def receiving_node(folder: Path, **settings: object) -> Iterator[ReceivingNode]:
     index = Index(database)
     try:
         with Receiver(ReceiverSettings.model_validate(values), store, index) as receiver:
+            enter_receiver(database, "receiver", datetime.now(UTC))
             yield ReceivingNode(receiver, store, database, index)
     finally:
         database.close()

@@ -52,7 +52,7 @@ def carried(
 
 
 def arrival(*carriages: Carriage, instances: int = 24) -> StudyArrival:
-    return StudyArrival("1.2.3", 1, instances, carriages)
+    return StudyArrival("1.2.3", 1, instances, carriages, at(0))
 
 
 DONE = carried("a", 0, 10, 11)
@@ -149,8 +149,28 @@ def test_state_of_a_study(carriages: list[Carriage], second: float, expected: Ar
     assert is_complete(arrival(*reversed(carriages)), at(second), SETTINGS) == verdict
 
 
+@pytest.mark.parametrize(
+    ("carriage", "reachable_since", "second", "expected"),
+    [
+        pytest.param(DONE, 100, 104.9, RECEIVING, id="the-sender-may-go-on-now-that-it-can"),
+        pytest.param(DONE, 100, 105, COMPLETE, id="quiet-counts-from-when-it-could"),
+        pytest.param(DONE, None, 20000, RECEIVING, id="nobody-listens"),
+        pytest.param(BROKEN, 7200, 10799, HELD, id="patience-counts-from-when-it-could-send-again"),
+        pytest.param(BROKEN, 7200, 10800, ABANDONED, id="not-sent-again-though-it-could"),
+        pytest.param(BROKEN, None, 20000, HELD, id="nobody-listens-to-an-aborted-one"),
+    ],
+)
+def test_only_time_counts_in_which_a_receiver_could_be_reached(
+    carriage: Carriage, reachable_since: float | None, second: float, expected: ArrivalState
+) -> None:
+    since = None if reachable_since is None else at(reachable_since)
+    verdict = is_complete(StudyArrival("1.2.3", 1, 24, (carriage,), since), at(second), SETTINGS)
+    assert verdict.state is expected
+    assert ("waits for a receiver" in verdict.reason.lower()) is (since is None)
+
+
 def test_open_association_of_its_sender_may_still_carry_the_study() -> None:
-    study = StudyArrival("1.2.3", 1, 24, (DONE,), undeclared=("SCANNER1",))
+    study = StudyArrival("1.2.3", 1, 24, (DONE,), at(0), undeclared=("SCANNER1",))
     verdict = is_complete(study, at(60), SETTINGS)
     assert (verdict.state, verdict.reason) == (RECEIVING, "Association of SCANNER1 is still open.")
 

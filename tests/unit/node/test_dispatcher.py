@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from node.evaluations import Evaluations, Result
 from node.listing import study_rows
 from node.study_states import StudyState
 from node.urgency import UrgentRule
-from tests.support.arrivals import STUDY_UID, Arrivals, at
+from tests.support.arrivals import STUDY_UID, Arrivals, at, enter_receiver
 from tests.support.instances import mr_dataset
 
 SETTINGS = CompletenessSettings(series_quiet_s=5, abandoned_after_s=60)
@@ -40,7 +39,7 @@ class Queue:
 class Node:
     """The parts around a dispatcher."""
 
-    def __init__(self, arrivals: Arrivals, database: Database, started_at: datetime | None = None) -> None:
+    def __init__(self, arrivals: Arrivals, database: Database) -> None:
         self.arrivals, self.database, self.queue = arrivals, database, Queue()
         self.evaluations, self.deliveries = Evaluations(database), Deliveries(database)
         self.dispatcher = Dispatcher(
@@ -50,7 +49,6 @@ class Node:
             SETTINGS,
             self.queue,
             arrivals.clock,
-            started_at=started_at,
         )
 
     def look(self, second: float) -> None:
@@ -80,13 +78,17 @@ def test_study_is_queued_once_when_it_is_quiet(node: Node) -> None:
     assert node.evaluations.get(evaluation_id).study_uid == STUDY_UID
 
 
-def test_silence_counts_from_the_start_of_a_node_that_nobody_could_send_to(
-    tmp_path: Path, database: Database
-) -> None:
-    node = Node(Arrivals(tmp_path, database), database, started_at=at(100))
+def test_silence_counts_from_when_senders_can_reach_the_node_and_the_list_says_the_same(node: Node) -> None:
     send_study(node.arrivals)
+    enter_receiver(node.database, "started again", at(100))
     node.look(104)
     assert not node.queue.evaluations, "the sender may go on now that it can"
+    (row,) = study_rows(node.database, at(104), SETTINGS)
+    assert (row.state, row.reason) == (
+        StudyState.RECEIVING,
+        "Waits for more Instances until 2024-01-15 09:01:45 UTC.",
+    )
+    assert study_rows(node.database, at(105), SETTINGS)[0].state is StudyState.WAITING
     node.look(105)
     assert len(node.queue.evaluations) == 1
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert, select
 
 from node.completeness import AssociationEnd
 from node.database import Database
 from node.errors import NodeAlreadyRunningError
 from node.evaluations import Evaluations, EvaluationState
+from node.index import Index
 from node.leases import Lease, lock_key, open_lease
 from node.presence import Presence
 from node.roles import ALL_ROLES, Role
+from node.tables import processes, studies
 from node.takeover import LOST_AT_MOST, Job, Takeover
-from tests.support.arrivals import STUDY_UID, Arrivals, at
+from tests.support.arrivals import STUDY_UID, Arrivals, Clock, at, enter_receiver
 from tests.support.instances import mr_dataset
 from tests.support.peers import wait_until
 
@@ -100,7 +104,8 @@ def test_study_that_takes_its_process_with_it_again_and_again_is_given_up(
     for lost in range(1, LOST_AT_MOST + 1):
         with database.writing() as connection:
             connection.exec_driver_sql(
-                "INSERT INTO processes VALUES ('gone', 'host', 'work', '2', '2024-01-15 09:00:00')"
+                "INSERT INTO processes (process_id, host, roles, version, started_at) "
+                "VALUES ('gone', 'host', 'work', '2', '2024-01-15 09:00:00')"
             )
         queue = Queue(job_of("gone", evaluation.evaluation_id))
         look(presence, arrivals, database, queue)
@@ -108,7 +113,7 @@ def test_study_that_takes_its_process_with_it_again_and_again_is_given_up(
     ended = Evaluations(database).get(evaluation.evaluation_id)
     assert (ended.state, queue.cancelled) == (EvaluationState.FAILED, [queue.jobs[0].job_id])
     assert "died 3 times" in ended.reason
-    assert [each.process_id for each in presence.listed()] == [presence.process_id]
+    assert "gone" not in {each.process_id for each in presence.listed()}
 
 
 def test_work_of_a_version_is_renewed_once_nobody_can_go_on_with_it(
@@ -144,6 +149,47 @@ def test_one_process_leads_and_the_next_when_it_is_gone(database: Database, data
             assert second.missing([first.process_id]) == set()
         # PostgreSQL lets go of a lock when it notices that the connection was closed.
         wait_until(second.leads)
+
+
+def test_receivers_could_be_reached_since_the_first_of_those_that_live(
+    database: Database, database_url: str
+) -> None:
+    if database_url.startswith("sqlite"):
+        pytest.skip("there is one process only")
+
+    def reachable_since() -> datetime | None:
+        arrival = Index(database).arrival(STUDY_UID)
+        assert arrival is not None
+        return arrival.reachable_since
+
+    clock = Clock()
+    first, second, third = (
+        Presence(database, open_lease(database_url), ALL_ROLES, "2", clock) for _ in range(3)
+    )
+    with database.writing() as connection:
+        row = {"study_uid": STUDY_UID, "first_at": at(0), "last_at": at(0), "revision": 1, "reason": ""}
+        connection.execute(insert(studies).values({**row, "is_open": True, "is_given_up": False}))
+    with first:
+        assert reachable_since() is None, "there is a process, which listens to nobody yet"
+        with first.listening():
+            clock.second = 100
+            with second, second.listening():
+                assert reachable_since() == at(0), "somebody listened all the time"
+        clock.second = 200
+        assert reachable_since() is None, "nobody does any more"
+        with third, third.listening():
+            assert reachable_since() == at(200)
+
+
+def test_receiver_that_died_leaves_a_gap(database: Database, database_url: str) -> None:
+    enter_receiver(database, "killed", at(0))
+    with (
+        Presence(database, open_lease(database_url), ALL_ROLES, "2", lambda: at(100)) as presence,
+        presence.listening(),
+        database.reading() as connection,
+    ):
+        entered = {row.process_id: row.reachable_since for row in connection.execute(select(processes))}
+    assert entered == {"killed": at(0), presence.process_id: at(100)}
 
 
 def test_second_process_on_one_sqlite_file_is_refused(tmp_path: Path) -> None:
