@@ -25,7 +25,7 @@ from node.identification_rules import rules_with
 from node.inventory import StudyInventory, identify_paths
 from node.model import SourceVolume
 from node.settings import NodeSettings
-from node.stored_segmentation import StoredSegmentation, read_segmentation
+from node.stored_segmentation import StoredSegmentation, UnreadableSegmentationError, read_segmentation
 from node.volume_reader import read_volume
 
 LABEL = 1
@@ -110,7 +110,7 @@ def _segmentations(paths: Iterable[Path]) -> tuple[dict[str, list[StoredSegmenta
     for path in paths:
         try:
             found = read_segmentation(path)
-        except ValueError as error:
+        except UnreadableSegmentationError as error:
             broken.append(str(error))
             continue
         if found is not None:

@@ -35,7 +35,7 @@ def smaller_syntaxes(path: Path, sop_class: UID, *, deflate: bool, rle: bool) ->
         rle: whether it wants them run-length encoded.
 
     Raises:
-        OSError: if the file can not be read.
+        READING_ERRORS: of ``node.damaged_files``, if the file can not be read.
     """
     if sop_class not in MASK_SOP_CLASSES:
         return ()
@@ -52,7 +52,7 @@ def read_as(path: Path, stored: UID, syntax: UID) -> Dataset:
         syntax: the one it is wanted in.
 
     Raises:
-        ValueError, RuntimeError, NotImplementedError, AttributeError, KeyError, OSError: if that fails.
+        READING_ERRORS: of ``node.damaged_files``, if that fails.
     """
     dataset = dcmread(path)
     if stored.is_encapsulated:

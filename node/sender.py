@@ -14,6 +14,7 @@ from pynetdicom import build_context
 from pynetdicom.association import Association
 from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS
 
+from node.damaged_files import READING_ERRORS, reason_of
 from node.deliveries import DeliveryState
 from node.errors import AssociationFailedError, NoContextAcceptedError, UnreadableDatasetError
 from node.mask_syntaxes import read_as, smaller_syntaxes
@@ -62,8 +63,9 @@ def send(
     for path in paths:
         try:
             readable.append(_outgoing(path, destination))
-        except (UnreadableDatasetError, OSError) as exc:
-            outcomes[path] = SendOutcome(path, DeliveryState.FAILED, comment=f"can not be read: {exc}")
+        except (UnreadableDatasetError, *READING_ERRORS) as exc:
+            reason = str(exc) if isinstance(exc, UnreadableDatasetError) else reason_of(exc)
+            outcomes[path] = SendOutcome(path, DeliveryState.FAILED, comment=f"can not be read: {reason}")
     if readable:
         outcomes |= {outcome.path: outcome for outcome in _send_all(readable, destination, settings)}
     return [outcomes[path] for path in paths]
@@ -137,17 +139,15 @@ def _send_one(outgoing: _Outgoing, association: Association, destination: Destin
         # A path is sent as its bytes are, a data set is encoded anew.
         what = outgoing.path if syntax == outgoing.transfer_syntax else _read(outgoing, syntax, destination)
         answer = association.send_c_store(what)
-    except _UNSENDABLE as exc:
+    except READING_ERRORS as exc:
+        # pynetdicom raises one of them also for a lost association.
         if association.is_established:
-            return SendOutcome(outgoing.path, DeliveryState.FAILED, comment=f"can not be sent: {exc}")
+            comment = f"can not be sent: {reason_of(exc)}"
+            return SendOutcome(outgoing.path, DeliveryState.FAILED, comment=comment)
         raise AssociationFailedError(str(destination), "ended the association") from exc
     if "Status" not in answer:
         raise AssociationFailedError(str(destination), "gave no answer, or ended the association")
     return _outcome(outgoing.path, answer, syntax)
-
-
-_UNSENDABLE = (RuntimeError, NotImplementedError, ValueError, AttributeError, KeyError, OSError)
-"""What reading, decompressing and encoding a file raise; RuntimeError also a lost association."""
 
 
 def _accepted_syntax(outgoing: _Outgoing, association: Association) -> UID | None:

@@ -14,8 +14,18 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import SegmentationStorage
 
 from engines.segments import Segment
+from node.damaged_files import READING_ERRORS, reason_of
+from node.errors import NodeError
 from node.results.segment_concepts import SEGMENT_CONCEPTS
 from node.sop_classes import LABEL_MAP_SEGMENTATION
+
+
+class UnreadableSegmentationError(NodeError):
+    """A file is a Segmentation, or may be one, and can not be read."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        self.path = path
+        super().__init__(f"{path.name} is no readable Segmentation: {problem}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +48,23 @@ class StoredSegmentation:
 def read_segmentation(path: Path) -> StoredSegmentation | None:
     """Read a Segmentation in any encoding; None if the file is none.
 
-    Raises: ValueError: if it is one and can not be read.
+    Raises: UnreadableSegmentationError: if it is one and can not be read.
     """
     try:
         dataset = pydicom.dcmread(path, defer_size=1024)
-    except (InvalidDicomError, OSError, EOFError):
-        return None
-    if dataset.get("SOPClassUID") not in (SegmentationStorage, LABEL_MAP_SEGMENTATION):
-        return None
-    try:
+        if dataset.get("SOPClassUID") not in (SegmentationStorage, LABEL_MAP_SEGMENTATION):
+            return None
         return StoredSegmentation(
             study_uid=str(dataset.StudyInstanceUID),
             written=f"{dataset.get('ContentDate', '')}{dataset.get('ContentTime', '')}",
             frame_of_reference_uid=str(dataset.get("FrameOfReferenceUID", "")),
             points_lps=_points_by_segment(dataset),
         )
-    except (AttributeError, KeyError, IndexError, TypeError, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"{path.name} is no readable Segmentation: {error}") from error
+    except InvalidDicomError:
+        return None
+    except READING_ERRORS as error:
+        # The error may quote the patient's data: neither log nor traceback may hold it.
+        raise UnreadableSegmentationError(path, reason_of(error)) from None
 
 
 def _points_by_segment(dataset: Dataset) -> dict[Segment, NDArray[np.float64]]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
+
+from node.damaged_files import READING_ERRORS
 
 _WANTED = ("SpecificCharacterSet", "Modality", "StudyDescription", "SeriesDescription")
 
@@ -26,7 +27,7 @@ def read_descriptions(paths: Iterable[Path]) -> Descriptions:
     for path in paths:
         try:
             header = dcmread(path, stop_before_pixels=True, specific_tags=list(_WANTED))
-        except (OSError, InvalidDicomError):
+        except READING_ERRORS:
             continue
         modalities.add(str(header.get("Modality") or ""))
         texts.update(str(header.get(keyword) or "") for keyword in _WANTED[2:])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,30 +10,16 @@ from typing import Any
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.errors import InvalidDicomError
 from pydicom.pixels.utils import iter_pixels
 
 from engines.volume import Volume
+from node.damaged_files import READING_ERRORS, reason_of
 from node.geometry import VolumeSettings, arrange
 from node.model import FrameReference, SourceVolume
 from node.stacks import Stack, StackFrame
 from node.volume_errors import MissingFileError, PixelDataError
 
 __all__ = ["VolumeSettings", "read_volume"]
-
-_DECODING_ERRORS = (
-    AttributeError,
-    EOFError,
-    InvalidDicomError,
-    KeyError,
-    NotImplementedError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
-"""What pydicom and its decoders raise for damaged or unknown pixel data."""
 
 
 def read_volume(
@@ -86,10 +71,16 @@ def _stored_frames(stack: Stack, items: Sequence[StackFrame], path: Path) -> lis
     instance = items[0].instance
     indices = [(item.frame.number or 1) - 1 for item in items] if instance.is_multi_frame else None
     try:
+        dataset = pydicom.dcmread(path)
+    except READING_ERRORS as error:
+        # The error may quote the patient's data: neither log nor traceback may hold it.
+        raise _pixel_error(stack, instance.sop_instance_uid, reason_of(error)) from None
+    try:
         # Given the path instead, pydicom finds no pixel data in deflated files.
-        decoded = list(iter_pixels(pydicom.dcmread(path), indices=indices))
-    except _DECODING_ERRORS as error:
-        raise _pixel_error(stack, instance.sop_instance_uid, f"{type(error).__name__}: {error}") from error
+        decoded = list(iter_pixels(dataset, indices=indices))
+    except READING_ERRORS as error:
+        reason = reason_of(error, only_pixels=True)
+        raise _pixel_error(stack, instance.sop_instance_uid, reason) from error
     if instance.mosaic_tiles_per_side:
         return [_tile(stack, item, decoded[0]) for item in items]
     if not instance.is_multi_frame:
@@ -114,6 +105,4 @@ def _tile(stack: Stack, item: StackFrame, sheet: NDArray[Any]) -> NDArray[Any]:
 
 
 def _pixel_error(stack: Stack, sop_instance_uid: str, problem: str) -> PixelDataError:
-    return PixelDataError(
-        stack.study_uid, stack.series_uid, sop_instance_uid, " ".join(problem.split())[:300]
-    )
+    return PixelDataError(stack.study_uid, stack.series_uid, sop_instance_uid, problem)

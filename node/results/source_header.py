@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import struct
 from copy import deepcopy
 from dataclasses import dataclass
 
 import pydicom
 from pydicom import Dataset
-from pydicom.errors import InvalidDicomError
 
+from node.damaged_files import READING_ERRORS, reason_of
 from node.model import SourceVolume
 from node.results.errors import ForeignSourceError, MissingAttributeError, SourceUnreadableError
 
@@ -62,12 +61,6 @@ LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompr
 
 _BURNED_IN = "BurnedInAnnotation"
 
-_READ_ERRORS = (
-    AttributeError, EOFError, InvalidDicomError, KeyError, NotImplementedError, OSError, TypeError,
-    ValueError, struct.error,
-)  # fmt: skip
-"""What pydicom raises for a file that is gone or damaged."""
-
 
 @dataclass(frozen=True, slots=True)
 class SourceHeader:
@@ -109,11 +102,14 @@ def read_source_header(source: SourceVolume, study_uid: str) -> SourceHeader:
             _copied(found, LOSSY, Dataset()),
             str(found.get(_BURNED_IN) or "") == "YES",
         )
-    except _READ_ERRORS as error:
+        found_in = str(found.get("StudyInstanceUID") or "")
+    except READING_ERRORS as error:
         # The error may quote the patient's data: neither log nor traceback may hold it.
-        raise SourceUnreadableError(study_uid, source.series_uid, type(error).__name__) from None
-    if str(found.get("StudyInstanceUID") or "") != study_uid:
-        raise ForeignSourceError(study_uid, source.series_uid, str(found.get("StudyInstanceUID") or "none"))
+        raise SourceUnreadableError(study_uid, source.series_uid, reason_of(error)) from None
+    if not found_in:
+        raise SourceUnreadableError(study_uid, source.series_uid, "it names no Study")
+    if found_in != study_uid:
+        raise ForeignSourceError(study_uid, source.series_uid, found_in)
     return header
 
 
