@@ -319,12 +319,22 @@ class Ingress(Values):
 
 
 class NetworkPolicy(Values):
-    """Only DICOM peers in, only PACS, database and bucket out."""
+    """Only DICOM peers in, only PACS, database, bucket and collector of traces out."""
 
     enabled: bool = Field(True, description="make NetworkPolicies")
     dicom_peers: list[str] = Field([], description="addresses (CIDR) that may send; empty: nobody")
     destinations: list[str] = Field(
         [], description="addresses (CIDR) that results go to, on their configured ports"
+    )
+    traces: list[str] = Field(
+        [],
+        description="addresses (CIDR) of a collector of traces outside of the cluster, on the port of "
+        "config.traces.endpoint",
+    )
+    traces_namespace: Name = Field(
+        "",
+        description="namespace of a collector of traces in the cluster; its pods listen on the port of "
+        "config.traces.endpoint",
     )
     ingress_namespace: Name = Field(
         "", description="namespace whose pods may open the pages: the ingress controller's"
@@ -348,6 +358,7 @@ class Alerts(Values):
     queue_age_s: int = Field(1800, ge=1, description="seconds that a Study may wait for a worker")
     delivery_lag_s: int = Field(3600, ge=1, description="seconds that a result may wait for its destination")
     disk_free_percent: int = Field(10, ge=1, le=99, description="per cent of the disk that must be free")
+    certificate_days: int = Field(30, ge=1, description="days that a certificate must still be good")
 
 
 class Dashboard(Values):

@@ -1,4 +1,4 @@
-"""The node's own certificates: which there are, and until when they are good."""
+"""The configured certificates: which there are, and until when they are good."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 
 from cryptography import x509
@@ -22,43 +23,51 @@ SOON_DAYS = 30
 """A certificate that expires within this time is to be renewed now."""
 
 
+class Part(StrEnum):
+    """What a certificate is for: shown to others, or what they are checked by."""
+
+    CERTIFICATE = "certificate"
+    CA = "CA"
+
+
 @dataclass(frozen=True, slots=True)
-class OwnCertificate:
-    """A certificate that the node shows to others.
+class ConfiguredCertificate:
+    """A file of certificates that the configuration names.
 
     Attributes:
         use: "receiver", or "destination" and its name.
+        part: whether the node shows it, or checks others by it.
         path: its file.
-        expires_at: the end of its validity.
+        expires_at: the end of its validity; of several CAs the first end.
     """
 
     use: str
+    part: Part
     path: Path
     expires_at: datetime
 
     def remark(self, now: datetime) -> str:
         """Say how long it is still good; empty where that is long."""
+        what = f"The {self.part} of the {self.use} ({self.path})"
         if now >= self.expires_at:
-            return f"The certificate of the {self.use} ({self.path}) expired on {self.expires_at:%Y-%m-%d}."
+            return f"{what} expired on {self.expires_at:%Y-%m-%d}."
         left = (self.expires_at - now).days
-        if left >= SOON_DAYS:
-            return ""
-        return f"The certificate of the {self.use} ({self.path}) expires in {left} days: renew it."
+        return f"{what} expires in {left} days: renew it." if left < SOON_DAYS else ""
 
 
-def own_certificates(settings: NodeSettings) -> list[OwnCertificate]:
+def configured_certificates(settings: NodeSettings) -> list[ConfiguredCertificate]:
     """Read the certificates that the configuration names.
 
     Raises:
         TlsConfigurationError: if one can not be read.
     """
-    return [OwnCertificate(use, path, _expiry(path)) for use, path in _named(settings)]
+    return [ConfiguredCertificate(*named, _expiry(*named[1:])) for named in _named(settings)]
 
 
-def check_tls(settings: NodeSettings) -> list[OwnCertificate]:
+def check_tls(settings: NodeSettings) -> list[ConfiguredCertificate]:
     """Try out everything that TLS needs: the files are there, fit together, and hold what they should.
 
-    Returns: the node's own certificates.
+    Returns: what the configuration names.
 
     Raises:
         TlsConfigurationError: if that is not so; names the setting and the file.
@@ -74,11 +83,11 @@ def check_tls(settings: NodeSettings) -> list[OwnCertificate]:
             stow = destination.stow
             with _named_as(f"destinations.{name}.stow"):
                 load_client_files(stow.ca, stow.certificate, stow.key)
-    return own_certificates(settings)
+    return configured_certificates(settings)
 
 
 class CertificateCollector(Collector):
-    """Exports until when the node's own certificates are good; reads the files anew, as they are renewed."""
+    """Exports until when the configured certificates are good; reads the files anew, as they are renewed."""
 
     def __init__(self, settings: NodeSettings) -> None:
         self._settings = settings
@@ -87,15 +96,15 @@ class CertificateCollector(Collector):
         """Give the end of each one's validity."""
         family = GaugeMetricFamily(
             "csvd_certificate_expiry_timestamp_seconds",
-            "When a certificate that the node shows expires, seconds since 1970",
-            labels=("use",),
+            "When a configured certificate expires, seconds since 1970",
+            labels=("use", "part"),
         )
-        for use, path in _named(self._settings):
+        for use, part, path in _named(self._settings):
             try:
-                family.add_metric((use,), _expiry(path).timestamp())
+                family.add_metric((use, part), _expiry(part, path).timestamp())
             except TlsConfigurationError:
                 # One that can not be read is as bad as one that expired long ago.
-                family.add_metric((use,), 0)
+                family.add_metric((use, part), 0)
         yield family
 
 
@@ -107,20 +116,27 @@ def _named_as(setting: str) -> Iterator[None]:
         raise TlsConfigurationError(f"{setting}: {exc}") from exc
 
 
-def _named(settings: NodeSettings) -> Iterator[tuple[str, Path]]:
-    if settings.receiver.tls is not None:
-        yield "receiver", settings.receiver.tls.certificate
-    for name, destination in settings.destinations.items():
-        tls = destination.tls if isinstance(destination, DestinationSettings) else destination.stow
-        if tls is not None and tls.certificate is not None:
-            yield f"destination {name}", tls.certificate
+def _named(settings: NodeSettings) -> Iterator[tuple[str, Part, Path]]:
+    tls_by_use = {
+        "receiver": settings.receiver.tls,
+        **{
+            f"destination {name}": each.tls if isinstance(each, DestinationSettings) else each.stow
+            for name, each in settings.destinations.items()
+        },
+    }
+    for use, tls in tls_by_use.items():
+        for part, path in ((Part.CERTIFICATE, tls and tls.certificate), (Part.CA, tls and tls.ca)):
+            if path is not None:
+                yield use, part, path
 
 
-def _expiry(path: Path) -> datetime:
+def _expiry(part: Part, path: Path) -> datetime:
+    """Return the end of a certificate, the first in its file, or of the CA that ends first."""
     try:
-        own, *_ = x509.load_pem_x509_certificates(path.read_bytes())
+        own, *chain = x509.load_pem_x509_certificates(path.read_bytes())
     except OSError as exc:
         raise TlsConfigurationError(f"{path} can not be read: {exc.strerror}") from exc
     except ValueError as exc:
         raise TlsConfigurationError(f"{path} holds no PEM certificate") from exc
-    return own.not_valid_after_utc
+    counted = [own, *chain] if part is Part.CA else [own]
+    return min(each.not_valid_after_utc for each in counted)

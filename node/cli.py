@@ -161,7 +161,7 @@ def check_config(config: Config = None) -> None:
                 for line in (segmentor.report.proof, *map(str, segmentor.report.passed_over)):
                     out.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
         for certificate in check_tls(settings):
-            out.print(f"{certificate.use}: certificate good until {certificate.expires_at:%Y-%m-%d}")
+            out.print(f"{certificate.use}: {certificate.part} good until {certificate.expires_at:%Y-%m-%d}")
             if remark := certificate.remark(now()):
                 out.print(remark, style="yellow", soft_wrap=True)
         if not settings.receiver.calling_aes and not settings.receiver.accept_any_calling_ae:

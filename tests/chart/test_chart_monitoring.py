@@ -14,17 +14,24 @@ import yaml
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from node.certificates import CertificateCollector
 from node.completeness import CompletenessSettings
 from node.database import Database
 from node.gauges import DiskCollector, EngineCollector, IndexCollector
 from node.metrics import Metrics
 from node.observation import Stage
+from node.receiver import ReceiverSettings
+from node.settings import NodeSettings
+from node.tls import ReceiverTlsSettings
 from tests.support.arrivals import at
 from tests.support.chart import CHART, REPOSITORY, of_kind, rendered
 
 pytestmark = pytest.mark.chart
 
 DASHBOARD: dict[str, Any] = json.loads((CHART / "files" / "dashboard.json").read_text())
+TLS = ReceiverTlsSettings(certificate=Path("tls.crt"), key=Path("tls.key"), client_certificate="none")
+"""Files that need not be there: what can not be read is exported, too."""
+
 COMPOSE_RULES = REPOSITORY / "docker" / "compose" / "alerts.yaml"
 
 
@@ -46,6 +53,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         metrics.registry.register(IndexCollector(database, CompletenessSettings(), ("pacs",), lambda: at(0)))
         metrics.registry.register(DiskCollector(folder))
         metrics.registry.register(EngineCollector({}))
+        metrics.registry.register(CertificateCollector(NodeSettings(receiver=ReceiverSettings(tls=TLS))))
         text = generate_latest(metrics.registry).decode()
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(text):
@@ -81,6 +89,10 @@ def test_prometheus_takes_the_rules(tmp_path: Path) -> None:
     assert f"{len(rules()['groups'][0]['rules'])} rules found" in done.stdout
 
 
+def certificate(use: str, part: str) -> str:
+    return f'csvd_certificate_expiry_timestamp_seconds{{instance="a",use="{use}",part="{part}"}}'
+
+
 def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
     """Series as the node exports them, hour by hour, through Prometheus' own engine."""
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules("single-gpu")))
@@ -88,15 +100,23 @@ def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
         {"series": 'csvd_index_reachable{instance="a"}', "values": "1x200"},
         {"series": 'csvd_studies_failed_total{instance="a"}', "values": "0x60 1x140"},
         {"series": 'csvd_queue_oldest_age_seconds{queue="evaluations"}', "values": "0x60 1801x140"},
+        {"series": 'csvd_queue_full{queue="evaluations"}', "values": "0x60 1x140"},
+        {"series": certificate("receiver", "certificate"), "values": f"{30 * 86400 + 3600}x200"},
+        {"series": certificate("receiver", "CA"), "values": f"{100 * 86400}x200"},
+        {"series": certificate("destination pacs", "certificate"), "values": "0x200"},
         {"series": 'csvd_delivery_oldest_age_seconds{destination="pacs"}', "values": "3599x200"},
         {"series": 'csvd_disk_free_bytes{instance="a"}', "values": "9x200"},
         {"series": 'csvd_disk_size_bytes{instance="a"}', "values": "100x200"},
     ]
     firing = {
-        "CsvdStudyFailed": True,
-        "CsvdQueueAge": True,
-        "CsvdDeliveryLag": False,
-        "CsvdNodeAbsent": False,
+        "CsvdStudyFailed": 1,
+        "CsvdQueueAge": 1,
+        "CsvdQueueFull": 1,
+        # Time begins with 1970 here: in the 75th minute one has less than 30 days, one can not be read.
+        "CsvdCertificateExpires": 2,
+        "CsvdDiskLow": 1,
+        "CsvdDeliveryLag": 0,
+        "CsvdNodeAbsent": 0,
     }
     test = {
         "rule_files": ["rules.yaml"],
@@ -109,9 +129,9 @@ def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
                     {
                         "expr": f'count(ALERTS{{alertname="{name}",alertstate="firing"}})',
                         "eval_time": "75m",
-                        "exp_samples": [{"labels": "{}", "value": 1}] if fires else [],
+                        "exp_samples": [{"labels": "{}", "value": count}] if count else [],
                     }
-                    for name, fires in (firing | {"CsvdDiskLow": True}).items()
+                    for name, count in firing.items()
                 ],
             }
         ],
@@ -129,9 +149,12 @@ def test_thresholds_are_the_values_given() -> None:
 
 
 def test_every_alert_says_what_to_do() -> None:
-    runbook = (REPOSITORY / "docs" / "kubernetes.md").read_text()
+    runbook, operations = (
+        (REPOSITORY / "docs" / f"{name}.md").read_text() for name in ("kubernetes", "operations")
+    )
     for rule in rules()["groups"][0]["rules"]:
         assert f"| `{rule['alert']}` |" in runbook
+        assert f"\n### {rule['alert']}\n" in operations
         assert rule["annotations"]["summary"]
 
 

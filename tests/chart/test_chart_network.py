@@ -1,4 +1,4 @@
-"""Who may talk to whom: only DICOM peers in, only PACS, database and bucket out."""
+"""Who may talk to whom: only DICOM peers in, only PACS, database, bucket and collector of traces out."""
 
 from __future__ import annotations
 
@@ -71,6 +71,38 @@ def test_only_pacs_database_and_bucket_are_reached() -> None:
         (cidr, port) for cidr in ("10.20.0.5/32", "10.20.0.6/32") for port in (104, 11112)
     }
     assert out["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "send"
+
+
+def test_traces_reach_their_collector_on_its_own_port() -> None:
+    (rule,) = (part for part in policy(rendered("air-gapped"))["egress"] if part["ports"][0]["port"] == 4318)
+    assert rule["to"] == [
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "observability"}}}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "port"),
+    [
+        ("https://traces.hospital.example/v1/traces", 443),
+        ("http://10.30.0.40/v1/traces", 80),
+        ("https://[fd00::40]:4318/v1/traces", 4318),
+    ],
+)
+def test_traces_reach_a_collector_outside_of_the_cluster(endpoint: str, port: int) -> None:
+    given = (
+        "--set",
+        f"config.traces.endpoint={endpoint}",
+        "--set-json",
+        'networkPolicy.traces=["10.30.0.40/32"]',
+    )
+    assert ("10.30.0.40/32", port) in addresses(policy(rendered(WORKERS, *given))["egress"], "to")
+
+
+def test_results_reach_a_dicomweb_server_on_the_port_of_its_url() -> None:
+    stow = '{"stow": {"url": "https://archive.hospital.example:8443/dicom-web"}}'
+    manifests = rendered("single-node-cpu", "--set-json", f"config.destinations.archive={stow}")
+    out = policy(manifests, "-destinations")
+    assert addresses(out["egress"], "to") == {("10.20.0.5/32", port) for port in (104, 8443)}
 
 
 def test_pages_and_metrics_are_open_to_their_readers_only() -> None:

@@ -123,6 +123,7 @@ def test_a_setting_that_the_chart_makes_is_refused_in_config(place: str) -> None
         ("single-node-cpu", "single.graceS=40", "single.graceS"),
         ("single-gpu", f"image.digest=sha256:{'0' * 64}", "gpu.digest"),
         ("air-gapped", "config.stop_grace_s=60", "receive.graceS"),
+        ("air-gapped", "config.traces.endpoint=null", "config.traces.endpoint"),
         (
             "workers-postgresql-s3",
             "engines.buildBy=Job,engines.cache.accessMode=ReadWriteOnce",

@@ -35,6 +35,9 @@
 {{- if and $v.gpu.enabled $v.image.digest (not $v.gpu.digest) -}}
 {{- fail "gpu.enabled with image.digest needs gpu.digest: the image for a GPU is another one" -}}
 {{- end -}}
+{{- if and (or $v.networkPolicy.traces $v.networkPolicy.tracesNamespace) (not (dig "traces" "endpoint" "" $v.config)) -}}
+{{- fail "networkPolicy.traces and networkPolicy.tracesNamespace need config.traces.endpoint, whose port they open" -}}
+{{- end -}}
 {{- if and $v.ingress.enabled (not $v.ingress.host) -}}
 {{- fail "ingress.enabled needs ingress.host" -}}
 {{- end -}}

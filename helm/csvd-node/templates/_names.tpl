@@ -49,6 +49,12 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- define "csvd-node.sending" -}}{{ ternary "single" "send" (eq .Values.topology "single") }}{{- end -}}
 {{- define "csvd-node.showing" -}}{{ ternary "single" "web" (eq .Values.topology "single") }}{{- end -}}
 
+{{/* The TCP port of a URL. */}}
+{{- define "csvd-node.portOf" -}}
+{{- $url := urlParse . -}}
+{{- default (ternary "443" "80" (eq $url.scheme "https")) (regexFind ":[0-9]+$" $url.host | trimPrefix ":") -}}
+{{- end -}}
+
 {{- define "csvd-node.storeClaim" -}}
 {{- default (include "csvd-node.fullname" .) .Values.storage.volume.existingClaim -}}
 {{- end -}}

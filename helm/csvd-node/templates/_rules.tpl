@@ -14,6 +14,12 @@ groups:
         labels: {severity: warning}
         annotations:
           summary: The oldest Study has waited for a worker for {{ "{{ $value | humanizeDuration }}" }}.
+      - alert: CsvdQueueFull
+        expr: max(csvd_queue_full{queue="evaluations"}) > 0
+        for: 5m
+        labels: {severity: warning}
+        annotations:
+          summary: More Studies wait for a worker than backpressure.limit; with backpressure.refuse new ones are refused.
       - alert: CsvdDeliveryLag
         expr: max by (destination) (csvd_delivery_oldest_age_seconds) > {{ .deliveryLagS }}
         for: 5m
@@ -36,6 +42,12 @@ groups:
         labels: {severity: critical}
         annotations:
           summary: Only {{ "{{ $value | humanize }}" }} % of the store's disk are free.
+      - alert: CsvdCertificateExpires
+        expr: min by (use, part) (csvd_certificate_expiry_timestamp_seconds) - time() < {{ .certificateDays }} * 86400
+        for: 5m
+        labels: {severity: warning}
+        annotations:
+          summary: 'The {{ "{{ $labels.part }}" }} of the {{ "{{ $labels.use }}" }} is good for {{ "{{ $value | humanizeDuration }}" }} more; below zero it expired or can not be read.'
       - alert: CsvdIndexUnreachable
         expr: min by (instance) (csvd_index_reachable) == 0
         for: 2m

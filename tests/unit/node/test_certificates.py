@@ -35,11 +35,13 @@ def authority(tmp_path: Path) -> Authority:
 def test_certificate_near_its_end_is_remarked_upon(authority: Authority, days: float, remark: str) -> None:
     own = authority.issue("node", days=days)
     tls = ReceiverTlsSettings(certificate=own.certificate, key=own.key, ca=authority.path)
-    (found,) = check_tls(settings_with(tls))
+    found, ca = check_tls(settings_with(tls))
     now = datetime.now(UTC)
     assert abs(found.expires_at - now - timedelta(days=days)) < timedelta(minutes=1)
     assert re.search(remark, found.remark(now))
-    assert found.use == "receiver"
+    assert (found.use, found.part, found.path) == ("receiver", "certificate", own.certificate)
+    assert (ca.use, ca.part, ca.path) == ("receiver", "CA", authority.path)
+    assert ca.remark(ca.expires_at - timedelta(days=2)).startswith("The CA of the receiver (")
 
 
 @pytest.mark.parametrize(
@@ -67,14 +69,39 @@ def test_destinations_certificate_is_checked_and_exported(authority: Authority) 
     tls = DestinationTlsSettings(ca=authority.path, certificate=own.certificate, key=own.key)
     pacs = DestinationSettings(ae_title="PACS", host="pacs", port=2762, tls=tls)
     settings = NodeSettings(destinations={"pacs": pacs})
-    (found,) = check_tls(settings)
-    (family,) = CertificateCollector(settings).collect()
-    (sample,) = family.samples
-    assert sample.labels == {"use": "destination pacs"}
-    assert sample.value == found.expires_at.timestamp()
+    collector = CertificateCollector(settings)
+
+    def exported() -> dict[tuple[str, str], float]:
+        (family,) = collector.collect()
+        return {(each.labels["use"], each.labels["part"]): each.value for each in family.samples}
+
+    def days_left() -> float:
+        return (exported()["destination pacs", "certificate"] - datetime.now(UTC).timestamp()) / 86400
+
+    own_end, ca_end = (each.expires_at.timestamp() for each in check_tls(settings))
+    assert exported() == {
+        ("destination pacs", "certificate"): own_end,
+        ("destination pacs", "CA"): ca_end,
+    }
+    assert days_left() == pytest.approx(10, abs=0.01)
+    renewed = authority.issue("renewed", days=300)
+    renewed.certificate.replace(own.certificate)
+    assert days_left() == pytest.approx(300, abs=0.01), "a renewed file is seen without a restart"
     own.certificate.unlink()
-    (family,) = CertificateCollector(settings).collect()
-    assert [sample.value for sample in family.samples] == [0]
+    assert exported() == {("destination pacs", "certificate"): 0, ("destination pacs", "CA"): ca_end}
+
+
+def test_of_several_cas_the_first_to_expire_counts(authority: Authority) -> None:
+    old = authority.issue("old", days=3).certificate
+    own = authority.issue("node", days=300)
+    # A certificate behind the own one leads to its CA; its end is the CA's affair.
+    own.certificate.write_bytes(own.certificate.read_bytes() + old.read_bytes())
+    authority.path.write_bytes(authority.path.read_bytes() + old.read_bytes())
+    tls = ReceiverTlsSettings(certificate=own.certificate, key=own.key, ca=authority.path)
+    shown, checked_by = check_tls(settings_with(tls))
+    now = datetime.now(UTC)
+    assert (shown.expires_at - now).days >= 299
+    assert (checked_by.expires_at - now).days == 2
 
 
 def test_certificate_for_a_dicomweb_server_is_checked_and_exported(authority: Authority) -> None:
@@ -83,8 +110,9 @@ def test_certificate_for_a_dicomweb_server_is_checked_and_exported(authority: Au
         url="https://archive/dicom-web", ca=authority.path, certificate=own.certificate, key=own.key
     )
     settings = NodeSettings(destinations={"archive": StowDestinationSettings(stow=stow)})
-    (found,) = check_tls(settings)
+    found, ca = check_tls(settings)
     assert (found.use, found.path) == ("destination archive", own.certificate)
+    assert (ca.part, ca.path) == ("CA", authority.path)
     authority.path.unlink()
     with pytest.raises(
         TlsConfigurationError, match=r"^destinations\.archive\.stow: .*ca\.pem can not be read"
