@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -56,7 +57,8 @@ class Prepared:
     """A network's input and where it came from.
 
     Attributes:
-        slices: (slices, channels, rows, columns) float32, contiguous.
+        slices: (slices, channels, rows, columns) float32, read-only. With one input it is a view in which a
+            slice lies once for all that have it as a neighbour: copy a batch to have it contiguous.
         placement: the way back to the volume's own grid.
     """
 
@@ -79,13 +81,8 @@ def prepare(volumes: Sequence[Volume | None], spec: PreprocessingSpec) -> Prepar
     placement = _place(_shared_grid(volumes), spec)
     present = [None if volume is None else _normalised(volume, placement, spec) for volume in volumes]
     blank = np.zeros_like(next(pixels for pixels in present if pixels is not None))
-    inputs = [blank if pixels is None else pixels for pixels in present]
-    # (inputs, slices, rows, columns) -> (slices, inputs, window, rows, columns) -> channels joined
-    window = np.arange(-spec.neighbours, spec.neighbours + 1)
-    count = blank.shape[0]
-    near = np.clip(np.arange(count)[:, None] + window, 0, count - 1)
-    stacked = np.stack([pixels[near] for pixels in inputs], axis=1)
-    return Prepared(stacked.reshape(count, -1, *spec.pixel_grid), placement)
+    inputs = np.stack([blank if pixels is None else pixels for pixels in present])
+    return Prepared(_with_neighbours(inputs, spec.neighbours), placement)
 
 
 def prepare_mask(mask: Volume, spec: PreprocessingSpec) -> NDArray[np.float32]:
@@ -149,6 +146,17 @@ def _finite(array: NDArray[Any]) -> NDArray[np.float32]:
     if not np.isfinite(values).all():
         raise InputError("Some voxels are not finite numbers: send the original Series again")
     return values
+
+
+def _with_neighbours(inputs: NDArray[np.float32], neighbours: int) -> NDArray[np.float32]:
+    """Join each slice with those beside it: (inputs, slices, rows, columns) to (slices, channels, ...)."""
+    ends = ((0, 0), (neighbours, neighbours), (0, 0), (0, 0))
+    windows = sliding_window_view(np.pad(inputs, ends, mode="edge"), 2 * neighbours + 1, axis=1)
+    # (inputs, slices, rows, columns, window) -> (slices, inputs, window, rows, columns) -> channels joined
+    joined = windows.transpose(1, 0, 4, 2, 3)
+    channels = joined.reshape(joined.shape[0], -1, *inputs.shape[2:])
+    channels.setflags(write=False)
+    return channels
 
 
 def _normalised(volume: Volume, placement: Placement, spec: PreprocessingSpec) -> NDArray[np.float32]:

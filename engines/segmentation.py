@@ -1,12 +1,11 @@
-"""Runs the segmentors of a Study: one after the other on the CPU, all at a time on a GPU."""
+"""Runs the segmentors of a Study: two at a time on the CPU, all at a time on a GPU."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -24,6 +23,10 @@ from engines.resampling import Interpolation, resample
 from engines.runners.base import Runner
 from engines.segments import Segment, SeriesType
 from engines.volume import Volume
+
+ON_THE_CPU = 2
+"""Segmentors that run at a time on the CPU. Preparing and restoring slices is work for one core: while one
+segmentor does it, the network of another has the rest; a third one would only take more memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class Segmentor:
 
     @property
     def on_gpu(self) -> bool:
-        """Whether the CPU is free while it runs."""
+        """Whether the CPU is free while its network computes."""
         return self.report is not None and self.report.runner.on_gpu
 
     @property
@@ -90,34 +93,30 @@ def segment_all(
 ) -> tuple[dict[Segment, Segmented], dict[Segment, str]]:
     """Run segmentors on the volumes of a Study.
 
-    Those on a GPU run at the same time, each in its own stream: while one computes, the CPU prepares the
-    slices of another. Those on the CPU take all of it, one after the other.
+    Those on a GPU run at the same time, each in its own stream, those on the CPU two at a time: while the
+    network of one computes, the slices of another are prepared.
 
     Args:
         planned: by segment; their inputs are there.
         volumes: the Study's usable volumes.
         alignment: relates them.
-        progress: told what is done now, by the calling thread; of those on a GPU how long each took.
+        progress: told by the calling thread that they run, and of each how long it took.
 
     Returns: what was found, and for the other segments why they can not be assessed.
     Raises: RunnerError: if a runtime fails, which has nothing to do with the Study.
     """
-    with ThreadPoolExecutor(max_workers=max(1, len(planned))) as pool:
-        on_gpu = {
-            pool.submit(_timed, partial(segment_one, segmentor, volumes, alignment)): segment
+    if not planned:
+        return {}, {}
+    progress(Step(SEGMENTING, f"segmenting {', '.join(planned)}"))
+    outcomes: dict[Segment, Segmented | InputError] = {}
+    with ThreadPoolExecutor(len(planned)) as gpu, ThreadPoolExecutor(ON_THE_CPU) as cpu:
+        running = {
+            (gpu if segmentor.on_gpu else cpu).submit(_timed, segmentor, volumes, alignment): segment
             for segment, segmentor in planned.items()
-            if segmentor.on_gpu
         }
-        outcomes: dict[Segment, Segmented | InputError] = {}
-        for segment, segmentor in planned.items():
-            if not segmentor.on_gpu:
-                progress(Step(segmenting(segment), _words(segmentor)))
-                outcomes[segment], _ = _timed(partial(segment_one, segmentor, volumes, alignment))
-        if on_gpu:
-            progress(Step(SEGMENTING, f"segmenting {', '.join(on_gpu.values())} at the same time"))
-        for running in as_completed(on_gpu):
-            segment = on_gpu[running]
-            outcomes[segment], took_s = running.result()
+        for done in as_completed(running):
+            segment = running[done]
+            outcomes[segment], took_s = done.result()
             progress(Step(segmenting(segment), _words(planned[segment]), took_s))
     segmented, not_assessed = {}, {}
     for segment, segmentor in planned.items():
@@ -133,11 +132,13 @@ def _words(segmentor: Segmentor) -> str:
     return f"segmenting {segmentor.manifest.segment} on {segmentor.manifest.inputs[0]}"
 
 
-def _timed(run: Callable[[], Segmented]) -> tuple[Segmented | InputError, float]:
+def _timed(
+    segmentor: Segmentor, volumes: Mapping[SeriesType, Volume], alignment: Alignment
+) -> tuple[Segmented | InputError, float]:
     """Run one segmentor; return what came of it, and how long that took, s."""
     began = time.perf_counter()
     try:
-        outcome: Segmented | InputError = run()
+        outcome: Segmented | InputError = segment_one(segmentor, volumes, alignment)
     except InputError as exc:
         outcome = exc
     return outcome, time.perf_counter() - began

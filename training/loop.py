@@ -303,7 +303,7 @@ def predict(
     parts = []
     with torch.no_grad(), autocast(device):
         for start in range(0, len(slices), batch):
-            part = torch.from_numpy(slices[start : start + batch]).to(device)
+            part = torch.tensor(slices[start : start + batch], device=device)
             parts.append(model(part.contiguous(memory_format=torch.channels_last)).float().cpu())
     joined: np.ndarray[Any, np.dtype[np.float32]] = torch.cat(parts).numpy()
     return joined

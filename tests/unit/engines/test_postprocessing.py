@@ -3,10 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from scipy.special import expit
 
 from engines.components import label, sizes
 from engines.errors import RunnerError
-from engines.postprocessing import PostprocessingSpec, lesion_mask, probabilities
+from engines.postprocessing import PostprocessingSpec, lesion_mask, probabilities, sigmoid
 from engines.preprocessing import Fit, Normalisation, Prepared, PreprocessingSpec, prepare
 from engines.volume import Volume
 from tests.support.head import axial_grid, head
@@ -29,6 +30,11 @@ def test_logits_become_probabilities() -> None:
     assert volume.array.dtype == np.float32
     assert volume.array[0] == pytest.approx(np.full((32, 32), 0.5))
     assert volume.array[2] == pytest.approx(np.full((32, 32), 0.75))
+
+
+def test_the_sigmoid_is_that_of_scipy_within_float_error() -> None:
+    logits = np.linspace(-110, 110, 4001, dtype=np.float32)
+    np.testing.assert_allclose(sigmoid(logits), expit(logits.astype(np.float64)), rtol=3e-7, atol=1e-38)
 
 
 def test_infinite_logits_are_certain() -> None:
@@ -91,6 +97,14 @@ def test_lesions_need_a_peak_and_keep_their_outline(min_peak: float, kept: list[
     mask = lesion_mask(Volume(array, GRID), PostprocessingSpec(min_peak=np.float32(min_peak)))
     labels, count = label(mask.array)
     assert sizes(labels, count).tolist() == kept
+
+
+def test_the_order_of_a_probability_in_memory_does_not_matter() -> None:
+    array = np.random.default_rng(1).random(GRID.shape, np.float32)
+    spec = PostprocessingSpec(threshold=0.8, min_lesion_ml=0.03, min_peak=0.95)
+    expected = lesion_mask(Volume(array, GRID), spec).array
+    assert 0 < expected.sum() < (array >= np.float32(0.8)).sum()
+    np.testing.assert_array_equal(lesion_mask(Volume(np.asfortranarray(array), GRID), spec).array, expected)
 
 
 def test_components_are_numbered_by_their_first_voxel_wherever_they_lie() -> None:

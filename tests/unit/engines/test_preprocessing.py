@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from engines.errors import InputError
-from engines.intensity import white_matter_peak
+from engines.intensity import background, white_matter_peak
 from engines.preprocessing import Fit, Normalisation, PreprocessingSpec, prepare, prepare_mask, restore
 from engines.segments import SeriesType
 from engines.volume import Grid, Volume
@@ -33,7 +33,7 @@ def spec(
 def test_white_matter_is_found_in_every_contrast(contrast: SeriesType, skull: bool, noise: bool) -> None:
     image = head(GRID, contrast, skull=skull, noise=noise)
     truth = CONTRASTS[contrast][WHITE]
-    assert white_matter_peak(image.array) == pytest.approx(truth, rel=PEAK_TOLERANCE)
+    assert white_matter_peak(image.array, background(image.array)) == pytest.approx(truth, rel=PEAK_TOLERANCE)
 
 
 @pytest.mark.parametrize("gain", [0.001, 1.0, 37.0])
@@ -86,6 +86,15 @@ def test_neighbours_become_channels_and_the_ends_repeat() -> None:
     for channel, (image, offset) in enumerate((image, offset) for image in alone for offset in (-1, 0, 1)):
         for k in (0, 7, 19):
             np.testing.assert_array_equal(both[k, channel], image[min(max(k + offset, 0), 19)])
+
+
+def test_slices_of_one_input_lie_in_memory_once() -> None:
+    image = head(GRID)
+    alone, windows = prepare([image], spec()).slices, prepare([image], spec(neighbours=2)).slices
+    assert windows.shape == (20, 5, 64, 64)
+    assert windows.strides[0] == windows.strides[1] == 64 * 64 * 4
+    np.testing.assert_array_equal(windows[3], alone[1:6, 0])
+    np.testing.assert_array_equal(windows[19], alone[[17, 18, 19, 19, 19], 0])
 
 
 def test_a_missing_optional_input_is_zeros() -> None:
