@@ -39,6 +39,13 @@ class NoDriverError(RunnerUnavailableError):
     """There is no NVIDIA driver, or it shows no GPU."""
 
 
+class WrongGpuError(RunnerUnavailableError):
+    """The GPU that is asked for is not among those that are here, or the runtime does not serve it.
+
+    It does not pass by itself: somebody has to name another GPU, or another runner.
+    """
+
+
 class OldDriverError(RunnerUnavailableError):
     """The NVIDIA driver is older than the runtime needs."""
 

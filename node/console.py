@@ -11,7 +11,7 @@ import structlog
 import typer
 from rich.console import Console
 
-from engines.errors import EngineError
+from engines.errors import EngineError, WrongGpuError
 from node.configuration import ConfigurationError, load_settings
 from node.errors import NodeError, StartInterruptedError, TlsConfigurationError, WrongBundleError
 from node.settings import NodeSettings
@@ -26,8 +26,8 @@ EXIT_FAILED = 1
 EXIT_MISUSED = 2
 """The command or the configuration is wrong."""
 
-MISUSES = (TlsConfigurationError, WrongBundleError)
-"""Errors beside those of the configuration itself that only another configuration mends."""
+MISUSES = (TlsConfigurationError, WrongBundleError, WrongGpuError)
+"""Errors beside those of the configuration itself that only another configuration or environment mends."""
 
 Config = Annotated[
     Path | None, typer.Option("--config", "-c", help="YAML file; without it, the one named by CSVD_CONFIG")

@@ -7,12 +7,12 @@ from pathlib import Path
 from engines.build import Progress
 from engines.bundle import Bundle, read_samples
 from engines.cache import PlanKey, read_scratch, write_scratch
-from engines.errors import RunnerError, RunnerUnavailableError
+from engines.errors import RunnerError, RunnerUnavailableError, WrongGpuError
 from engines.gpu.compilation import Compilation, compile_plan
 from engines.gpu.cuda import CudaRuntime
-from engines.gpu.driver import PACKAGES_MISSING, Gpu, find_gpu
+from engines.gpu.driver import PACKAGES_MISSING, SHOWN_BY_CUDA, Gpu, find_gpu
 from engines.gpu.execution import TensorRtEngine
-from engines.gpu.flavour import RTX_CAPABILITIES, Flavour, FlavourKind, cuda_of
+from engines.gpu.flavour import LEAST_CAPABILITY, RTX_CAPABILITIES, Flavour, FlavourKind, cuda_of
 from engines.precision import Precision
 from engines.runners.base import Runner, RunnerKind
 from engines.runners.tensorrt import TensorRtRunner
@@ -30,7 +30,8 @@ class TensorRtBackend:
             nothing can be opened.
 
     Raises:
-        RunnerUnavailableError: if TensorRT is not installed or does not serve the GPU.
+        RunnerUnavailableError: if TensorRT is not installed.
+        WrongGpuError: if the environment chooses none of the GPUs, or TensorRT does not serve the GPU.
         NoDriverError, OldDriverError: if the driver is missing or too old.
     """
 
@@ -42,8 +43,8 @@ class TensorRtBackend:
         # Before TensorRT is loaded: it needs a driver that is there and new enough.
         self._gpu = find_gpu(kind.value, cuda_of(kind)) if capability is None else None
         self._flavour = Flavour(kind)
-        if kind is RunnerKind.TENSORRT_RTX and self._gpu is not None:
-            _check_capability(self._gpu)
+        if self._gpu is not None:
+            check_capability(kind, self._gpu)
 
     def keys(self, bundle: Bundle, precision: Precision) -> tuple[PlanKey, ...]:
         """Return the key of a plan made here and, for RTX, of one made ahead of time.
@@ -122,9 +123,17 @@ class TensorRtBackend:
         )
 
 
-def _check_capability(gpu: Gpu) -> None:
-    if gpu.capability not in RTX_CAPABILITIES:
-        raise RunnerUnavailableError(
-            RunnerKind.TENSORRT_RTX.value,
-            f"it does not serve {gpu.name} (compute capability {gpu.capability / 10:.1f}): use tensorrt",
-        )
+def check_capability(kind: FlavourKind, gpu: Gpu) -> None:
+    """Refuse a GPU that a flavour does not serve, before anything is compiled for it.
+
+    Raises: WrongGpuError
+    """
+    serves_rtx, serves_full = gpu.capability in RTX_CAPABILITIES, gpu.capability >= LEAST_CAPABILITY
+    if serves_rtx if kind is RunnerKind.TENSORRT_RTX else serves_full:
+        return
+    other = RunnerKind.TENSORRT if serves_full else RunnerKind.ONNXRUNTIME_CUDA
+    raise WrongGpuError(
+        kind.value,
+        f"it does not serve {gpu.name} (compute capability {gpu.capability / 10:.1f}): use runner {other}, "
+        f"or name another GPU in {SHOWN_BY_CUDA}",
+    )

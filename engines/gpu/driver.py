@@ -6,12 +6,24 @@ TensorRT ends the process when it opens a plan without a driver, so that nothing
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
-from engines.errors import NoDriverError, OldDriverError, RunnerUnavailableError
+from engines.errors import NoDriverError, OldDriverError, RunnerUnavailableError, WrongGpuError
 
 PACKAGES_MISSING = "the GPU packages are not installed: pip install 'csvd-node[gpu]' or 'csvd-node[rtx]'"
 """Said where an import of them fails."""
+
+SHOWN_BY_CUDA = "CUDA_VISIBLE_DEVICES"
+"""The variable that chooses and orders the GPUs that CUDA shows to a process, by number or UUID."""
+
+SHOWN_TO_CONTAINER = "NVIDIA_VISIBLE_DEVICES"
+"""The variable that chooses the GPUs that NVIDIA's runtime shows to a container."""
+
+NO_GPU = ("", "none", "void")
+"""Values of it with which a container gets none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +43,97 @@ class Gpu:
     cuda: tuple[int, int]
 
 
-def find_gpu(runner: str, needed_cuda: int) -> Gpu:
+class NothingFoundError(Exception):
+    """A probe found no driver, or no GPU; its text is what NVIDIA's libraries say."""
+
+
+class GpuProbe(Protocol):
+    """Asks a machine for its GPUs. Every method raises ImportError if the packages are not installed."""
+
+    def driver(self) -> tuple[str, tuple[int, int]]:
+        """Return the driver's version, and major and minor of the CUDA that it speaks.
+
+        Raises: NothingFoundError: if there is no driver.
+        """
+
+    def names(self) -> tuple[str, ...]:
+        """Name the GPUs that the driver has, whatever CUDA shows of them."""
+
+    def first(self) -> tuple[str, int]:
+        """Return name and compute capability, times ten, of the first GPU that CUDA shows to this process.
+
+        Raises: NothingFoundError: if it shows none.
+        """
+
+
+class NvidiaProbe:
+    """Asks NVML and the CUDA runtime."""
+
+    def driver(self) -> tuple[str, tuple[int, int]]:
+        """Ask NVML."""
+        import pynvml
+
+        try:
+            pynvml.nvmlInit()
+            try:
+                cuda = int(pynvml.nvmlSystemGetCudaDriverVersion_v2())
+                return str(pynvml.nvmlSystemGetDriverVersion()), (cuda // 1000, cuda % 1000 // 10)
+            finally:
+                pynvml.nvmlShutdown()
+        except pynvml.NVMLError as exc:
+            raise NothingFoundError(str(exc)) from exc
+
+    def names(self) -> tuple[str, ...]:
+        """Ask NVML; one that does not answer any more has no name."""
+        import pynvml
+
+        try:
+            pynvml.nvmlInit()
+            try:
+                handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
+                return tuple(str(pynvml.nvmlDeviceGetName(handle)) for handle in handles)
+            finally:
+                pynvml.nvmlShutdown()
+        except pynvml.NVMLError:
+            return ()
+
+    def first(self) -> tuple[str, int]:
+        """Ask CUDA."""
+        from cuda.bindings import runtime
+
+        error, properties = runtime.cudaGetDeviceProperties(0)
+        if error != runtime.cudaError_t.cudaSuccess:
+            _, text = runtime.cudaGetErrorString(error)
+            raise NothingFoundError(bytes(text).decode())
+        return bytes(properties.name).rstrip(b"\0").decode(), 10 * properties.major + properties.minor
+
+
+def find_gpu(
+    runner: str,
+    needed_cuda: int,
+    probe: GpuProbe = NvidiaProbe(),  # noqa: B008 - without state
+    environment: Mapping[str, str] = os.environ,
+) -> Gpu:
     """Return the first visible GPU.
 
     Args:
         runner: who asks, for the message.
         needed_cuda: major version of CUDA that the runtime was built for.
+        probe: asks the machine.
+        environment: tells why a GPU is not visible.
 
     Raises:
         RunnerUnavailableError: if the packages are not installed.
         NoDriverError: if there is no driver or no GPU.
+        WrongGpuError: if there are GPUs, and the environment chooses none of them.
         OldDriverError: if the driver speaks only an older CUDA.
     """
-    driver, cuda = _read_driver(runner)
-    check_driver(runner, driver, cuda, needed_cuda)
-    name, capability = _read_device(runner)
+    try:
+        driver, cuda = _driver_of(runner, probe, environment)
+        check_driver(runner, driver, cuda, needed_cuda)
+        name, capability = _first_of(runner, probe, environment)
+    except ImportError as exc:
+        raise RunnerUnavailableError(runner, PACKAGES_MISSING) from exc
     return Gpu(name, capability, driver, cuda)
 
 
@@ -59,31 +147,36 @@ def check_driver(runner: str, driver: str, cuda: tuple[int, int], needed_cuda: i
         raise OldDriverError(runner, driver, f"{cuda[0]}.{cuda[1]}", f"{needed_cuda}.0")
 
 
-def _read_driver(runner: str) -> tuple[str, tuple[int, int]]:
-    """Return the driver's version and the CUDA version that it speaks."""
+def _driver_of(runner: str, probe: GpuProbe, environment: Mapping[str, str]) -> tuple[str, tuple[int, int]]:
     try:
-        import pynvml
-    except ImportError as exc:
-        raise RunnerUnavailableError(runner, PACKAGES_MISSING) from exc
-    try:
-        pynvml.nvmlInit()
-        try:
-            cuda = int(pynvml.nvmlSystemGetCudaDriverVersion_v2())
-            return str(pynvml.nvmlSystemGetDriverVersion()), (cuda // 1000, cuda % 1000 // 10)
-        finally:
-            pynvml.nvmlShutdown()
-    except pynvml.NVMLError as exc:
+        return probe.driver()
+    except NothingFoundError as exc:
+        _check_container(runner, environment)
         raise NoDriverError(runner, f"there is no NVIDIA driver ({exc})") from exc
 
 
-def _read_device(runner: str) -> tuple[str, int]:
-    """Return name and compute capability of the first GPU that CUDA shows to this process."""
+def _first_of(runner: str, probe: GpuProbe, environment: Mapping[str, str]) -> tuple[str, int]:
     try:
-        from cuda.bindings import runtime
-    except ImportError as exc:
-        raise RunnerUnavailableError(runner, PACKAGES_MISSING) from exc
-    error, properties = runtime.cudaGetDeviceProperties(0)
-    if error != runtime.cudaError_t.cudaSuccess:
-        _, text = runtime.cudaGetErrorString(error)
-        raise NoDriverError(runner, f"CUDA shows no GPU: {bytes(text).decode()}")
-    return bytes(properties.name).rstrip(b"\0").decode(), 10 * properties.major + properties.minor
+        return probe.first()
+    except NothingFoundError as exc:
+        names, chosen = probe.names(), environment.get(SHOWN_BY_CUDA)
+        if names and chosen is not None:
+            here = ", ".join(f"{number}: {name}" for number, name in enumerate(names))
+            raise WrongGpuError(
+                runner,
+                f"{SHOWN_BY_CUDA} is '{chosen}' and names none of the GPUs that are here ({here}): "
+                "set it to the number or UUID of one, or unset it",
+            ) from exc
+        _check_container(runner, environment)
+        raise NoDriverError(runner, f"CUDA shows no GPU: {exc}") from exc
+
+
+def _check_container(runner: str, environment: Mapping[str, str]) -> None:
+    """Say so where the environment itself asks for no GPU."""
+    shown = environment.get(SHOWN_TO_CONTAINER)
+    if shown in NO_GPU:
+        raise WrongGpuError(
+            runner,
+            f"{SHOWN_TO_CONTAINER} is '{shown}', so that this container gets no GPU: "
+            "set it to all or to the UUID of one, on Kubernetes with gpu.enabled",
+        )

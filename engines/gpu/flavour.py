@@ -29,6 +29,9 @@ EXTRAS = {RunnerKind.TENSORRT: "gpu", RunnerKind.TENSORRT_RTX: "rtx"}
 CUDA_BUILDS = (13, 12)
 """Major versions of CUDA that TensorRT is built for, the newest first."""
 
+LEAST_CAPABILITY = 75
+"""Compute capability, times ten, from which on TensorRT 11 serves a GPU: Turing (its support matrix)."""
+
 RTX_CAPABILITIES = (75, 80, 86, 89, 120, 121)
 """Compute capabilities, times ten, that TensorRT for RTX compiles for."""
 

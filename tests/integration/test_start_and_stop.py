@@ -91,6 +91,17 @@ def test_node_that_can_not_start_says_why(
         assert "node.waits" in said, "what may come later is waited for"
 
 
+@pytest.mark.skipif(HAS_DRIVER, reason="here is a driver")
+def test_gpu_that_the_environment_takes_away_ends_the_node_at_once(tmp_path: Path) -> None:
+    returned, said, message = serve(tmp_path, {"runner": "tensorrt"}, NVIDIA_VISIBLE_DEVICES="void")
+    assert returned == 2, said
+    assert message == (
+        "tensorrt can not be used: NVIDIA_VISIBLE_DEVICES is 'void', so that this container gets no GPU: "
+        "set it to all or to the UUID of one, on Kubernetes with gpu.enabled"
+    )
+    assert "node.waits" not in said, "it does not pass by itself"
+
+
 def test_node_waits_for_its_database_alive_and_not_ready(tmp_path: Path) -> None:
     node = RunningNode(tmp_path / "node", {}, database_url=NOWHERE, roles=["web"])
     node.configuration_path.write_text(yaml.safe_dump(node.configuration))

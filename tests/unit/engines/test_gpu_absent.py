@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,17 @@ import pytest
 
 from engines.bundle import load_bundle, shipped_bundles
 from engines.engine_report import PassedOver
-from engines.errors import DeviceError, NoDriverError, OldDriverError, RunnerUnavailableError
+from engines.errors import (
+    DeviceError,
+    NoDriverError,
+    OldDriverError,
+    RunnerUnavailableError,
+    WrongGpuError,
+)
+from engines.gpu.backend import check_capability
 from engines.gpu.cuda import CudaRuntime
-from engines.gpu.driver import check_driver, find_gpu
+from engines.gpu.driver import Gpu, NothingFoundError, check_driver, find_gpu
+from engines.gpu.flavour import FlavourKind
 from engines.runners.base import RunnerKind
 from engines.runners.choice import AUTO_ORDER, choose_runner
 from engines.runners.onnx_cuda import check_providers
@@ -56,6 +65,101 @@ def test_a_driver_serves_runtimes_of_its_own_and_older_cuda(
         return
     with pytest.raises(OldDriverError, match=f"needs CUDA {needed}.0: update the driver"):
         check_driver("tensorrt", "570.86", cuda, needed)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A machine with a driver, GPUs, and what CUDA shows of them."""
+
+    has_driver: bool = True
+    here: tuple[str, ...] = ("NVIDIA L4", "NVIDIA T4")
+    shown: tuple[tuple[str, int], ...] = ()
+
+    def driver(self) -> tuple[str, tuple[int, int]]:
+        if not self.has_driver:
+            raise NothingFoundError("NVML Shared Library Not Found")
+        return "580.95.05", (13, 0)
+
+    def names(self) -> tuple[str, ...]:
+        return self.here
+
+    def first(self) -> tuple[str, int]:
+        if not self.shown:
+            raise NothingFoundError("no CUDA-capable device is detected")
+        return self.shown[0]
+
+
+def test_the_first_gpu_that_cuda_shows_is_taken() -> None:
+    probe = Probe(shown=(("NVIDIA T4", 75), ("NVIDIA L4", 89)))
+    found = find_gpu("tensorrt", 13, probe, {"CUDA_VISIBLE_DEVICES": "1,0"})
+    assert found == Gpu("NVIDIA T4", 75, "580.95.05", (13, 0))
+
+
+@pytest.mark.parametrize("chosen", ["2", "-1", "", "GPU-0badc0de"])
+def test_a_variable_that_names_no_gpu_is_said_with_those_that_are_here(chosen: str) -> None:
+    with pytest.raises(WrongGpuError) as caught:
+        find_gpu("tensorrt", 13, Probe(), {"CUDA_VISIBLE_DEVICES": chosen})
+    assert str(caught.value) == (
+        f"tensorrt can not be used: CUDA_VISIBLE_DEVICES is '{chosen}' and names none of the GPUs that are "
+        "here (0: NVIDIA L4, 1: NVIDIA T4): set it to the number or UUID of one, or unset it"
+    )
+
+
+@pytest.mark.parametrize("shown", ["none", "void", ""])
+@pytest.mark.parametrize("probe", [Probe(has_driver=False), Probe(here=())], ids=["no-driver", "no-gpu"])
+def test_a_container_that_was_given_no_gpu_is_told_by_which_variable(probe: Probe, shown: str) -> None:
+    sentence = (
+        f"tensorrt-rtx can not be used: NVIDIA_VISIBLE_DEVICES is '{shown}', so that .* gets no GPU: set it"
+    )
+    with pytest.raises(WrongGpuError, match=sentence):
+        find_gpu("tensorrt-rtx", 13, probe, {"NVIDIA_VISIBLE_DEVICES": shown})
+
+
+@pytest.mark.parametrize(
+    ("probe", "environment", "problem"),
+    [
+        pytest.param(
+            Probe(has_driver=False),
+            {"NVIDIA_VISIBLE_DEVICES": "all"},
+            r"there is no NVIDIA driver \(NVML Shared Library Not Found\)",
+            id="no-driver",
+        ),
+        pytest.param(
+            Probe(here=()), {"CUDA_VISIBLE_DEVICES": "0"}, "CUDA shows no GPU: no CUDA-capable", id="lost"
+        ),
+        pytest.param(Probe(), {}, "CUDA shows no GPU: no CUDA-capable device", id="nobody-chose"),
+    ],
+)
+def test_what_may_come_later_is_waited_for(probe: Probe, environment: dict[str, str], problem: str) -> None:
+    """The start waits for ``NoDriverError``, and for nothing else of a GPU."""
+    with pytest.raises(NoDriverError, match=problem):
+        find_gpu("tensorrt", 13, probe, environment)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "capability", "instead"),
+    [
+        (RunnerKind.TENSORRT_RTX, "NVIDIA H100 80GB HBM3", 90, "tensorrt"),
+        (RunnerKind.TENSORRT_RTX, "Tesla V100-PCIE-16GB", 70, "onnxruntime-cuda"),
+        (RunnerKind.TENSORRT, "Tesla V100-PCIE-16GB", 70, "onnxruntime-cuda"),
+        (RunnerKind.TENSORRT, "NVIDIA H100 80GB HBM3", 90, ""),
+        (RunnerKind.TENSORRT, "Tesla T4", 75, ""),
+        (RunnerKind.TENSORRT_RTX, "NVIDIA L4", 89, ""),
+    ],
+)
+def test_a_gpu_that_a_flavour_does_not_serve_is_named_with_the_runner_that_does(
+    kind: FlavourKind, name: str, capability: int, instead: str
+) -> None:
+    gpu = Gpu(name, capability, "580.95.05", (13, 0))
+    if not instead:
+        check_capability(kind, gpu)
+        return
+    with pytest.raises(WrongGpuError) as caught:
+        check_capability(kind, gpu)
+    assert str(caught.value) == (
+        f"{kind.value} can not be used: it does not serve {name} (compute capability {capability / 10}): "
+        f"use runner {instead}, or name another GPU in CUDA_VISIBLE_DEVICES"
+    )
 
 
 def test_onnxruntime_that_fell_back_without_a_word_counts_as_absent() -> None:
