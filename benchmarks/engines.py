@@ -1,11 +1,11 @@
 """Times a case of four Series through every runner of this machine and through PyTorch, side by side.
 
-Run with ``python -m benchmarks.engines [--rounds N] [--slices N]``. A case is preparing, running and
-restoring 24 slices of 256x256 for each shipped segmentor. All sides see the same slices and take turns, so
-that another job on the machine slows all of them alike; the best of the rounds is printed, which it disturbed
-least. Peak memory is that of a process of its own for each side, and what it holds of the GPU where there is
-one. PyTorch runs the network of the recipe ``best``, with weights at random: they do not change its time. On
-a GPU it computes in float16, as the node does there, on a CPU in float32.
+Run with ``python -m benchmarks.engines [--rounds N] [--slices N]``. A case is what the node does from the
+volumes of a Study to its masks, registration left out: preparing, running and restoring 24 slices of 256x256
+for each shipped segmentor. All sides see the same volumes and take turns, so that another job on the machine
+slows all of them alike; the best of the rounds is printed, which it disturbed least. Peak memory is that of a
+process of its own for each side, and what it holds of the GPU where there is one. PyTorch runs the network of
+the recipe ``best``; on a GPU it computes in float16, as the node does there, on a CPU in float32.
 """
 
 from __future__ import annotations
@@ -23,93 +23,14 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pynvml
-from numpy.typing import NDArray
 
-from engines.bundle import Bundle, load_bundle, shipped_bundles
+from benchmarks.engine_sides import NOTHING_RUN, bundles, make_case, sides
 from engines.errors import RunnerError
-from engines.postprocessing import lesion_mask, probabilities
-from engines.preprocessing import prepare
 from engines.runners.base import RunnerSettings
-from engines.runners.choice import AUTO_ORDER, open_runner
-from engines.volume import Grid, Volume
 
 KIB_IN_MIB = 1024
 """Kibibytes in a mebibyte: the unit of ``ru_maxrss`` on Linux is the kibibyte."""
-
-Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""Slices in, logits out."""
-
-Side = Mapping[str, Run]
-"""What runs each bundle, by the bundle's name."""
-
-
-def ellipsoid(slices: int) -> Volume:
-    """Return a head-like ellipsoid with noise, 0.9 x 0.9 x 6 mm."""
-    shape = (slices, 256, 256)
-    places = np.stack(np.indices(shape)) / (np.array(shape).reshape(3, 1, 1, 1) / 2) - 1
-    inside = (places**2).sum(axis=0) < 0.7
-    noise = np.random.default_rng(0).normal(0, 15, shape)
-    affine = np.diag([6.0, 0.9, 0.9, 1.0])[[2, 1, 0, 3]]
-    return Volume((inside * 500 + noise).astype(np.float32), Grid(shape, affine))
-
-
-def bundles() -> list[Bundle]:
-    """Load the shipped bundles."""
-    return [load_bundle(path.parent) for path in sorted(shipped_bundles().glob("*/manifest.yaml"))]
-
-
-def sides() -> dict[str, Callable[[ExitStack], Side]]:
-    """Name everything that can run a case, and what opens it: proven runners of the node, and PyTorch."""
-    named: dict[str, Callable[[ExitStack], Side]] = {
-        f"node: {kind.value}": lambda opened, kind=kind: {  # type: ignore[misc]
-            bundle.manifest.name: opened.enter_context(open_runner(bundle, kind)).run for bundle in bundles()
-        }
-        for kind in AUTO_ORDER
-    }
-    return named | {
-        f"PyTorch {variant}": torch_side(variant) for variant in ("eager", "channels-last", "compile")
-    }
-
-
-def torch_side(variant: str) -> Callable[[ExitStack], Side]:
-    """Open PyTorch as plain eager code, channels-last, or compiled and channels-last."""
-
-    def open_side(_: ExitStack) -> Side:
-        import torch  # only the sides of PyTorch pay its memory
-
-        from training import networks
-        from training.recipe import load_recipe
-
-        torch.set_num_threads(RunnerSettings().thread_count)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        dtype = torch.float16 if device.type == "cuda" else torch.float32
-        layout = torch.contiguous_format if variant == "eager" else torch.channels_last
-        side: dict[str, Run] = {}
-        for bundle in bundles():
-            recipe = load_recipe("best").for_segment(bundle.manifest.segment)
-            network = networks.build(recipe.network, bundle.manifest.channels).eval()
-            network = network.to(device, dtype, memory_format=layout)
-            module = torch.compile(network) if variant == "compile" else network
-
-            def run(slices: NDArray[np.float32], module=module) -> NDArray[np.float32]:  # type: ignore[no-untyped-def]
-                with torch.inference_mode():
-                    given = torch.from_numpy(slices).to(device, dtype, memory_format=layout)
-                    return np.asarray(module(given).float().cpu().numpy())
-
-            side[bundle.manifest.name] = run
-        return side
-
-    return open_side
-
-
-def run_case(side: Side, loaded: list[Bundle], volume: Volume) -> None:
-    """Prepare, run and restore the Series of every segmentor."""
-    for bundle in loaded:
-        prepared = prepare([volume] * len(bundle.manifest.inputs), bundle.manifest.preprocessing)
-        logits = side[bundle.manifest.name](prepared.slices)
-        lesion_mask(probabilities(logits, prepared), bundle.manifest.postprocessing)
 
 
 def take_turns(steps: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, tuple[float, float]]:
@@ -134,7 +55,7 @@ def print_memory(side: str, slices: int) -> None:
     """Run one case and print the most that this process held, and what the GPU holds for it, MiB."""
     before = gpu_used()
     with ExitStack() as opened:
-        run_case(sides()[side](opened), bundles(), ellipsoid(slices))
+        sides()[side](opened).run_case(make_case(slices)[0])
         taken = gpu_used() - before
     peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(round(peak_kib / KIB_IN_MIB), round(taken / (1 << 20)))
@@ -158,48 +79,49 @@ def processor() -> str:
     return f"{model or platform.processor()}, {RunnerSettings().thread_count} cores, {' '.join(widest)}"
 
 
-def report(rounds: int, slices: int) -> Iterator[str]:
-    """Measure everything and yield the lines of the report."""
+def roofline(slices: int) -> tuple[float, list[str]]:
+    """Return the least time of a case, ms, and the lines that say of what it is made."""
     from benchmarks.roofline import measure, work_of  # PyTorch measures it, see ``torch_side``
 
-    loaded, volume = bundles(), ellipsoid(slices)
-    device = measure(processor())
-    peaks = f"{device.flop_s / 1e9:.0f} GFLOP/s in products, {device.bytes_s / 1e9:.1f} GB/s in copies"
-    yield f"{device.name}: {peaks}"
-    least = 0.0
-    for bundle in loaded:
+    device, least = measure(processor()), 0.0
+    lines = [f"{device.name}: {device.flop_s / 1e9:.0f} GFLOP/s, {device.bytes_s / 1e9:.1f} GB/s in copies"]
+    for bundle in bundles():
         work = work_of(bundle.model_path)
         by_arithmetic, by_traffic = device.least_ms(work, slices)
         megabytes = work.values * device.value_bytes / 1e6
         least += max(by_arithmetic, by_traffic)
-        yield (
+        lines.append(
             f"{bundle.manifest.name} {bundle.manifest.version}: {work.flop / 1e9:.2f} GFLOP and "
             f"{megabytes:.0f} MB a slice; {slices} slices: at least {by_arithmetic:.0f} ms by "
             f"arithmetic, {by_traffic:.0f} ms by traffic"
         )
+    return least, lines
+
+
+def report(rounds: int, slices: int) -> Iterator[str]:
+    """Measure everything and yield the lines of the report."""
+    least, lines = roofline(slices)
+    yield from lines
+    volumes, filled = make_case(slices)
     with ExitStack() as opened:
-        steps: dict[str, Callable[[], object]] = {
-            "preparing and restoring alone": partial(run_case, blank(), loaded, volume)
-        }
+        steps: dict[str, Callable[[], object]] = {}
         for name, open_side in sides().items():
             try:
-                steps[name] = partial(run_case, open_side(opened), loaded, volume)
+                steps[name] = partial(open_side(opened).run_case, volumes)
             except RunnerError as error:
                 yield f"left out: {name}: {error}"
-        take_turns(steps, 1)
+        first = take_turns(steps, 1)
         times = take_turns(steps, rounds)
-    yield f"A case of {len(loaded)} Series x {slices} slices, best of {rounds}; roofline {least:.0f} ms"
-    yield "| side | ms a case | ms CPU | share of the roofline | peak memory MiB |"
-    yield "| --- | --- | --- | --- | --- |"
+    yield (
+        f"A case of {len(volumes)} Series x {slices} slices, of which the head fills {filled:.0%}, best of "
+        f"{rounds}; roofline {least:.0f} ms"
+    )
+    yield "| side | ms a case | ms CPU | share of the roofline | first case ms | peak memory MiB |"
+    yield "| --- | --- | --- | --- | --- | --- |"
     for name, (wall_ms, cpu_ms) in times.items():
-        memory = peak_mib(name, slices) if name in sides() else "–"
-        share = f"{least / wall_ms:.0%}" if name in sides() else "–"
-        yield f"| {name} | {wall_ms:.0f} | {cpu_ms:.0f} | {share} | {memory} |"
-
-
-def blank() -> Side:
-    """Return a side that finds nothing, at no cost."""
-    return defaultdict(lambda: lambda slices: np.full((len(slices), 1, *slices.shape[2:]), -9.0, np.float32))
+        share = "–" if name == NOTHING_RUN else f"{least / wall_ms:.0%}"
+        memory = peak_mib(name, slices)
+        yield f"| {name} | {wall_ms:.0f} | {cpu_ms:.0f} | {share} | {first[name][0]:.0f} | {memory} |"
 
 
 def main() -> None:

@@ -21,10 +21,13 @@ from onnx import shape_inference
 SIDE = 4096
 """Rows and columns of the matrices that are multiplied on a GPU; a quarter of them on a CPU."""
 
+CONVOLVED = (8, 64, 112, 112)
+"""Batch, channels, rows and columns of what is convolved, 3x3, with as many channels again: a usual layer."""
+
 COPIED_BYTES = 1 << 28
 """Size of what is copied."""
 
-PEAK_ROUNDS = 5
+PEAK_ROUNDS = 20
 """Times that a peak is measured; the best counts."""
 
 
@@ -38,7 +41,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What a device was measured to do: FLOP a second in matrix products, bytes a second in copies.
+    """What a device was measured to do: FLOP a second in a matrix product or a convolution, bytes in copies.
 
     Attributes:
         name: of the hardware.
@@ -79,7 +82,7 @@ def work_of(path: Path) -> Work:
 
 
 def measure(processor: str) -> Device:
-    """Measure matrix products and copies with PyTorch: on the GPU if it sees one, else on this processor."""
+    """Measure arithmetic and copies with PyTorch: on the GPU if it sees one, else on this processor."""
     on_gpu = torch.cuda.is_available()
     device = torch.device("cuda" if on_gpu else "cpu")
     name = torch.cuda.get_device_name() if on_gpu else processor
@@ -88,9 +91,19 @@ def measure(processor: str) -> Device:
     source = torch.ones(COPIED_BYTES // dtype.itemsize, device=device, dtype=dtype)
     target = torch.empty_like(source)
     wait = torch.cuda.synchronize if on_gpu else _nothing
-    product_s = min(_seconds(lambda: torch.mm(left, right), wait) for _ in range(PEAK_ROUNDS))
-    copy_s = min(_seconds(lambda: target.copy_(source), wait) for _ in range(PEAK_ROUNDS))
-    return Device(name, dtype.itemsize, 2.0 * side**3 / product_s, 2.0 * COPIED_BYTES / copy_s)
+    batch, channels, rows, columns = CONVOLVED
+    layer = torch.nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+    layer = layer.to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    values = torch.rand(CONVOLVED, device=device, dtype=dtype).to(memory_format=torch.channels_last)
+
+    def fastest(step: Callable[[], object]) -> float:
+        return min(_seconds(step, wait) for _ in range(PEAK_ROUNDS))
+
+    with torch.inference_mode():
+        product = 2.0 * side**3 / fastest(lambda: torch.mm(left, right))
+        convolution = 18.0 * batch * channels**2 * rows * columns / fastest(lambda: layer(values))
+        copied = 2.0 * COPIED_BYTES / fastest(lambda: target.copy_(source))
+    return Device(name, dtype.itemsize, max(product, convolution), copied)
 
 
 def _nothing() -> None:

