@@ -21,7 +21,7 @@ from typing import Any
 
 from sqlalchemy import Engine, Row, create_engine, text
 
-from benchmarks.site import Site, fresh_site, make_studies
+from benchmarks.site import SETTLING_S, TRANSACTIONS, Site, fresh_site, make_studies
 from node.index import Index
 from node.telemetry import LogSettings, configure_logging
 from tests.integration.test_node import WANTED
@@ -33,9 +33,6 @@ IDLE_S = 60.0
 PRELOAD = "shared_preload_libraries=pg_stat_statements"
 STATEMENTS = text(
     "SELECT queryid, calls, rows, wal_bytes, total_exec_time AS ms, query FROM pg_stat_statements"
-)
-TRANSACTIONS = text(
-    "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()"
 )
 WRITING = text("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
 CONNECTIONS = text(
@@ -64,8 +61,7 @@ class Moment:
 
 def look(server: Engine) -> Moment:
     """Read the server's own statistics."""
-    # What other sessions did is known within about a second.
-    time.sleep(2)
+    time.sleep(SETTLING_S)
     with server.connect() as connection:
         transactions, arrived = (connection.scalar(each) for each in (TRANSACTIONS, WRITING))
         statements = {row.queryid: row for row in connection.execute(STATEMENTS)}

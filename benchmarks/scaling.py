@@ -17,9 +17,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from sqlalchemy import text
-
-from benchmarks.site import Site, fresh_site, make_studies
+from benchmarks.site import SETTLING_S, TRANSACTIONS, Site, fresh_site, make_studies
 from node.telemetry import LogSettings, configure_logging
 from tests.support.running_node import RunningNode
 
@@ -31,16 +29,14 @@ IDLE_S = 30.0
 def idle_transactions(site: Site) -> float:
     """Return how many transactions a second the processes make while nothing is to be done."""
 
-    def committed() -> float:
-        # What other sessions did is known within about a second.
-        time.sleep(2)
-        statement = text("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")
+    def ended() -> float:
+        time.sleep(SETTLING_S)
         with site.database.reading() as connection:
-            return float(connection.execute(statement).scalar_one())
+            return float(connection.execute(TRANSACTIONS).scalar_one())
 
-    before, began = committed(), time.monotonic()
+    before, began = ended(), time.monotonic()
     time.sleep(IDLE_S)
-    return (committed() - before) / (time.monotonic() - began)
+    return (ended() - before) / (time.monotonic() - began)
 
 
 def cpu_s(process: RunningNode) -> float:

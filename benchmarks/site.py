@@ -11,7 +11,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from node.completeness import AssociationEnd
 from node.database import Database
@@ -25,6 +25,14 @@ from node.work_queue import WORKFLOW_VERSION
 from tests.integration.test_node import all_of, study_of, write_study
 from tests.support.postgres import PostgresServer, running_postgres
 from tests.support.running_node import RunningNode
+
+TRANSACTIONS = text(
+    "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()"
+)
+"""How many transactions the server has ended, by COMMIT or ROLLBACK."""
+
+SETTLING_S = 2.0
+"""What other sessions did is in the server's statistics within about a second; wait for this long, s."""
 
 
 class Site:
