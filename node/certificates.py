@@ -13,11 +13,17 @@ from cryptography import x509
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from node.dicomweb import StowDestinationSettings
+from node.dicomweb import StowDestinationSettings, StowSettings
 from node.errors import TlsConfigurationError
 from node.outbound import DestinationSettings
 from node.settings import NodeSettings
-from node.tls import client_context, load_client_files, server_context
+from node.tls import (
+    DestinationTlsSettings,
+    ReceiverTlsSettings,
+    client_context,
+    load_client_files,
+    server_context,
+)
 
 SOON_DAYS = 30
 """A certificate that expires within this time is to be renewed now."""
@@ -61,7 +67,9 @@ def configured_certificates(settings: NodeSettings) -> list[ConfiguredCertificat
     Raises:
         TlsConfigurationError: if one can not be read.
     """
-    return [ConfiguredCertificate(*named, _expiry(*named[1:])) for named in _named(settings)]
+    return [
+        ConfiguredCertificate(use, part, path, _expiry(part, path)) for use, part, path in _named(settings)
+    ]
 
 
 def check_tls(settings: NodeSettings) -> list[ConfiguredCertificate]:
@@ -117,17 +125,21 @@ def _named_as(setting: str) -> Iterator[None]:
 
 
 def _named(settings: NodeSettings) -> Iterator[tuple[str, Part, Path]]:
-    tls_by_use = {
-        "receiver": settings.receiver.tls,
-        **{
-            f"destination {name}": each.tls if isinstance(each, DestinationSettings) else each.stow
-            for name, each in settings.destinations.items()
-        },
-    }
-    for use, tls in tls_by_use.items():
-        for part, path in ((Part.CERTIFICATE, tls and tls.certificate), (Part.CA, tls and tls.ca)):
+    for use, tls in _used(settings):
+        if tls is None:
+            continue
+        for part, path in ((Part.CERTIFICATE, tls.certificate), (Part.CA, tls.ca)):
             if path is not None:
                 yield use, part, path
+
+
+def _used(
+    settings: NodeSettings,
+) -> Iterator[tuple[str, ReceiverTlsSettings | DestinationTlsSettings | StowSettings | None]]:
+    yield "receiver", settings.receiver.tls
+    for name, destination in settings.destinations.items():
+        tls = destination.tls if isinstance(destination, DestinationSettings) else destination.stow
+        yield f"destination {name}", tls
 
 
 def _expiry(part: Part, path: Path) -> datetime:

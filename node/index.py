@@ -332,7 +332,8 @@ def read_open_arrivals(connection: Connection) -> list[StudyArrival]:
 def _reachable_since(connection: Connection) -> datetime | None:
     """Return since when senders could reach a receiver without a gap, None if there is none."""
     # The latest knows of the others whether they lived when it came; one that died may still be listed.
-    return connection.scalar(select(func.max(processes.c.reachable_since)))
+    since: datetime | None = connection.scalar(select(func.max(processes.c.reachable_since)))
+    return since
 
 
 def _arrival(connection: Connection, study: Row[Any], reachable_since: datetime | None) -> StudyArrival:

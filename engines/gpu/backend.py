@@ -129,7 +129,7 @@ def check_capability(kind: FlavourKind, gpu: Gpu) -> None:
     Raises: WrongGpuError
     """
     serves_rtx, serves_full = gpu.capability in RTX_CAPABILITIES, gpu.capability >= LEAST_CAPABILITY
-    if serves_rtx if kind is RunnerKind.TENSORRT_RTX else serves_full:
+    if (kind is RunnerKind.TENSORRT and serves_full) or (kind is RunnerKind.TENSORRT_RTX and serves_rtx):
         return
     other = RunnerKind.TENSORRT if serves_full else RunnerKind.ONNXRUNTIME_CUDA
     raise WrongGpuError(
