@@ -34,7 +34,7 @@ gpu: .venv/dev
 	$(BIN)/pytest -m gpu tests/gpu
 
 slow: .venv/dev .venv/s3-server/installed viewer-tools
-	$(BIN)/pytest $(PRODUCT) -m slow -n 2 --dist loadfile
+	$(BIN)/pytest $(PRODUCT) -m slow -n 3 --dist loadfile
 
 # The Helm chart and the container files, with the programs that a site would use.
 chart: .venv/dev .venv/s3-server/installed .tools/.installed

@@ -24,8 +24,8 @@ from sqlalchemy import Engine, Row, create_engine, text
 from benchmarks.site import SETTLING_S, TRANSACTIONS, Site, fresh_site, make_studies
 from node.index import Index
 from node.telemetry import LogSettings, configure_logging
-from tests.integration.test_node import WANTED
 from tests.support.peers import scripted_pacs
+from tests.support.small_study import WANTED
 
 IDLE_S = 60.0
 """How long the database is watched while nothing is to be done, s."""

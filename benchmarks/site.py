@@ -22,9 +22,9 @@ from node.part10 import dataset_offset, read_part10
 from node.store import Store
 from node.tables import deliveries, evaluations
 from node.work_queue import WORKFLOW_VERSION
-from tests.integration.test_node import all_of, study_of, write_study
 from tests.support.postgres import PostgresServer, running_postgres
 from tests.support.running_node import RunningNode
+from tests.support.small_study import all_of, study_of, write_study
 
 TRANSACTIONS = text(
     "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()"

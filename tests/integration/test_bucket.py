@@ -24,11 +24,11 @@ from node.part10 import read_header
 from node.rebuilding import rebuild
 from node.storage import StorageSettings
 from node.store import PlacementKind, ReceivedInstance, Store, open_store
-from tests.integration.test_node import ENDED, all_of, push, study_of, write_study
 from tests.support.instances import dataset_bytes, mr_dataset, write_instance
 from tests.support.peers import needs_dcmtk, scripted_pacs, storescu, wait_until
 from tests.support.running_node import RunningNode
 from tests.support.s3_server import S3Server, s3_server
+from tests.support.small_study import ENDED, all_of, push, study_of, write_study
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 

@@ -14,6 +14,7 @@ from node.sop_classes import LABEL_MAP_SEGMENTATION
 from tests.support.demo_study import DEMO_DICOM, demo_files
 from tests.support.onnx_models import write_threshold_bundle
 from tests.support.running_node import run_command
+from tests.support.small_study import write_study
 
 
 @pytest.fixture
@@ -46,12 +47,18 @@ def test_identify_of_no_image_is_a_message_and_no_error(tmp_path: Path) -> None:
     assert "nothing to identify" in told.stdout
 
 
-def test_process_twice_writes_the_same_uids(tmp_path: Path, configuration: Path) -> None:
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small Study of all four Series."""
+    folder = tmp_path_factory.mktemp("study")
+    write_study(folder, "one")
+    return folder
+
+
+def test_process_twice_writes_the_same_uids(tmp_path: Path, study: Path, configuration: Path) -> None:
     uids = []
     for output in (tmp_path / "first", tmp_path / "second"):
-        done = run_command(
-            "process", str(DEMO_DICOM), "--output", str(output), "--config", str(configuration)
-        )
+        done = run_command("process", str(study), "--output", str(output), "--config", str(configuration))
         assert done.returncode == 0, done.stderr
         objects = {path.name: dcmread(path).SOPInstanceUID for path in output.rglob("*.dcm")}
         assert set(objects) == {
@@ -66,10 +73,10 @@ def test_process_twice_writes_the_same_uids(tmp_path: Path, configuration: Path)
     assert uids[0] == uids[1]
 
 
-def test_process_makes_the_forms_that_are_asked_for(tmp_path: Path, configuration: Path) -> None:
+def test_process_makes_the_forms_that_are_asked_for(tmp_path: Path, study: Path, configuration: Path) -> None:
     wanted = ("--form", "labelmap", "--form", "report", "--form", "pdf", "--masks", "per-series")
     done = run_command(
-        "process", str(DEMO_DICOM), "--output", str(tmp_path), "--config", str(configuration), *wanted
+        "process", str(study), "--output", str(tmp_path), "--config", str(configuration), *wanted
     )
     assert done.returncode == 0, done.stderr
     made = {path.name: path for path in tmp_path.rglob("*.dcm")}

@@ -13,9 +13,9 @@ from pydicom.uid import (
     SegmentationStorage,
 )
 
-from tests.integration.test_node import ENDED, all_of, push, study_of, write_study
 from tests.support.peers import needs_dcmtk, scripted_pacs, wait_until
 from tests.support.running_node import RunningNode
+from tests.support.small_study import ENDED, all_of, push, study_of, write_study
 
 OLD_VIEWER = [SecondaryCaptureImageStorage, EncapsulatedPDFStorage, MRImageStorage]
 

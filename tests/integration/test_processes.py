@@ -17,7 +17,6 @@ from pydicom.uid import UID
 from node.backpressure import queue_state
 from node.database import Database
 from node.work_queue import WORKFLOW_VERSION
-from tests.integration.test_node import ENDED, all_of, push, study_of, write_study
 from tests.support.peers import (
     ScriptedPacs,
     needs_dcmtk,
@@ -28,6 +27,7 @@ from tests.support.peers import (
 )
 from tests.support.postgres import PostgresServer, running_postgres
 from tests.support.running_node import RunningNode, run_command
+from tests.support.small_study import ENDED, all_of, push, study_of, write_study
 
 pytestmark = [needs_dcmtk, pytest.mark.slow]
 
@@ -158,7 +158,7 @@ def test_new_study_is_refused_while_the_queue_is_too_long_and_one_begun_may_be_f
     with site.process("front", "receive", "send", backpressure=limit) as front:
         push(front, first["flair"])
         push(front, all_of(write_study(tmp_path, "other", ("flair",))))
-        wait_until(lambda: site.waiting() == 2, 60, "two Studies wait")
+        wait_until(lambda: site.waiting() == 2, 60, "two Studies wait", pause_s=0.5)
         time.sleep(3)
         refused = storescu(front.port, all_of(second), calling="MR1")
         assert "Refused: OutOfResources" in refused.stdout + refused.stderr
@@ -181,7 +181,7 @@ def test_update_lets_old_work_finish_and_takes_over_what_waits(site: Site, tmp_p
         for study in studies.values():
             push(old, all_of(study))
         wait_until(lambda: bool(at_work([old])), 60, "the old process is at work")
-        wait_until(lambda: site.waiting() == 1, 60, "the other Study waits")
+        wait_until(lambda: site.waiting() == 1, 60, "the other Study waits", pause_s=0.5)
         new.start()
         old.stop()
         for name in studies:

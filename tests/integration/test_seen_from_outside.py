@@ -10,10 +10,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydicom import dcmread
 
 from engines.segments import Segment
-from tests.integration.test_node import ENDED, RESULTS, all_of, push, study_of, write_study
 from tests.support.collector import spans_of, value_of
 from tests.support.peers import echoscu, needs_dcmtk, scripted_pacs, wait_until
 from tests.support.running_node import RunningNode
+from tests.support.small_study import ENDED, RESULTS, all_of, push, study_of, write_study
 from tests.support.web_servers import Answer, web_server
 
 pytestmark = needs_dcmtk

@@ -12,10 +12,10 @@ import pytest
 import yaml
 from pydicom import dcmread
 
-from tests.integration.test_node import ENDED, RESULTS, all_of, push, study_of, write_study
 from tests.support.instances import mr_dataset, write_instance
 from tests.support.peers import LOOPBACK, needs_dcmtk, scripted_pacs, scripted_scanner, wait_until
 from tests.support.running_node import COMMAND, RunningNode
+from tests.support.small_study import ENDED, RESULTS, all_of, push, study_of, write_study
 
 NOWHERE = f"postgresql+psycopg://csvd:secret@{LOOPBACK}:1/csvd"
 

@@ -47,13 +47,15 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0, what: str = "") -> None:
+def wait_until(
+    condition: Callable[[], bool], timeout_s: float = 20.0, what: str = "", pause_s: float = 0.02
+) -> None:
     """Wait until something is so; fail the test if it is not in time."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
             pytest.fail(f"not within {timeout_s:g} s: {what or condition}")
-        time.sleep(0.02)
+        time.sleep(pause_s)
 
 
 def listens(port: int) -> bool:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -70,6 +69,7 @@ class RunningNode:
         }
         self.program = [COMMAND]
         self._process: subprocess.Popen[bytes] | None = None
+        self._index: Database | None = None
 
     def __enter__(self) -> RunningNode:
         self.start()
@@ -78,6 +78,7 @@ class RunningNode:
     def __exit__(self, *_: object) -> None:
         if self._process is not None:
             self.stop()
+        self._close_index()
 
     @property
     def configuration_path(self) -> Path:
@@ -131,9 +132,11 @@ class RunningNode:
 
     def study(self, study_uid: str) -> dict[str, Any] | None:
         """Return the line of one Study, if it is there; read from the index, as `csvd-node studies` does."""
-        url = self.configuration.get("database_url", f"sqlite:///{self.root / 'index.sqlite'}")
-        with closing(Database(url)) as database:
-            rows = study_rows(database, datetime.now(UTC), CompletenessSettings())
+        if self._index is None:
+            # Kept open: to open it costs seven times what the question costs, and it is asked all the time.
+            url = self.configuration.get("database_url", f"sqlite:///{self.root / 'index.sqlite'}")
+            self._index = Database(url)
+        rows = study_rows(self._index, datetime.now(UTC), CompletenessSettings())
         return next((to_record(row) for row in rows if row.study_uid == study_uid), None)
 
     def wait_for(self, study_uid: str, *states: str) -> dict[str, Any]:
@@ -144,7 +147,9 @@ class RunningNode:
             seen.append(self.study(study_uid))
             return seen[-1] is not None and seen[-1]["state"] in states
 
-        wait_until(there, STUDY_S, f"Study is {states}; it was {seen[-1:]}\n{self.log()[-3000:]}")
+        wait_until(
+            there, STUDY_S, f"Study is {states}; it was {seen[-1:]}\n{self.log()[-3000:]}", pause_s=0.1
+        )
         assert seen[-1] is not None
         return seen[-1]
 
@@ -162,6 +167,12 @@ class RunningNode:
         self._process.send_signal(signum)
         self._process.wait(180)
         self._process = None
+        self._close_index()
+
+    def _close_index(self) -> None:
+        if self._index is not None:
+            self._index.close()
+            self._index = None
 
 
 def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:

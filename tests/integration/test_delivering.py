@@ -1,0 +1,73 @@
+"""What a running node does with a PACS that is down or refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydicom.uid import UID
+
+from tests.support.peers import needs_dcmtk, scripted_pacs, wait_until
+from tests.support.running_node import RunningNode
+from tests.support.small_study import (
+    ENDED,
+    RESULTS,
+    all_of,
+    push,
+    study_of,
+    write_study,
+)
+
+pytestmark = needs_dcmtk
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> dict[str, list[Path]]:
+    return write_study(tmp_path, "one")
+
+
+def test_pacs_that_is_down_gets_the_results_when_it_is_back(
+    tmp_path: Path, study: dict[str, list[Path]]
+) -> None:
+    node = RunningNode(tmp_path / "node", {"pacs": ("PACS", 1)})
+    with node:
+        push(node, all_of(study))
+        row = node.wait_for(study_of("one"), "delivering")
+        wait_until(
+            lambda: "attempt" in (node.study(study_of("one")) or {})["reason"], 60, "an attempt failed"
+        )
+        assert row["delivered_count"] == 0
+        node.stop()
+        with scripted_pacs() as pacs:
+            node.configuration["destinations"]["pacs"]["port"] = pacs.port
+            node.start()
+            assert node.wait_for(study_of("one"), *ENDED)["state"] == "delivered"
+            assert len(pacs.received) == RESULTS
+
+
+def test_instance_that_the_pacs_refuses_is_not_called_delivered(
+    tmp_path: Path, study: dict[str, list[Path]]
+) -> None:
+    refused: list[UID] = []
+
+    def answer(number: int, event: object) -> int:
+        uid = event.request.AffectedSOPInstanceUID  # type: ignore[attr-defined]
+        if number == 2 or uid in refused:
+            refused.append(uid)
+            return 0xA700
+        return 0x0000
+
+    retry = {"retry": {"first_pause_s": 0.2, "longest_pause_s": 0.2, "give_up_after_s": 3.0}}
+    with (
+        scripted_pacs(answer) as pacs,
+        RunningNode(tmp_path / "node", {"pacs": ("PACS", pacs.port)}, sender=retry) as node,
+    ):
+        push(node, all_of(study))
+        row = node.wait_for(study_of("one"), *ENDED)
+        assert row["state"] == "failed"
+        assert (row["delivered_count"], row["delivery_count"]) == (RESULTS - 1, RESULTS)
+        assert "A700" in row["reason"]
+        assert len(set(refused)) == 1
+        refused.clear()
+        assert node.command("retry", study_of("one")).returncode == 0
+        assert node.wait_for(study_of("one"), "delivered")["delivered_count"] == RESULTS

@@ -1,0 +1,110 @@
+"""A node that is killed at any moment comes to the same results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.peers import needs_dcmtk, scripted_pacs, wait_until
+from tests.support.postgres import postgres_server
+from tests.support.running_node import RunningNode
+from tests.support.small_study import (
+    ENDED,
+    RESULTS,
+    all_of,
+    push,
+    study_of,
+    write_study,
+)
+
+pytestmark = [needs_dcmtk, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
+    return write_study(tmp_path_factory.mktemp("study"), "one")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, study: dict[str, list[Path]]) -> set[str]:
+    """The results of the same Study through a node that nothing happens to."""
+    with (
+        scripted_pacs() as pacs,
+        RunningNode(tmp_path_factory.mktemp("undisturbed"), {"pacs": ("PACS", pacs.port)}) as node,
+    ):
+        push(node, all_of(study))
+        assert node.wait_for(study_of("one"), *ENDED)["state"] == "delivered", node.log()
+        return set(pacs.received)
+
+
+def _while_receiving(node: RunningNode, study: dict[str, list[Path]]) -> None:
+    files = all_of(study)
+    push(node, files[: len(files) // 2])
+    node.kill()
+    node.start()
+    push(node, files)
+
+
+def _once_complete(node: RunningNode, study: dict[str, list[Path]]) -> None:
+    push(node, all_of(study))
+    wait_until(lambda: "study.complete" in node.log(), 60, "the Study is complete")
+    node.kill()
+    node.start()
+
+
+def _while_evaluating(node: RunningNode, study: dict[str, list[Path]]) -> None:
+    push(node, all_of(study))
+    wait_until(lambda: "evaluation.started" in node.log(), 60, "the evaluation begins")
+    node.kill()
+    node.start()
+
+
+def _while_results_are_written(node: RunningNode, study: dict[str, list[Path]]) -> None:
+    push(node, all_of(study))
+    wait_until(lambda: any((node.root / "results").rglob("*.dcm")), 120, "a result is written")
+    node.kill()
+    node.start()
+
+
+def _while_delivering(node: RunningNode, study: dict[str, list[Path]]) -> None:
+    push(node, all_of(study))
+    wait_until(lambda: "delivery.attempted" in node.log(), 120, "the first result is sent")
+    node.kill()
+    node.start()
+
+
+@pytest.mark.parametrize(
+    "disturb",
+    [_while_receiving, _once_complete, _while_evaluating, _while_results_are_written, _while_delivering],
+)
+def test_kill_at_any_moment_leads_to_the_same_results(
+    tmp_path: Path,
+    study: dict[str, list[Path]],
+    undisturbed: set[str],
+    disturb: Callable[[RunningNode, dict[str, list[Path]]], None],
+) -> None:
+    with scripted_pacs() as pacs, RunningNode(tmp_path / "node", {"pacs": ("PACS", pacs.port)}) as node:
+        disturb(node, study)
+        assert node.wait_for(study_of("one"), *ENDED)["state"] == "delivered", node.log()
+        assert set(pacs.received) == undisturbed
+        assert len(node.studies()) == 1
+    for sent in pacs.received.values():
+        assert len(set(sent)) == 1, "an Instance that is sent twice has the same bytes"
+
+
+def test_node_on_postgresql_survives_a_kill(tmp_path: Path, study: dict[str, list[Path]]) -> None:
+    with (
+        postgres_server() as url,
+        scripted_pacs() as pacs,
+        RunningNode(
+            tmp_path / "node",
+            {"pacs": ("PACS", pacs.port)},
+            database_url=url.replace("postgresql:", "postgresql+psycopg:"),
+        ) as node,
+    ):
+        _while_evaluating(node, study)
+        assert node.wait_for(study_of("one"), *ENDED)["state"] == "delivered", node.log()
+        assert len(pacs.received) == RESULTS
+        assert not list(node.root.glob("*.sqlite*"))
