@@ -152,7 +152,7 @@ def torch_side(variant: str) -> Opener:
             key = f"{bundle.manifest.channels} {settings}"
             if key not in networks:
                 network = build(settings, bundle.manifest.channels).eval()
-                network = network.to(device, dtype, memory_format=layout)
+                network = network.to(device, dtype, memory_format=layout)  # type: ignore[call-overload]
                 networks[key] = torch.compile(network, dynamic=False) if variant == "compile" else network
 
             def run(slices: NDArray[np.float32]) -> NDArray[np.float32]:

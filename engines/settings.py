@@ -24,5 +24,5 @@ class EngineSettings(BaseModel):
     )
     version_compatible: bool = Field(
         default=False,
-        description="make TensorRT plans that its later lean runtimes run, too; larger and slower",
+        description="make plans of full TensorRT that its later versions run, too; needs tensorrt-lean",
     )

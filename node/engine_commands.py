@@ -14,7 +14,7 @@ from engines.build import Progress as Told
 from engines.cache import PlanCache
 from engines.gpu.backend import TensorRtBackend
 from engines.gpu.flavour import FlavourKind
-from engines.precision import Precision
+from engines.precision import Precision, ladder
 from engines.runners.base import RunnerKind
 from node.console import EXIT_FAILED, Config, configured, err, out
 from node.engine_plans import build_plans, prune_plans, verify_plans
@@ -44,6 +44,12 @@ def build(
     precision: Annotated[
         list[Precision] | None, typer.Option(help="may be repeated; by default the first that is tried")
     ] = None,
+    all_tried: Annotated[
+        bool,
+        typer.Option(
+            "--all", help="also the slower precisions, which serve where a faster one is not proven"
+        ),
+    ] = False,
     full: Annotated[bool, typer.Option("--tensorrt", help="full TensorRT instead of that for RTX")] = False,
 ) -> None:
     """Compile the configured models ahead of time; with --capability on any machine."""
@@ -51,7 +57,8 @@ def build(
     with configured(config) as settings, _progress() as progress:
         bundles = [load_configured(segment, folder) for segment, folder in settings.segmentors.items()]
         backend = TensorRtBackend(kind, settings.engines, settings.engine_folder, capability)
-        wanted = precision or [settings.engines.first_precision]
+        first = settings.engines.first_precision
+        wanted = precision or (ladder(first) if all_tried else (first,))
         for path in build_plans(PlanCache(settings.engine_folder), backend, bundles, wanted, progress):
             out.print(str(path), markup=False, soft_wrap=True)
 

@@ -39,7 +39,9 @@ class TensorRtBackend:
         self, kind: FlavourKind, settings: EngineSettings, folder: Path, capability: int | None = None
     ) -> None:
         self.kind: RunnerKind = kind
-        self._settings, self._folder, self._ahead = settings, folder, capability
+        self._folder, self._ahead = folder, capability
+        # Plans of TensorRT for RTX serve one version only.
+        self._version_compatible = settings.version_compatible and kind is RunnerKind.TENSORRT
         # Before TensorRT is loaded: it needs a driver that is there and new enough.
         self._gpu = find_gpu(kind.value, cuda_of(kind)) if capability is None else None
         self._flavour = Flavour(kind)
@@ -76,7 +78,7 @@ class TensorRtBackend:
             input_shape=manifest.input_shape,
             batch=manifest.batch,
             capability=self._ahead,
-            version_compatible=self._settings.version_compatible,
+            version_compatible=self._version_compatible,
             timing_cache=read_scratch(self._timings),
         )
         plan, timings = compile_plan(self._flavour, compilation, progress)
@@ -94,7 +96,9 @@ class TensorRtBackend:
         if self._gpu is None:
             raise RunnerError(f"{self.kind} compiles ahead of time here: there is no GPU to run on")
         manifest = bundle.manifest
-        engine = TensorRtEngine(self._flavour, plan, manifest.model, manifest.input_shape)
+        engine = TensorRtEngine(
+            self._flavour, plan, manifest.model, manifest.input_shape, host_code=self._version_compatible
+        )
         name = f"{self.kind} {self._flavour.version} {self._gpu.name} {precision}"
         return TensorRtRunner(name, engine, CudaRuntime(), manifest.input_shape, manifest.batch)
 
@@ -116,7 +120,7 @@ class TensorRtBackend:
             input_shape=manifest.input_shape,
             flavour=self.kind.value,
             version=self._flavour.version,
-            options="version-compatible" if self._settings.version_compatible else "",
+            options="version-compatible" if self._version_compatible else "",
             capability=capability,
             gpu=gpu.name if gpu else "",
             driver=gpu.driver if gpu else "",

@@ -45,16 +45,24 @@ class TensorRtEngine:
         plan: as compiled; whole.
         model: names of input and output.
         input_shape: (channels, rows, columns) of one slice.
+        host_code: whether the plan may carry code for the CPU: one for later versions brings a lean runtime.
 
     Raises: PlanError: if the plan was made for another version or device.
     """
 
     def __init__(
-        self, flavour: Flavour, plan: bytes, model: ModelFile, input_shape: tuple[int, int, int]
+        self,
+        flavour: Flavour,
+        plan: bytes,
+        model: ModelFile,
+        input_shape: tuple[int, int, int],
+        *,
+        host_code: bool,
     ) -> None:
         flavour.forget_errors()
         self._flavour, self._model, self._shape = flavour, model, input_shape
         self._runtime = flavour.trt.Runtime(flavour.logger)
+        self._runtime.engine_host_code_allowed = host_code
         engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
             raise PlanError(model.file, f"{flavour.kind} can not open the plan: {flavour.last_error}")

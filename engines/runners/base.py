@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
 from enum import StrEnum
 from types import TracebackType
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from engines.errors import RunnerError
+from engines.processors import usable_cpus
 
 
 class RunnerKind(StrEnum):
@@ -58,14 +57,7 @@ class RunnerSettings(BaseModel):
     @property
     def thread_count(self) -> int:
         """Threads to ask a runtime for."""
-        return self.threads or _usable_cpus()
-
-
-def _usable_cpus() -> int:
-    """Count the CPUs that this process may use; the runtimes would count those of the whole machine."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return self.threads or usable_cpus()
 
 
 class Runner(Protocol):

@@ -61,6 +61,13 @@ def test_plans_of_a_replaced_tensorrt_are_pruned_and_those_of_other_machines_sta
     assert {one.path for one in cache.entries()} == {kept.path, other_gpu, not_here}
 
 
+def test_all_precisions_that_may_serve_are_built_at_once(config: Path) -> None:
+    """The order without a setting begins with fp16: fp16, bf16, tf32, fp32."""
+    run(config, "build", "--capability", "89", "--all")
+    kept = PlanCache(config.parent / "root" / "engines").entries()
+    assert {one.key.precision for one in kept if one.key} == {"fp16", "bf16", "tf32", "fp32"}
+
+
 def test_what_serves_and_what_does_not_is_shown(config: Path) -> None:
     shown = run(config)
     assert "WMH: onnxruntime" in shown

@@ -10,6 +10,7 @@ import pytest
 from engines.bundle import Bundle, load_bundle, write_manifest, write_samples
 from engines.errors import RunnerError
 from engines.manifest import ModelFile
+from engines.processors import granted_cpus
 from engines.proof import compare
 from engines.runners.base import RunnerKind, RunnerSettings
 from engines.runners.choice import open_runner
@@ -104,6 +105,25 @@ def test_a_file_that_is_no_model_can_not_be_opened(
 def test_the_thread_count_is_the_setting_or_what_the_process_may_use() -> None:
     assert RunnerSettings(threads=3).thread_count == 3
     assert 1 <= RunnerSettings().thread_count <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(
+    ("said", "cpus"),
+    [
+        pytest.param("200000 100000\n", 2, id="two"),
+        pytest.param("150000 100000\n", 2, id="one-and-a-half-need-two-threads"),
+        pytest.param("50000 100000\n", 1, id="half"),
+        pytest.param("max 100000\n", None, id="no-limit"),
+        pytest.param("", None, id="nothing"),
+        pytest.param("100000 0\n", None, id="no-period"),
+        pytest.param(None, None, id="no-file"),
+    ],
+)
+def test_a_container_s_limit_bounds_the_threads(tmp_path: Path, said: str | None, cpus: int | None) -> None:
+    limit = tmp_path / "cpu.max"
+    if said is not None:
+        limit.write_text(said)
+    assert granted_cpus(limit) == cpus
 
 
 def test_without_samples_auto_stays_with_the_reference(bundle: Bundle) -> None:

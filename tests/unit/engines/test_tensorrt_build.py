@@ -87,6 +87,14 @@ def test_a_plan_made_ahead_of_time_is_for_every_gpu_of_the_capability(bundle: Bu
         made.open(found.plan, bundle, Precision.FP16)
 
 
+def test_plans_for_later_versions_are_left_to_full_tensorrt(bundle: Bundle, tmp_path: Path) -> None:
+    """TensorRT for RTX has none: it would not compile at all."""
+    wanted = EngineSettings(version_compatible=True)
+    made = TensorRtBackend(RunnerKind.TENSORRT_RTX, wanted, tmp_path, 89)
+    assert made.keys(bundle, Precision.FP16) == backend(tmp_path).keys(bundle, Precision.FP16)
+    assert made.build(bundle, Precision.FP16, silent)
+
+
 @pytest.mark.parametrize("batch", [{"min": 2, "opt": 1, "max": 4}, {"min": 1, "opt": 8, "max": 4}])
 def test_a_batch_profile_rises(batch: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="must rise"):
