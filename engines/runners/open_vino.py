@@ -65,17 +65,25 @@ class OpenVinoRunner:
             raise RunnerError("This runner was closed: open another one")
         check_slices(slices)
         logits = np.empty((len(slices), 1, *slices.shape[2:]), np.float32)
+        starts = range(0, len(slices), self._batch)
+        # Requests of its own for each call: requests are not shared between threads.
+        # They never call back: a stream that waits for Python's lock while its network is freed would
+        # wait for ever.
+        requests = [self._compiled.create_infer_request() for _ in starts[: self._streams]]
 
-        def take(request: Any, start: int) -> None:
+        def finish(number: int) -> None:
+            request, start = requests[number % len(requests)], starts[number]
+            request.wait()
             logits[start : start + self._batch] = request.get_tensor(self._model.output).data
 
-        # Requests of its own for each call: requests are not shared between threads.
-        requests = openvino.AsyncInferQueue(self._compiled, self._streams)
-        requests.set_callback(take)
         try:
-            for start in range(0, len(slices), self._batch):
-                requests.start_async({self._model.input: slices[start : start + self._batch]}, start)
-            requests.wait_all()
+            for number, start in enumerate(starts):
+                if number >= len(requests):
+                    finish(number - len(requests))
+                part = slices[start : start + self._batch]
+                requests[number % len(requests)].start_async({self._model.input: part})
+            for number in range(len(starts) - len(requests), len(starts)):
+                finish(number)
         except RuntimeError as exc:
             raise RunnerError(f"OpenVINO failed on slices of shape {slices.shape}: {exc}") from exc
         return logits

@@ -71,6 +71,15 @@ def test_threads_may_share_a_runner(bundle: Bundle, kind: RunnerKind) -> None:
 
 
 @pytest.mark.parametrize("kind", FLOAT_KINDS)
+def test_a_model_is_freed_at_once_after_a_run(bundle: Bundle, kind: RunnerKind) -> None:
+    image = slices()
+    for threads in (1, 4) * 10:
+        with open_runner(bundle, kind, RunnerSettings(threads=threads)) as runner:
+            assert runner.run(image).shape == (5, 1, 64, 64)
+        del runner
+
+
+@pytest.mark.parametrize("kind", FLOAT_KINDS)
 @pytest.mark.parametrize(
     "wrong",
     [
