@@ -1,63 +1,23 @@
 """Rigid registration: how the patient moved between two Series.
 
 Convention: ``fixed_to_moving`` maps LPS mm points of the fixed Series to where the same tissue lies in the
-moving one. SimpleITK works in LPS mm as well, with indices in (column, row, slice) order.
+moving one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-import SimpleITK as sitk  # noqa: N813 - the name that its own documentation uses
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from engines.findings import RegistrationRecord
+from engines.mutual_information import NothingToCompareError
+from engines.rigid_search import MAX_STEPS, FoundMovement, find_movement
 from engines.segments import SeriesType
 from engines.volume import Grid, Volume
 
-LEVELS_MM = (10.0, 6.0, 3.0)
-"""Voxels are averaged up to about this size at each level, coarse to fine, mm. On 12 FLAIR and T1 pairs of
-the development data a finer last level was no more exact and took longer."""
-
-SMOOTHING = 0.5
-"""Standard deviation of the smoothing at each level, share of its voxel size."""
-
-FIRST_STEP_MM = (4.0, 2.0, 1.0)
-"""First step of the optimiser at each level, mm."""
-
-LAST_STEP_MM = 0.01
-"""The optimiser has converged when its step is shorter, mm."""
-
-MAX_ITERATIONS = 200
-"""Of one level; a level that needs them all has not converged. 10 to 80 are usual."""
-
 MIN_SIZE = 4
 """Voxels along each axis that the smoothing needs."""
-
-KEPT_SIZE = 8
-"""Averaging leaves at least this many voxels along an axis that has them."""
-
-ROBUST_PERCENTILES = (0.5, 99.5)
-"""Intensities are clipped to these percentiles, so that no artefact stretches the histogram's bins."""
-
-HISTOGRAM_BINS = 32
-"""Bins of the joint histogram along each Series; 50 were less exact on volumes of 20 thick slices."""
-
-SAMPLES = 40_000
-"""Points that a metric evaluation looks at, about."""
-
-SEED = 20261121
-"""Seed of the random sampling; the same volumes give the same transform."""
-
-WORK_UNITS = 1
-"""Parts that a metric evaluation is split into. ITK adds up the parts in the order in which they end, so
-only one part gives the same transform every time."""
-
-ROTATION_ARM_MM = 30.0
-"""Distance from the centre at which a turn is weighed against a shift, mm. ITK's own estimate takes the
-corners of the volume, 150 mm away, and stopped up to 8 degrees short of the truth on a head phantom."""
 
 
 class RegistrationSpec(BaseModel):
@@ -108,79 +68,14 @@ def register(
     if min(*fixed.grid.shape, *moving.grid.shape) < MIN_SIZE:
         return _refused(names, f"a Series has fewer than {MIN_SIZE} slices, rows or columns")
     try:
-        found = _align(fixed, moving)
-    except RuntimeError as exc:
-        cause = str(exc).strip().splitlines()[-1]
-        return _refused(names, f"the two Series could not be compared: {cause}")
+        found = find_movement(fixed, moving, _centre(fixed.grid))
+    except NothingToCompareError as exc:
+        return _refused(names, f"the two Series could not be compared: {exc}")
     return _judge(found, _centre(fixed.grid), names, spec)
 
 
-def to_image(volume: Volume) -> sitk.Image:
-    """Convert a volume to a float32 image of the same voxels at the same LPS places.
-
-    A direction matrix may be a reflection: ITK takes any that can be inverted.
-    """
-    image = sitk.GetImageFromArray(np.ascontiguousarray(volume.array, dtype=np.float32))
-    # (slices, rows, columns) of the affine -> (columns, rows, slices) of the image.
-    axes = volume.grid.affine[:3, [2, 1, 0]]
-    spacing = np.linalg.norm(axes, axis=0)
-    image.SetSpacing(spacing.tolist())
-    image.SetDirection((axes / spacing).ravel().tolist())
-    image.SetOrigin(volume.grid.affine[:3, 3].tolist())
-    return image
-
-
-@dataclass(frozen=True, slots=True)
-class _Alignment:
-    """The transform found, the mutual information there and in the scanner geometry."""
-
-    fixed_to_moving: NDArray[np.float64]
-    information: float
-    information_before: float
-    converged: bool
-
-
-def _align(fixed: Volume, moving: Volume) -> _Alignment:
-    """Maximise the mutual information from coarse to fine. Raises RuntimeError, as SimpleITK does."""
-    transform = sitk.Euler3DTransform()
-    transform.SetCenter(_centre(fixed.grid).tolist())
-    images = _clipped(fixed), _clipped(moving)
-    converged = True
-    for level_mm, step_mm in zip(LEVELS_MM, FIRST_STEP_MM, strict=True):
-        coarse = _coarsened(images[0], level_mm), _coarsened(images[1], level_mm)
-        method = _method(coarse[0], step_mm)
-        method.SetInitialTransform(transform, inPlace=True)
-        method.Execute(*coarse)
-        converged = converged and method.GetOptimizerIteration() < MAX_ITERATIONS
-    information = -method.MetricEvaluate(*coarse)
-    method.SetInitialTransform(sitk.Euler3DTransform(), inPlace=False)
-    before = -method.MetricEvaluate(*coarse)
-    return _Alignment(_matrix(transform), information, before, converged)
-
-
-def _method(fixed: sitk.Image, step_mm: float) -> sitk.ImageRegistrationMethod:
-    method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfWorkUnits(WORK_UNITS)
-    method.SetMetricAsMattesMutualInformation(HISTOGRAM_BINS)
-    method.SetMetricSamplingStrategy(method.RANDOM)
-    method.SetMetricSamplingPercentage(min(1.0, SAMPLES / fixed.GetNumberOfPixels()), SEED)
-    method.SetInterpolator(sitk.sitkLinear)
-    method.SetOptimizerAsRegularStepGradientDescent(
-        learningRate=step_mm, minStep=LAST_STEP_MM, numberOfIterations=MAX_ITERATIONS
-    )
-    method.SetOptimizerScales([ROTATION_ARM_MM**2] * 3 + [1.0] * 3)
-    return method
-
-
-def _matrix(transform: sitk.Euler3DTransform) -> NDArray[np.float64]:
-    matrix = np.eye(4)
-    matrix[:3, :3] = np.reshape(transform.GetMatrix(), (3, 3))
-    matrix[:3, 3] = transform.TransformPoint((0.0, 0.0, 0.0))
-    return matrix
-
-
 def _judge(
-    found: _Alignment,
+    found: FoundMovement,
     centre: NDArray[np.float64],
     names: tuple[SeriesType, SeriesType],
     spec: RegistrationSpec,
@@ -195,7 +90,7 @@ def _judge(
         reason = f"the scanner geometry fits as well (mutual information {gain:+.1%} after registration)"
         return RegistrationRecord(*names, np.eye(4), rotation_deg, translation_mm, False, reason)
     if not found.converged:
-        return _refused(names, f"it did not converge in {MAX_ITERATIONS} steps", rotation_deg, translation_mm)
+        return _refused(names, f"it did not converge in {MAX_STEPS} steps", rotation_deg, translation_mm)
     if rotation_deg > spec.max_rotation_deg or translation_mm > spec.max_translation_mm:
         limits = f"{spec.max_rotation_deg:g} degrees and {spec.max_translation_mm:g} mm"
         return _refused(names, f"{movement} are beyond {limits}", rotation_deg, translation_mm)
@@ -226,16 +121,3 @@ def _without_blank_ends(volume: Volume) -> Volume:
     affine[:3, 3] += affine[:3, 0] * first
     array = volume.array[first:end]
     return Volume(array, Grid((end - first, *volume.grid.shape[1:]), affine))
-
-
-def _clipped(volume: Volume) -> sitk.Image:
-    lowest, highest = np.percentile(volume.array, ROBUST_PERCENTILES)
-    return to_image(volume.with_array(np.clip(volume.array, lowest, highest)))
-
-
-def _coarsened(image: sitk.Image, level_mm: float) -> sitk.Image:
-    """Average voxels up to a size, along each axis on its own: thick slices are not joined."""
-    sizes = zip(image.GetSize(), image.GetSpacing(), strict=True)
-    factors = [max(1, min(round(level_mm / spacing), size // KEPT_SIZE)) for size, spacing in sizes]
-    smooth: sitk.Image = sitk.SmoothingRecursiveGaussian(sitk.BinShrink(image, factors), SMOOTHING * level_mm)
-    return smooth

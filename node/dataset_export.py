@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pydicom
-import SimpleITK
 import yaml
 
 from engines.marking import mask_on
@@ -182,13 +182,13 @@ def _write(volume: Volume, path: Path) -> None:
     """Write a volume as NIfTI: integers where it holds no others."""
     array = volume.array
     whole = np.array_equal(array, np.rint(array)) and np.abs(array).max(initial=0) < np.iinfo(np.int16).max
-    image = SimpleITK.GetImageFromArray(array.astype(np.int16 if whole else np.float32))
-    affine, spacing = volume.grid.affine, volume.grid.spacing_mm
-    # (slice, row, column) -> (x, y, z) of SimpleITK
-    image.SetDirection((affine[:3, 2::-1] / spacing[::-1]).ravel().tolist())
-    image.SetSpacing(spacing[::-1])
-    image.SetOrigin(affine[:3, 3].tolist())
-    SimpleITK.WriteImage(image, str(path), useCompression=True)
+    # (slice, row, column) -> (x, y, z) of NIfTI; LPS -> RAS
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ volume.grid.affine[:, [2, 1, 0, 3]]
+    image = nibabel.Nifti1Image(array.T.astype(np.int16 if whole else np.float32), affine)
+    image.header.set_xyzt_units("mm")
+    image.set_qform(affine, code="scanner")
+    image.set_sform(affine, code="scanner")
+    nibabel.save(image, path)
 
 
 def _describe(exported: Sequence[ExportedStudy], output: Path, terms: DatasetTerms) -> None:

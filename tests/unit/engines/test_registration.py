@@ -5,10 +5,12 @@ import pytest
 import SimpleITK as sitk  # noqa: N813 - the name that its own documentation uses
 from scipy.spatial.transform import Rotation
 
-from engines.registration import RegistrationSpec, register, to_image
+from engines.registration import RegistrationSpec, register
+from engines.rigid_search import find_movement
 from engines.segments import SeriesType
 from engines.volume import Grid, Volume
 from tests.support.head import axial_grid, head
+from tests.support.itk_registration import find_movement_by_itk, to_image
 from tests.support.shared_data import SHARED, needs_shared
 
 FLAIR, T1, DWI, T2_STAR = SeriesType.T2_FLAIR, SeriesType.T1, SeriesType.DWI_B1000, SeriesType.T2_STAR
@@ -130,6 +132,18 @@ def test_series_that_can_not_be_compared_are_refused(moving: Volume, complaint: 
     record = register(fixed, moved(moving, far), (FLAIR, T1))
     assert record.refused
     assert complaint in record.reason
+
+
+def test_the_movement_is_the_one_that_simpleitk_finds() -> None:
+    """Nearer than the slices are thick by far, on a grid that no axis of the patient is parallel to."""
+    oblique = Rotation.from_euler("xyz", [20, -10, 5], degrees=True)
+    fixed = head(axial_grid((22, 128, 128), (6.5, 1.8, 1.8), oblique), FLAIR)
+    still = head(axial_grid((26, 96, 112), (5.0, 2.2, 2.0)), T1, seed=1)
+    centre = centre_of(fixed.grid)
+    moving = moved(still, rigid((4, -3, 6), (4, -5, 6), centre))
+    found, reference = (search(fixed, moving, centre) for search in (find_movement, find_movement_by_itk))
+    assert found.converged
+    assert_close(found.fixed_to_moving, reference.fixed_to_moving, centre)
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
