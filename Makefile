@@ -10,7 +10,7 @@ OHIF := 3.13.2
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --quiet --python-version 3.11 --no-header --no-annotate
 
-.PHONY: demo test lint types unit slow gpu chart chart-values image image-tools viewer viewer-tools peers lock clean
+.PHONY: demo test lint types unit slow gpu chart chart-values image image-gpu image-tools viewer viewer-tools peers lock clean
 
 demo: .venv/serve
 	$(BIN)/csvd-node demo tests/data/demo_study --output demo-out
@@ -44,9 +44,12 @@ chart: .venv/dev .venv/s3-server/installed .tools/.installed
 chart-values: .venv/serve
 	$(BIN)/python -m helm.schema
 
-# The container image, built and run on this machine; as root.
+# The container images, built and run on this machine; as root. Says why where the machine can not.
 image: .venv/dev image-tools
-	$(BIN)/pytest tests/image
+	$(BIN)/pytest tests/image/test_cpu_image.py
+
+image-gpu: .venv/dev image-tools
+	$(BIN)/pytest tests/image/test_gpu_image.py
 
 image-tools:
 	@{ command -v buildah && command -v podman && command -v runc && command -v debootstrap; } >/dev/null || { \

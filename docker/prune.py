@@ -22,8 +22,15 @@ NEVER_LOADED = (
     "onnxruntime/transformers",
     # Training, which needs torch:
     "training",
-    # Test data for those who write backends of ONNX:
+    # Test data for those who write backends of ONNX, operators in Python, and what is written in C++:
     "onnx/backend/test",
+    "onnx/reference",
+    "onnx/**/*.cc",
+    "onnx/**/*.h",
+    # What extension modules were made of:
+    "fontTools/**/*.c",
+    # Types, for those who check programs:
+    "**/*.pyi",
     # Parts of SciPy that neither the node nor what it imports of SciPy uses:
     "scipy/cluster",
     "scipy/datasets",
