@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -30,7 +29,7 @@ from engines.errors import RunnerError
 from engines.runners.base import RunnerSettings
 
 KIB_IN_MIB = 1024
-"""Kibibytes in a mebibyte: the unit of ``ru_maxrss`` on Linux is the kibibyte."""
+"""Kibibytes in a mebibyte: Linux counts memory in kibibytes."""
 
 
 def take_turns(steps: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, tuple[float, float]]:
@@ -57,7 +56,9 @@ def print_memory(side: str, slices: int) -> None:
     with ExitStack() as opened:
         sides()[side](opened).run_case(make_case(slices)[0])
         taken = gpu_used() - before
-    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Not ru_maxrss, in which what the parent held when it forked is counted as well.
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    peak_kib = int(status.partition("VmHWM:")[2].split()[0])
     print(round(peak_kib / KIB_IN_MIB), round(taken / (1 << 20)))
 
 

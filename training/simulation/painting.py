@@ -15,6 +15,7 @@ from training.cases import Case, CaseKind
 from training.errors import CaseError
 from training.simulation import artefacts, infarcts, lacunes, microbleeds
 from training.simulation.canvas import Canvas, prepare_canvas, rasterise
+from training.simulation.contrast import tract_gain
 from training.simulation.scans import Scan
 from training.simulation.shapes import Shape, blob, tube, wandering_path
 from training.simulation.simulator import LESION_FREE_SHARE, SERIES_OF, STRIPPED_SHARE
@@ -29,8 +30,17 @@ SHALLOW_MM = 6.0
 """In one scan of five lesions come this near to the surface, as cortical and juxtacortical ones do."""
 
 
-def paint_scan(segment: Segment, name: str, scan: Scan, rng: np.random.Generator) -> Case:
+def paint_scan(
+    segment: Segment, name: str, scan: Scan, rng: np.random.Generator, *, new_tracts: bool = False
+) -> Case:
     """Paint lesions of a segment, or none in a share of the cases, into a real scan and vary its look.
+
+    Args:
+        segment: what is painted.
+        name: of the case.
+        scan: what it is painted into.
+        rng: everything that is drawn.
+        new_tracts: whether tracts on diffusion shine anew, so that no network learns the few scans by heart.
 
     Raises:
         CaseError: if the scan has no brain.
@@ -39,6 +49,9 @@ def paint_scan(segment: Segment, name: str, scan: Scan, rng: np.random.Generator
         raise CaseError(name, f"no brain found in the scan of {scan.provenance.patient}; leave this scan out")
     depth_mm = DEPTH_MM[segment] if rng.random() < 0.8 else SHALLOW_MM
     canvas = prepare_canvas(scan, SERIES_OF[segment], depth_mm)
+    if new_tracts and (diffusion := canvas.images.get(SeriesType.DWI_B1000)) is not None:
+        gain = tract_gain(scan.grid.shape, scan.grid.spacing_mm, rng)
+        diffusion *= np.where(scan.brain, gain, 1)
     some = rng.random() >= LESION_FREE_SHARE
     _PAINTERS[segment](canvas, some, rng)
     images, brain = canvas.images, scan.brain.astype(np.float32)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engines.segments import SeriesType
 from training.simulation.anatomy import Anatomy, Site
-from training.simulation.contrast import Contrast, DiffusionWeighted, SpoiledGradientEcho
+from training.simulation.contrast import Contrast, DiffusionWeighted, SpoiledGradientEcho, tract_gain
 from training.simulation.fields import smooth_field
 from training.simulation.shapes import Shape
 from training.simulation.tissues import Relaxation, Tissue
@@ -113,15 +113,10 @@ def build_scene(
 
 
 def _orient_diffusion(image: NDArray[np.float32], anatomy: Anatomy, rng: np.random.Generator) -> None:
-    """Brighten and darken tracts, mirrored on both sides: a little on trace images, much on one direction.
-
-    Fractional anisotropy of 0.3 to 0.8 in tracts makes exp(-b D) vary by a factor of up to two between
-    directions (Pierpaoli and Basser, Magn Reson Med 1996); three directions averaged leave some percent.
-    """
-    amount = float(rng.choice([rng.uniform(0.02, 0.06), rng.uniform(0.1, 0.22)], p=[0.7, 0.3]))
-    tracts = smooth_field(image.shape, (24, 9, 9), rng, mirrored=True)
+    """Brighten and darken tracts: a little on trace images, much on one direction."""
+    gain = tract_gain(image.shape, (1.0, 1.0, 1.0), rng)
     anisotropic = (Tissue.WHITE_MATTER, Tissue.BRAINSTEM, Tissue.CEREBELLAR_WHITE, Tissue.PALLIDUM)
-    image *= np.where(np.isin(anatomy.tissue, anisotropic), np.exp(amount * tracts), 1).astype(np.float32)
+    image *= np.where(np.isin(anatomy.tissue, anisotropic), gain, 1)
 
 
 def _brighten_inflow(
