@@ -176,4 +176,7 @@ def tract_gain(
     """
     amount = float(rng.choice([rng.uniform(0.02, 0.06), rng.uniform(0.1, 0.25)], p=[0.6, 0.4]))
     scale = [max(1.0, mm / size) for mm, size in zip(TRACT_MM, voxel_mm, strict=True)]
-    return np.exp(amount * smooth_field(shape, scale, rng, mirrored=True)).astype(np.float32)
+    gain: NDArray[np.float32] = np.exp(amount * smooth_field(shape, scale, rng, mirrored=True)).astype(
+        np.float32
+    )
+    return gain
