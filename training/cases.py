@@ -305,7 +305,7 @@ def read_nifti(path: Path) -> Volume:
     Raises: whatever nibabel, the file system or the geometry says; callers name the case.
     Source: NIfTI-1 (affine to RAS mm); DICOM PS3.3 C.7.6.2.1.1 (LPS).
     """
-    image = nibabel.as_closest_canonical(nibabel.load(path))  # type: ignore[no-untyped-call]
+    image = nibabel.as_closest_canonical(nibabel.load(path))
     if len(image.shape) != 3:
         raise ValueError(f"{len(image.shape)} axes, expected 3")
     values: NDArray[np.generic] = np.asanyarray(image.dataobj)

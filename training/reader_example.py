@@ -75,5 +75,5 @@ def _read(
 
 def _write(folder: Path, case: str, mask: NDArray[np.bool_]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    image = nibabel.Nifti1Image(mask.astype(np.uint8), AFFINE)  # type: ignore[no-untyped-call]
+    image = nibabel.Nifti1Image(mask.astype(np.uint8), AFFINE)
     nibabel.save(image, folder / f"{case}.nii.gz")

@@ -22,6 +22,11 @@ MAX_STREAMS = 4
 their own do not wait for each other in every layer. More streams would take more memory on large machines."""
 
 
+# OpenVINO prepares itself for NumPy's arrays when it meets the first one. Two threads that do so at the same
+# time wait for each other for ever, one for Python's lock and one for the other: so it is done here, by one.
+openvino.Tensor(np.zeros(1, np.float32))
+
+
 @cache
 def has_bf16() -> bool:
     """Tell whether this CPU computes in bfloat16; without it OpenVINO would silently fall back."""
