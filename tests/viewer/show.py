@@ -53,7 +53,9 @@ def main() -> int:
     if not files:
         print(f"no DICOM files in {' '.join(map(str, arguments.folders))}", file=sys.stderr)
         return 1
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A shell starts what runs in its background with interrupts ignored.
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.default_int_handler)
     show(files, arguments.port)
     return 0
 
