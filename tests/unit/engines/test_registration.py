@@ -182,7 +182,8 @@ def test_a_known_movement_is_found_on_real_series(case: str) -> None:
     record = register(fixed, moved(still, truth), (FLAIR, T1))
     assert record.applied, record.reason
     assert_close(record.fixed_to_moving, truth, centre_of(fixed.grid))
-    assert not register(fixed, still, (FLAIR, T1)).applied
+    # What fits already is left where it is, or moved by less than a thin slice.
+    assert_close(register(fixed, still, (FLAIR, T1)).fixed_to_moving, np.eye(4), centre_of(fixed.grid))
 
 
 def _read_nifti(case: str, name: str) -> Volume:
