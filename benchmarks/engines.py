@@ -25,11 +25,9 @@ from pathlib import Path
 import pynvml
 
 from benchmarks.engine_sides import NOTHING_RUN, bundles, make_case, sides
+from benchmarks.memory import memory_mib
 from engines.errors import RunnerError
 from engines.runners.base import RunnerSettings
-
-KIB_IN_MIB = 1024
-"""Kibibytes in a mebibyte: Linux counts memory in kibibytes."""
 
 
 def take_turns(steps: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, tuple[float, float]]:
@@ -56,10 +54,7 @@ def print_memory(side: str, slices: int) -> None:
     with ExitStack() as opened:
         sides()[side](opened).run_case(make_case(slices)[0])
         taken = gpu_used() - before
-    # Not ru_maxrss, in which what the parent held when it forked is counted as well.
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    peak_kib = int(status.partition("VmHWM:")[2].split()[0])
-    print(round(peak_kib / KIB_IN_MIB), round(taken / (1 << 20)))
+    print(round(memory_mib("VmHWM")), round(taken / (1 << 20)))
 
 
 def gpu_used() -> int:

@@ -17,12 +17,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import nibabel
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from benchmarks.memory import forget_peak, memory_mib
 from engines.rigid_search import FoundMovement, find_movement
 from engines.segments import SeriesType
 from engines.volume import Grid, Volume
@@ -88,15 +87,10 @@ def movement(random: np.random.Generator, centre: np.ndarray) -> np.ndarray:
     return matrix
 
 
-def centre_of(grid: Grid) -> np.ndarray:
-    """Return the LPS point in the middle."""
-    return grid.to_lps((np.array([grid.shape]) - 1) / 2)[0]
-
-
 def measure(search: Search, fixed: Volume, still: Volume, truth: np.ndarray) -> Miss:
     """Find a known movement and say how far off it is."""
     moving = Volume(still.array, Grid(still.grid.shape, truth @ still.grid.affine))
-    centre = centre_of(fixed.grid)
+    centre = fixed.grid.centre_lps
     began = time.process_time()
     found = search(fixed, moving, centre)
     cpu_s = time.process_time() - began
@@ -116,16 +110,10 @@ def once(side: str) -> None:
     """Do one side once in this process and print the memory that came on top."""
     search = search_of(side)
     _, fixed, moving = next(heads())
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    forget_peak()
     before = memory_mib("VmRSS")
-    search(fixed, moving, centre_of(fixed.grid))
+    search(fixed, moving, fixed.grid.centre_lps)
     print(memory_mib("VmHWM") - before)
-
-
-def memory_mib(name: str) -> float:
-    """Return what the kernel says of this process's memory, MiB: VmRSS now, VmHWM at its peak."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:"))
 
 
 def main() -> None:
@@ -144,7 +132,7 @@ def main() -> None:
     for group, cases in (("heads", heads()), ("real", pairs(arguments.folder) if arguments.folder else ())):
         for name, fixed, still in cases:
             for _ in range(arguments.movements):
-                truth = movement(random, centre_of(fixed.grid))
+                truth = movement(random, fixed.grid.centre_lps)
                 for side in SIDES:
                     miss = measure(search_of(side), fixed, still, truth)
                     misses.setdefault((group, side), []).append(miss)

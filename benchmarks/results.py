@@ -35,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pydicom import dcmread
 
+from benchmarks.memory import forget_peak, memory_mib
 from benchmarks.result_study import (
     DESCRIPTION,
     LABELS,
@@ -83,12 +84,6 @@ def median(costs: list[Cost]) -> Cost:
     return Cost(*(statistics.median(getattr(one, name) for one in costs) for name in Cost.__slots__))
 
 
-def memory_mib(name: str) -> float:
-    """Return what the kernel says of this process's memory, MiB: VmRSS now, VmHWM at its peak."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:"))
-
-
 def work_as_node(folder: Path) -> None:
     """Do the node's side in this process and print what each step cost."""
     target = folder / "node"
@@ -103,7 +98,7 @@ def work_as_node(folder: Path) -> None:
         return made[1]
 
     before = memory_mib("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    forget_peak()
     costs[FIRST] = write(COMBINED_AND_REPORT)
     costs[PAIR] = median([write(COMBINED_AND_REPORT) for _ in range(WARM_ROUNDS)])
     costs[EVERYTHING] = median([write(DEFAULT_CHOICE) for _ in range(WARM_ROUNDS)])

@@ -68,10 +68,10 @@ def register(
     if min(*fixed.grid.shape, *moving.grid.shape) < MIN_SIZE:
         return _refused(names, f"a Series has fewer than {MIN_SIZE} slices, rows or columns")
     try:
-        found = find_movement(fixed, moving, _centre(fixed.grid))
+        found = find_movement(fixed, moving, fixed.grid.centre_lps)
     except NothingToCompareError as exc:
         return _refused(names, f"the two Series could not be compared: {exc}")
-    return _judge(found, _centre(fixed.grid), names, spec)
+    return _judge(found, fixed.grid.centre_lps, names, spec)
 
 
 def _judge(
@@ -103,11 +103,6 @@ def _refused(
 ) -> RegistrationRecord:
     reason = f"registration refused, scanner geometry used: {problem}"
     return RegistrationRecord(*names, np.eye(4), rotation_deg, translation_mm, False, reason, refused=True)
-
-
-def _centre(grid: Grid) -> NDArray[np.float64]:
-    centre: NDArray[np.float64] = grid.to_lps((np.array([grid.shape]) - 1) / 2)[0]
-    return centre
 
 
 def _without_blank_ends(volume: Volume) -> Volume:

@@ -55,6 +55,12 @@ class Grid:
         """Volume of one voxel, mm3."""
         return float(abs(np.linalg.det(self.affine[:3, :3])))
 
+    @property
+    def centre_lps(self) -> NDArray[np.float64]:
+        """Point in the middle between the first and the last voxel, (3,) LPS mm."""
+        centre: NDArray[np.float64] = self.to_lps((np.array([self.shape]) - 1) / 2)[0]
+        return centre
+
     def to_lps(self, indices: NDArray[Any]) -> NDArray[np.float64]:
         """Map (n, 3) indices (slice, row, column) to (n, 3) LPS points, mm."""
         points: NDArray[np.float64] = np.asarray(indices) @ self.affine[:3, :3].T + self.affine[:3, 3]

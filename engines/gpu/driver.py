@@ -7,8 +7,10 @@ TensorRT ends the process when it opens a plan without a driver, so that nothing
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Protocol
 
 from engines.errors import NoDriverError, OldDriverError, RunnerUnavailableError, WrongGpuError
@@ -71,30 +73,17 @@ class NvidiaProbe:
 
     def driver(self) -> tuple[str, tuple[int, int]]:
         """Ask NVML."""
-        import pynvml
-
-        try:
-            pynvml.nvmlInit()
-            try:
-                cuda = int(pynvml.nvmlSystemGetCudaDriverVersion_v2())
-                return str(pynvml.nvmlSystemGetDriverVersion()), (cuda // 1000, cuda % 1000 // 10)
-            finally:
-                pynvml.nvmlShutdown()
-        except pynvml.NVMLError as exc:
-            raise NothingFoundError(str(exc)) from exc
+        with _nvml() as nvml:
+            cuda = int(nvml.nvmlSystemGetCudaDriverVersion_v2())
+            return str(nvml.nvmlSystemGetDriverVersion()), (cuda // 1000, cuda % 1000 // 10)
 
     def names(self) -> tuple[str, ...]:
         """Ask NVML; one that does not answer any more has no name."""
-        import pynvml
-
         try:
-            pynvml.nvmlInit()
-            try:
-                handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
-                return tuple(str(pynvml.nvmlDeviceGetName(handle)) for handle in handles)
-            finally:
-                pynvml.nvmlShutdown()
-        except pynvml.NVMLError:
+            with _nvml() as nvml:
+                handles = map(nvml.nvmlDeviceGetHandleByIndex, range(nvml.nvmlDeviceGetCount()))
+                return tuple(str(nvml.nvmlDeviceGetName(handle)) for handle in handles)
+        except NothingFoundError:
             return ()
 
     def first(self) -> tuple[str, int]:
@@ -106,6 +95,24 @@ class NvidiaProbe:
             _, text = runtime.cudaGetErrorString(error)
             raise NothingFoundError(bytes(text).decode())
         return bytes(properties.name).rstrip(b"\0").decode(), 10 * properties.major + properties.minor
+
+
+@contextmanager
+def _nvml() -> Iterator[ModuleType]:
+    """Open NVML while the context is open.
+
+    Raises: NothingFoundError: with what NVML says.
+    """
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        try:
+            yield pynvml
+        finally:
+            pynvml.nvmlShutdown()
+    except pynvml.NVMLError as exc:
+        raise NothingFoundError(str(exc)) from exc
 
 
 def find_gpu(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import pytest
 from pydicom import dcmread
 
 from tests.support.header_patterns import LOCALIZER, T2_TSE
@@ -24,11 +23,6 @@ from tests.support.small_study import (
 )
 
 pytestmark = needs_dcmtk
-
-
-@pytest.fixture
-def study(tmp_path: Path) -> dict[str, list[Path]]:
-    return write_study(tmp_path, "one")
 
 
 def test_late_series_makes_a_new_report_that_names_the_one_it_supersedes(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from pydicom.uid import UID
 
 from tests.support.peers import needs_dcmtk, scripted_pacs, wait_until
@@ -15,15 +14,9 @@ from tests.support.small_study import (
     all_of,
     push,
     study_of,
-    write_study,
 )
 
 pytestmark = needs_dcmtk
-
-
-@pytest.fixture
-def study(tmp_path: Path) -> dict[str, list[Path]]:
-    return write_study(tmp_path, "one")
 
 
 def test_pacs_that_is_down_gets_the_results_when_it_is_back(

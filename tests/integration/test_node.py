@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from pydicom import dcmread
 from pydicom.uid import Comprehensive3DSRStorage, SegmentationStorage
 
@@ -17,15 +16,9 @@ from tests.support.small_study import (
     all_of,
     push,
     study_of,
-    write_study,
 )
 
 pytestmark = needs_dcmtk
-
-
-@pytest.fixture
-def study(tmp_path: Path) -> dict[str, list[Path]]:
-    return write_study(tmp_path, "one")
 
 
 @needs_orthanc
