@@ -7,11 +7,11 @@ import sys
 import traceback
 from collections.abc import MutableMapping
 from enum import StrEnum
-from types import TracebackType
 from typing import Any
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field
+from structlog.typing import Processor
 
 from engines.errors import EngineError
 from node.errors import NodeError
@@ -37,9 +37,10 @@ class LogSettings(BaseModel):
 
 QUIET_LIBRARIES = (
     "dbos", "fontTools", "fpdf", "highdicom", "oauthlib",
-    "pydicom", "pynetdicom", "requests_oauthlib", "urllib3",
+    "py.warnings", "pydicom", "pynetdicom", "requests_oauthlib", "urllib3",
 )  # fmt: skip
-"""Heard from ERROR on only: below, those that read DICOM may print element values, which name a patient."""
+"""Heard from ERROR on only: below, those that read DICOM may print element values, which name a patient.
+``py.warnings`` is what Python calls all that is warned of by its own means."""
 
 
 def describe_error(error: BaseException) -> str:
@@ -58,44 +59,40 @@ def describe_error(error: BaseException) -> str:
 
 
 def configure_logging(settings: LogSettings) -> None:
-    """Send all logs to standard error in the configured form."""
+    """Send all logs, those of libraries too, to standard error in the configured form."""
     level = logging.getLevelNamesMapping()[settings.level]
     renderer = (
         structlog.processors.JSONRenderer()
         if settings.format is LogFormat.JSON
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
+    common: list[Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _add_exception,
+    ]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _add_exception,
-            renderer,
-        ],
+        processors=[structlog.contextvars.merge_contextvars, *common, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *common],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
     logging.basicConfig(handlers=[handler], level=level, force=True)
+    logging.captureWarnings(True)
     for library in QUIET_LIBRARIES:
         logging.getLogger(library).setLevel(logging.ERROR)
 
 
 def _add_exception(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Replace ``exc_info`` by a description without foreign texts."""
-    if event.pop("exc_info", None) and (error := sys.exc_info()[1]) is not None:
+    found = event.pop("exc_info", None)
+    error = found[1] if isinstance(found, tuple) else sys.exc_info()[1]
+    if found and error is not None:
         event["exception"] = describe_error(error)
     return event
-
-
-class _Formatter(logging.Formatter):
-    """Writes the exceptions of libraries without their texts."""
-
-    def formatException(  # noqa: N802 - the name is the standard library's
-        self,
-        ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None],
-    ) -> str:
-        """Describe an error by its classes and frames."""
-        return describe_error(ei[1]) if ei[1] is not None else ""

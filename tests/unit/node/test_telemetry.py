@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -49,7 +51,7 @@ def test_description_has_frames_and_causes_but_no_foreign_text() -> None:
     assert NAME not in said
 
 
-def test_logged_exception_of_a_library_has_no_text(capsys: pytest.CaptureFixture[str]) -> None:
+def test_line_of_a_library_is_json_and_its_exception_has_no_text(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(LogSettings(format=LogFormat.JSON))
     try:
         fail_with_name()
@@ -59,7 +61,13 @@ def test_logged_exception_of_a_library_has_no_text(capsys: pytest.CaptureFixture
     written = capsys.readouterr().err
     assert NAME not in written
     assert "fail_with_name" in written
-    event = json.loads(written.strip().splitlines()[-1])
+    of_library, event = map(json.loads, written.strip().splitlines())
+    assert (of_library["event"], of_library["logger"], of_library["level"]) == (
+        "it broke",
+        "some.library",
+        "error",
+    )
+    assert of_library["timestamp"].endswith("Z"), "UTC, as all lines"
     assert (event["event"], event["study_uid"], event["level"]) == ("work.broke", "1.2.3", "error")
 
 
@@ -68,3 +76,13 @@ def test_libraries_that_print_values_are_quiet(capsys: pytest.CaptureFixture[str
     for library in ("pydicom", "pynetdicom.service", "highdicom.base", "dbos"):
         logging.getLogger(library).warning("value %s", NAME)
     assert capsys.readouterr().err == ""
+
+
+def test_warnings_that_quote_values_are_quiet() -> None:
+    # In a process of its own: here pytest takes all warnings.
+    program = (
+        "import warnings; from node.telemetry import LogSettings, configure_logging; "
+        f"configure_logging(LogSettings()); warnings.warn({NAME!r})"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stderr == ""
