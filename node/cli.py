@@ -136,7 +136,7 @@ def studies(config: Config = None, as_json: AsJson = False) -> None:
         if as_json:
             out.print_json(json.dumps([to_record(row) for row in rows]))
         else:
-            out.print(render_studies(rows))
+            out.print(render_studies(rows), soft_wrap=True)
 
 
 @app.command()

@@ -32,7 +32,7 @@ MISUSES = (TlsConfigurationError, WrongBundleError, WrongGpuError)
 Config = Annotated[
     Path | None, typer.Option("--config", "-c", help="YAML file; without it, the one named by CSVD_CONFIG")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of text")]
 
 out = Console()
 err = Console(stderr=True)

@@ -1,12 +1,10 @@
-"""The list of Studies as a table for a terminal, and as values for JSON."""
+"""The list of Studies for a terminal, and as values for JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 
-from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from node.listing import StudyRow
@@ -22,24 +20,26 @@ STYLES = {
 """Colours of what needs a person, and of what is done; the rest is on its way."""
 
 
-def render_studies(rows: Sequence[StudyRow]) -> RenderableType:
-    """Show each Study with its state, times, extent and the reason why it goes no further."""
+def render_studies(rows: Sequence[StudyRow]) -> Text:
+    """Show each Study in a few lines: where it is, its times in UTC, its extent, and why it goes no further.
+
+    Not a table: a UID in one piece is what `retry` and a search want, however narrow the terminal.
+    """
     if not rows:
         return Text("No Study has arrived yet.")
-    table = Table(show_lines=True)
-    for column in ("Study Instance UID", "State", "Arrived", "Evaluated", "Instances", "Delivered", "Remark"):
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(
-            row.study_uid,
-            Text(row.state.value, style=STYLES.get(row.state, "")),
-            f"{_clock(row.first_at)}\n{_clock(row.last_at)}",
-            _clock(row.evaluated_at),
-            f"{row.instance_count} in {row.series_count} Series",
-            f"{row.delivered_count} of {row.delivery_count}" if row.delivery_count else "",
-            _remark(row),
-        )
-    return table
+    return Text("\n\n").join(Text("\n    ").join(_lines(row)) for row in rows)
+
+
+def _lines(row: StudyRow) -> Iterator[Text]:
+    yield Text.assemble(row.study_uid, "  ", (row.state.value, STYLES.get(row.state, "")))
+    yield Text(
+        f"{row.instance_count} Instances in {row.series_count} Series, "
+        f"arrived from {_clock(row.first_at)} to {_clock(row.last_at)}"
+    )
+    if row.evaluated_at is not None:
+        sent = f", {row.delivered_count} of {row.delivery_count} delivered" if row.delivery_count else ""
+        yield Text(f"evaluated at {_clock(row.evaluated_at)}{sent}")
+    yield from map(Text, _remarks(row))
 
 
 def to_record(row: StudyRow) -> dict[str, object]:
@@ -50,15 +50,13 @@ def to_record(row: StudyRow) -> dict[str, object]:
     }
 
 
-def _remark(row: StudyRow) -> str:
-    parts = [row.reason or row.progress]
+def _remarks(row: StudyRow) -> Iterator[str]:
+    if said := row.reason or row.progress:
+        yield said
     if row.conflict_count:
-        parts.append(
-            f"{row.conflict_count} Instances came again with other content under the same UID; kept apart."
-        )
-    parts += [f"To {name}: {reason}." for name, reason in row.destinations.items()]
-    return " ".join(part for part in parts if part)
+        yield f"{row.conflict_count} Instances came again with other content under the same UID; kept apart."
+    yield from (f"To {name} (why: {reason})" for name, reason in row.destinations.items())
 
 
-def _clock(time: datetime | None) -> str:
-    return f"{time:%Y-%m-%d %H:%M:%S}" if time else ""
+def _clock(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
