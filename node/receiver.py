@@ -53,6 +53,9 @@ UNEXPECTED_FAILURE = 0xC211
 REJECTED_PERMANENT, SERVICE_USER, CALLING_AE_NOT_RECOGNISED = 0x01, 0x01, 0x03
 """A-ASSOCIATE-RJ result, source and reason (PS3.8 9.3.4)."""
 
+TRANSFER_SYNTAXES_NOT_SUPPORTED = 0x04
+"""Result of a presentation context (PS3.8 9.3.3.2)."""
+
 BACKLOG = 128
 """Connections that may wait to be accepted when many senders start at once."""
 
@@ -278,7 +281,7 @@ class Receiver:
     def _on_established(self, event: evt.Event) -> None:
         calling_ae, called_ae = _titles(event.assoc)
         self._intake.open(event.assoc, calling_ae, called_ae)
-        refused = {cast(UID, context.abstract_syntax).name for context in event.assoc.rejected_contexts}
+        refused = _refused_contexts(event.assoc)
         if refused:
             # Archives propose all they know, hundreds of SOP Classes, for every association.
             log.info("receiver.contexts_refused", calling_ae=calling_ae, sop_classes=sorted(refused))
@@ -326,6 +329,19 @@ def _titles(association: Association) -> tuple[str, str]:
     """Return calling and called AE title of a requested association."""
     requested = cast(A_ASSOCIATE, association.requestor.primitive)
     return requested.calling_ae_title, requested.called_ae_title
+
+
+def _refused_contexts(association: Association) -> set[str]:
+    """Name the SOP Classes that were refused, with the transfer syntaxes where only these were."""
+    requested = cast(A_ASSOCIATE, association.requestor.primitive).presentation_context_definition_list
+    proposed = {context.context_id: context for context in requested}
+    refused = set()
+    for context in association.rejected_contexts:
+        sop_class = cast(UID, context.abstract_syntax).name
+        syntaxes = " or ".join(syntax.name for syntax in proposed[context.context_id].transfer_syntax)
+        is_of_syntax = context.result == TRANSFER_SYNTAXES_NOT_SUPPORTED
+        refused.add(f"{sop_class} in {syntaxes}" if is_of_syntax else sop_class)
+    return refused
 
 
 def _sentence(error: OSError) -> str:

@@ -36,6 +36,7 @@ from pydicom.uid import (
     MRImageStorage,
     RLELossless,
 )
+from structlog.testing import capture_logs
 
 from node.completeness import AssociationEnd
 from node.database import Database
@@ -116,9 +117,12 @@ def test_what_is_not_taken_is_refused_at_negotiation(
     node: ReceivingNode, sop_class: UID, syntax: UID
 ) -> None:
     offered = [(MRImageStorage, ExplicitVRLittleEndian), (sop_class, syntax)]
-    with scripted_scanner(node.port, offered) as association:
+    with capture_logs() as logs, scripted_scanner(node.port, offered) as association:
         accepted = [(cx.abstract_syntax, cx.transfer_syntax[0]) for cx in association.accepted_contexts]
     assert accepted == [(MRImageStorage, ExplicitVRLittleEndian)]
+    (refused,) = (entry for entry in logs if entry["event"] == "receiver.contexts_refused")
+    is_mr = sop_class == MRImageStorage
+    assert refused["sop_classes"] == [f"{sop_class.name} in {syntax.name}" if is_mr else sop_class.name]
 
 
 def test_same_bytes_again_change_nothing(node: ReceivingNode, tmp_path: Path) -> None:
