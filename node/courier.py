@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -55,7 +55,8 @@ class Courier:
 
     def queue(self, evaluation_id: str) -> None:
         """Queue for each destination the forms that it wants, and mark the evaluation as done."""
-        if self._evaluations.get(evaluation_id).state is not EvaluationState.EVALUATING:
+        evaluation = self._evaluations.get(evaluation_id)
+        if evaluation.state is not EvaluationState.EVALUATING:
             return
         outcome = self._outcome(evaluation_id)
         for name in outcome.destinations:
@@ -64,7 +65,12 @@ class Courier:
                 instances = [outcome.instances[role] for role in wanted]
                 self._deliveries.queue(evaluation_id, name, instances, self._clock())
         self._evaluations.finish(evaluation_id, self._clock())
-        log.info("evaluation.done", evaluation_id=evaluation_id, destinations=outcome.destinations)
+        log.info(
+            "evaluation.done",
+            study_uid=evaluation.study_uid,
+            evaluation_id=evaluation_id,
+            destinations=outcome.destinations,
+        )
 
     def attempt(self, evaluation_id: str, destination: str) -> None:
         """Send what is due of an evaluation to a destination and enter the outcome of each Instance."""
@@ -80,9 +86,14 @@ class Courier:
             return
         peer = self._settings.destinations.get(destination)
         if peer is None:
-            for delivery in due:
-                self._give_up(delivery, "the destination is no longer configured")
-            return
+            given_up = self._give_up(due, "the destination is no longer configured")
+        else:
+            given_up = self._send(evaluation_id, due, peer)
+        if given_up:
+            self._observer.study_failed(due[0].study_uid)
+
+    def _send(self, evaluation_id: str, due: Sequence[Delivery], peer: Destination) -> bool:
+        """Send what is due, enter what came of it, and tell whether any of it was given up."""
         paths = [self._store.path(delivery.path) for delivery in due]
         outcomes = list(zip(due, deliver(paths, peer, self._settings.sender), strict=True))
         refused = {
@@ -91,16 +102,18 @@ class Courier:
             if outcome.state is DeliveryState.REFUSED
         }
         problem = self._draw_fallback(evaluation_id, peer) if refused else ""
+        given_up = False
         for delivery, outcome in outcomes:
             if problem and outcome.state is DeliveryState.REFUSED:
                 # Half of a fallback would never be made whole.
-                self._enter(delivery, replace(outcome, comment=f"{outcome.comment}; {problem}"))
+                given_up |= self._enter(delivery, replace(outcome, comment=f"{outcome.comment}; {problem}"))
                 continue
             replacement = self._replacement(delivery, outcome, peer, refused)
             if replacement is None:
-                self._enter(delivery, outcome)
+                given_up |= self._enter(delivery, outcome)
             else:
                 self._replace(delivery, outcome, replacement)
+        return given_up
 
     def _outcome(self, evaluation_id: str) -> Outcome:
         outcome = self._outcomes.latest(evaluation_id)
@@ -136,13 +149,15 @@ class Courier:
         self._observer.delivery_attempted(delivery.destination, DeliveryState.REPLACED.value)
         log.warning(
             "delivery.refused",
+            study_uid=delivery.study_uid,
             evaluation_id=delivery.evaluation_id,
             sop_instance_uid=delivery.sop_instance_uid,
             destination=delivery.destination,
             reason=replacement.comment,
         )
 
-    def _enter(self, delivery: Delivery, outcome: SendOutcome) -> None:
+    def _enter(self, delivery: Delivery, outcome: SendOutcome) -> bool:
+        """Enter the outcome of an attempt, and tell whether the delivery is given up with it."""
         now = self._clock()
         following = (
             None
@@ -154,27 +169,38 @@ class Courier:
         self._deliveries.record_attempt(
             delivery, outcome.state, outcome.status, outcome.comment, now, following
         )
-        self._tell(delivery, outcome, now, following)
-        log.info(
+        self._tell(delivery, outcome, now)
+        (log.info if outcome.state.has_arrived else log.warning)(
             "delivery.attempted",
+            study_uid=delivery.study_uid,
             evaluation_id=delivery.evaluation_id,
             sop_instance_uid=delivery.sop_instance_uid,
             destination=delivery.destination,
             state=outcome.state.value,
-            status=outcome.status,
+            status=None if outcome.status is None else f"0x{outcome.status:04X}",
+            # What a destination remarks beside its status may name the patient.
+            reason=outcome.comment if outcome.status is None else "",
             attempt=delivery.attempts + 1,
+            next_attempt_at=following and following.isoformat(timespec="seconds"),
         )
+        return following is None and not outcome.state.has_arrived
 
-    def _tell(
-        self, delivery: Delivery, outcome: SendOutcome, now: datetime, following: datetime | None
-    ) -> None:
+    def _tell(self, delivery: Delivery, outcome: SendOutcome, now: datetime) -> None:
         status = f"{outcome.status:04X}" if outcome.status is not None else outcome.state.value
         self._observer.delivery_attempted(delivery.destination, status)
-        study_uid = self._evaluations.get(delivery.evaluation_id).study_uid
         if outcome.state.has_arrived:
-            self._observer.stage_ended(Stage("delivery", study_uid, delivery.first_queued_at, now))
-        elif following is None:
-            self._observer.study_failed(study_uid)
+            self._observer.stage_ended(Stage("delivery", delivery.study_uid, delivery.first_queued_at, now))
 
-    def _give_up(self, delivery: Delivery, reason: str) -> None:
-        self._deliveries.record_attempt(delivery, DeliveryState.FAILED, None, reason, self._clock(), None)
+    def _give_up(self, due: Sequence[Delivery], reason: str) -> bool:
+        """Enter that no attempt will be made."""
+        for delivery in due:
+            self._deliveries.record_attempt(delivery, DeliveryState.FAILED, None, reason, self._clock(), None)
+            log.warning(
+                "delivery.given_up",
+                study_uid=delivery.study_uid,
+                evaluation_id=delivery.evaluation_id,
+                sop_instance_uid=delivery.sop_instance_uid,
+                destination=delivery.destination,
+                reason=reason,
+            )
+        return True

@@ -50,6 +50,7 @@ class Delivery:
         sop_instance_uid: the result.
         destination: name of the destination in the configuration.
         evaluation_id: which evaluation made it.
+        study_uid: of which Study.
         kind: its role among the results.
         sop_class_uid: SOP Class of the result.
         path: of its file, relative to the root of the store.
@@ -66,6 +67,7 @@ class Delivery:
     sop_instance_uid: str
     destination: str
     evaluation_id: str
+    study_uid: str
     kind: str
     sop_class_uid: str
     path: str
@@ -213,7 +215,14 @@ def _with_results() -> Select[Any]:
         results.c.evaluation_id == deliveries.c.evaluation_id
     )
     return (
-        select(deliveries, results.c.kind, results.c.sop_class_uid, results.c.path, evaluations.c.is_urgent)
+        select(
+            deliveries,
+            evaluations.c.study_uid,
+            results.c.kind,
+            results.c.sop_class_uid,
+            results.c.path,
+            evaluations.c.is_urgent,
+        )
         .join(results, of_result)
         .join(evaluations, evaluations.c.evaluation_id == deliveries.c.evaluation_id)
     )

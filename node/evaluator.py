@@ -84,7 +84,9 @@ class Evaluator:
     def fail(self, evaluation_id: str, reason: str) -> None:
         """Enter why an evaluation failed."""
         self._evaluations.fail(evaluation_id, reason, self._clock())
-        self._observer.study_failed(self._evaluations.get(evaluation_id).study_uid)
+        study_uid = self._evaluations.get(evaluation_id).study_uid
+        log.warning("evaluation.failed", study_uid=study_uid, evaluation_id=evaluation_id, reason=reason)
+        self._observer.study_failed(study_uid)
 
     def _router(self, evaluation_id: str) -> Router:
         inputs = self._evaluations.inputs(evaluation_id)

@@ -179,6 +179,7 @@ class Intake:
             association_id=association.reference.association_id,
             calling_ae=association.reference.calling_ae,
             ended=ended,
+            study_uids=sorted(association.studies),
             refused=len(association.refused),
             **association.answers,
         )

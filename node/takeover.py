@@ -115,7 +115,13 @@ class Takeover:
             if lost >= LOST_AT_MOST:
                 self._queue.cancel(job)
                 self._evaluations.fail(job.evaluation_id, _too_often(lost), self._clock())
-                log.error("takeover.evaluation_given_up", evaluation_id=job.evaluation_id, lost=lost)
+                study_uid = self._evaluations.get(job.evaluation_id).study_uid
+                log.error(
+                    "takeover.evaluation_given_up",
+                    study_uid=study_uid,
+                    evaluation_id=job.evaluation_id,
+                    lost=lost,
+                )
                 return
         self._queue.give_back(job)
         log.warning("takeover.given_back", job_id=job.job_id, process_id=job.process_id)

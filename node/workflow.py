@@ -75,7 +75,6 @@ class EvaluationWorkflow(DBOSConfiguredInstance):
         except (NodeError, EngineError) as error:
             if _is_transient(error):
                 raise
-            log.warning("evaluation.failed", evaluation_id=evaluation_id, reason=str(error))
             return str(error)
         return ""
 

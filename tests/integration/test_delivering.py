@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from pydicom.uid import UID
@@ -30,6 +31,7 @@ def test_pacs_that_is_down_gets_the_results_when_it_is_back(
             lambda: "attempt" in (node.study(study_of("one")) or {})["reason"], 60, "an attempt failed"
         )
         assert row["delivered_count"] == 0
+        _assert_log_tells_why(node)
         node.stop()
         with scripted_pacs() as pacs:
             node.configuration["destinations"]["pacs"]["port"] = pacs.port
@@ -38,14 +40,14 @@ def test_pacs_that_is_down_gets_the_results_when_it_is_back(
             assert len(pacs.received) == RESULTS
 
 
-def test_instance_that_the_pacs_refuses_is_not_called_delivered(
+def test_instances_that_the_pacs_refuses_are_not_called_delivered(
     tmp_path: Path, study: dict[str, list[Path]]
 ) -> None:
     refused: list[UID] = []
 
     def answer(number: int, event: object) -> int:
         uid = event.request.AffectedSOPInstanceUID  # type: ignore[attr-defined]
-        if number == 2 or uid in refused:
+        if number in (2, 3) or uid in refused:
             refused.append(uid)
             return 0xA700
         return 0x0000
@@ -58,9 +60,17 @@ def test_instance_that_the_pacs_refuses_is_not_called_delivered(
         push(node, all_of(study))
         row = node.wait_for(study_of("one"), *ENDED)
         assert row["state"] == "failed"
-        assert (row["delivered_count"], row["delivery_count"]) == (RESULTS - 1, RESULTS)
+        assert (row["delivered_count"], row["delivery_count"]) == (RESULTS - 2, RESULTS)
         assert "A700" in row["reason"]
-        assert len(set(refused)) == 1
+        assert "csvd_studies_failed_total 1.0" in node.get("/metrics").text, "a Study, not its Instances"
+        assert len(set(refused)) == 2
         refused.clear()
         assert node.command("retry", study_of("one")).returncode == 0
         assert node.wait_for(study_of("one"), "delivered")["delivered_count"] == RESULTS
+
+
+def _assert_log_tells_why(node: RunningNode) -> None:
+    entries = [json.loads(line) for line in node.log().splitlines()]
+    attempts = [each for each in entries if each["event"] == "delivery.attempted"]
+    assert {each["study_uid"] for each in attempts} == {study_of("one")}
+    assert {(each["level"], each["reason"]) for each in attempts} == {("warning", "can not be reached")}

@@ -19,7 +19,7 @@ OUTCOME = Outcome(fingerprint="aa", choices=(), instances=INSTANCES, findings={}
 
 def delivery(role: str, state: DeliveryState = DeliveryState.PENDING) -> Delivery:
     now = datetime(2026, 11, 25, tzinfo=UTC)
-    return Delivery(INSTANCES[role], "pacs", "e", role, "1.2", "p", state, 0, None, "", now, None, now)
+    return Delivery(INSTANCES[role], "pacs", "e", "1.0", role, "1.2", "p", state, 0, None, "", now, None, now)
 
 
 @pytest.mark.parametrize(

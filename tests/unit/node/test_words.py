@@ -16,6 +16,7 @@ DELIVERY = Delivery(
     sop_instance_uid="1.2",
     destination="pacs",
     evaluation_id="one",
+    study_uid="1.1",
     kind="sr",
     sop_class_uid="1.3",
     path="sr.dcm",
