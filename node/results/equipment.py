@@ -32,7 +32,7 @@ def stamp(
         dataset: a result with its SOP Class and Instance UID.
         header: what it takes over from its source.
         context: by whom and when it was made.
-        models: each model that took part.
+        models: each model that took part; none where no segment was assessed.
     """
     for element in header.patient_and_study:
         dataset[element.tag] = deepcopy(element)
@@ -46,7 +46,9 @@ def stamp(
     dataset.StationName = ascii_text(context.station_name, SHORT_STRING)
     dataset.DeviceSerialNumber = ascii_text(context.station_name, LONG_STRING)
     dataset.DeviceUID = node_device_uid(context)
-    dataset.ContributingEquipmentSequence = [_contribution(model, context, made) for model in models]
+    contributions = [_contribution(model, context, made) for model in models]
+    if contributions:
+        dataset.ContributingEquipmentSequence = contributions
     dataset.file_meta = _file_meta(UID(dataset.SOPClassUID), UID(dataset.SOPInstanceUID))
     dataset.preamble = b"\0" * 128
 

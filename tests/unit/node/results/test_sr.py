@@ -12,7 +12,7 @@ from pydicom import Dataset
 from pydicom.sr.coding import Code
 from pydicom.uid import Comprehensive3DSRStorage, SegmentationStorage
 
-from engines.findings import NotAssessed
+from engines.findings import NotAssessed, StudyFindings
 from engines.segments import Segment, SeriesType
 from node.results import codes
 from node.results.build import build_results
@@ -341,6 +341,14 @@ def test_each_model_is_contributing_equipment_with_its_device_uid(results: dict[
             assert item.PurposeOfReferenceCodeSequence[0].CodeValue == "109102"
             assert item.Manufacturer == "csvd-node"
             assert (item.ManufacturerModelName, item.SoftwareVersions) == (model_of(segment).name, "1.2.0")
+
+
+def test_report_of_nothing_assessed_names_no_model(study: ResultStudy) -> None:
+    absent = tuple(NotAssessed(segment, "All voxels have the same value") for segment in Segment)
+    (report,) = build_results(StudyFindings((), absent), study.sources, context())
+    assert len(sentences(report.dataset, codes.NOT_ASSESSED)) == len(Segment)
+    # PS3.3 C.12.1: one or more items.
+    assert "ContributingEquipmentSequence" not in report.dataset
 
 
 def test_highdicom_reads_every_group_with_its_segment_and_numbers(
