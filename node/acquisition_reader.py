@@ -42,6 +42,7 @@ def read_acquisition(layers: HeaderLayers) -> Acquisition:
         echo_number=layers.integer("EchoNumbers"),
         field_strength_t=_field_strength(layers),
         slice_thickness_mm=layers.positive("SliceThickness"),
+        spacing_between_slices_mm=layers.positive("SpacingBetweenSlices"),
         image_type=image_type,
         scanning_sequence=_scanning_sequence(layers, name, scan_options),
         sequence_variant=_sequence_variant(layers),

@@ -199,12 +199,32 @@ def _check_positions(stack: Stack, along: NDArray[np.float64], settings: VolumeS
             for number in range(1, round(float(distances[gap]) / spacing))
         ]
         raise MissingSliceError(*uids, absent, len(absent), spacing)
+    _check_stated_spacing(stack, along, spacing, settings)
     tolerance = settings.spacing_tolerance * spacing
     regular = np.linspace(along[0], along[-1], len(along))
     off = np.maximum(np.abs(along - regular), np.r_[0.0, np.abs(distances - spacing)])
     if off.max() > tolerance:
         wrong = [float(place) for place in along[off > tolerance]]
         raise NonUniformSpacingError(*uids, wrong, spacing, float(off.max()), tolerance)
+
+
+def _check_stated_spacing(
+    stack: Stack, along: NDArray[np.float64], spacing: float, settings: VolumeSettings
+) -> None:
+    """Find out whether every second slice is absent, or more, which leaves the spacing as even as before.
+
+    Half of an interleaved acquisition looks so. A stated spacing is doubted where the slices' thickness fills
+    what is between them: it should be from centre to centre (PS3.3 C.8.3.1), but some write the gap.
+    """
+    stated = stack.first.acquisition.spacing_between_slices_mm
+    if stated is None:
+        return
+    thickness = stack.first.acquisition.slice_thickness_mm or stated
+    steps = round(spacing / stated)
+    is_multiple = abs(spacing - steps * stated) <= settings.spacing_tolerance * stated
+    if steps > 1 and is_multiple and spacing >= MISSING_FROM * max(stated, thickness):
+        absent = [float(place + stated * number) for place in along[:-1] for number in range(1, steps)]
+        raise MissingSliceError(stack.study_uid, stack.series_uid, absent, len(absent), stated)
 
 
 def _step(

@@ -67,6 +67,7 @@ class Acquisition:
         image_type: values of Image Type or Frame Type, then those of the vendor's own copies of it.
         scanning_sequence: SE, GR, IR, EP, RM; for enhanced objects put together from its own attributes.
         sequence_name: Sequence Name, Pulse Sequence Name, or the vendor's private name of the technique.
+        spacing_between_slices_mm: from centre to centre, as stated; some write the gap instead.
         contrast_agent: name of the agent or of the element that tells of one; empty without.
         derivation_codes: code values of Derivation Code Sequence, CID 7203 and 7180.
         temporal_positions: Number of Temporal Positions.
@@ -80,6 +81,7 @@ class Acquisition:
     echo_number: int | None = None
     field_strength_t: float | None = None
     slice_thickness_mm: float | None = None
+    spacing_between_slices_mm: float | None = None
     image_type: tuple[str, ...] = ()
     scanning_sequence: tuple[str, ...] = ()
     sequence_variant: tuple[str, ...] = ()

@@ -146,10 +146,11 @@ class MissingSliceError(PositionsError):
         self, study_uid: str, series_uid: str, positions_mm: Sequence[float], missing: int, spacing_mm: float
     ) -> None:
         self.missing, self.spacing_mm = missing, spacing_mm
+        slices = "1 slice is" if missing == 1 else f"{missing} slices are"
         super().__init__(
             study_uid,
             series_uid,
-            f"{missing} slices are missing at a spacing of {spacing_mm:.3f} mm:",
+            f"{slices} missing at a spacing of {spacing_mm:.3f} mm:",
             positions_mm,
             "send the Series again completely",
         )

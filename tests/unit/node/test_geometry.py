@@ -128,6 +128,27 @@ def test_missing_slice_is_named_with_its_place() -> None:
     assert "at 15.00, 30.00, 35.00 mm along the normal; send the Series again" in str(caught.value)
 
 
+def test_every_second_slice_missing_is_told_by_the_stated_spacing() -> None:
+    # Slices of 5 mm with a gap of 1 mm, of which the second half of an interleaved acquisition did not come.
+    with pytest.raises(MissingSliceError) as caught:
+        arrange(slices_at(0.0, 12.0, 24.0, SliceThickness=5.0, SpacingBetweenSlices=6.0), DEFAULTS)
+    assert caught.value.positions_mm == pytest.approx((6.0, 18.0))
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        pytest.param({"SliceThickness": 5.0, "SpacingBetweenSlices": 6.0}, id="as-measured"),
+        pytest.param({"SliceThickness": 5.0, "SpacingBetweenSlices": 1.0}, id="the-gap"),
+        pytest.param({"SliceThickness": 5.0, "SpacingBetweenSlices": 5.0}, id="the-thickness"),
+        pytest.param({"SliceThickness": 5.0, "SpacingBetweenSlices": 0.0}, id="nothing"),
+        pytest.param({"SliceThickness": 2.0}, id="not-at-all"),
+    ],
+)
+def test_stated_spacing_does_not_condemn_a_whole_stack(stated: dict[str, float]) -> None:
+    assert len(arrange(slices_at(0.0, 6.0, 12.0, **stated), DEFAULTS).frames) == 3
+
+
 def test_duplicate_positions_are_named() -> None:
     with pytest.raises(DuplicatePositionError) as caught:
         arrange(slices_at(0.0, 5.0, 10.0, 10.0, 15.0), DEFAULTS)

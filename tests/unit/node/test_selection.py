@@ -142,7 +142,7 @@ def test_broken_series_loses_against_a_sound_one_whatever_its_rank() -> None:
     selection = select_series(broken + series(2, orientation=SAGITTAL, **FLAIR))
     assert chosen_number(selection, SeriesType.T2_FLAIR) == 2
     assert candidate(selection, 1).outcome is Outcome.UNUSABLE
-    assert "1 slices are missing" in candidate(selection, 1).reason
+    assert "1 slice is missing" in candidate(selection, 1).reason
 
 
 def test_only_series_of_a_type_that_is_broken_makes_the_type_unavailable_with_the_reason() -> None:
