@@ -111,6 +111,18 @@ def test_pages_show_what_is_there(shown: Shown) -> None:
         assert client.get("/static/style.css").status_code == 200
 
 
+def test_findings_of_an_earlier_evaluation_are_called_so(shown: Shown) -> None:
+    path, said = f"/studies/{STUDY_UID}", "these are of an earlier one"
+    with shown.served() as client:
+        assert said not in client.get(path).text
+        shown.evaluations.retry(STUDY_UID, at(40))
+        failed = shown.evaluations.of_study(STUDY_UID)[-1].evaluation_id
+        shown.evaluations.fail(failed, "The disk is full.", at(50))
+        page = client.get(path).text
+    assert f"(it is failed): {said}" in page
+    assert "White matter hyperintensity" in page
+
+
 def test_what_is_not_there_is_said_on_a_page(shown: Shown) -> None:
     with shown.served() as client:
         for path, words in (
