@@ -79,7 +79,8 @@ def segment_study(
         exclusions=exclusions,
         combined=combined,
         remarks=(
-            *_remarks(findings, segmentors, usable, problems, alignment),
+            *(problem for problem in problems.values() if not _is_told(problem, not_assessed)),
+            *_remarks(findings, segmentors, usable, alignment),
             *(notice for found in segmented.values() for notice in found.notices),
             *unseen,
         ),
@@ -96,7 +97,7 @@ def _usable(
             check_image(volume)
             usable[series_type] = volume
         except InputError as exc:
-            problems[series_type] = f"{series_type} Series: {exc}"
+            problems[series_type] = f"{series_type.label} Series: {exc}"
     return usable, problems
 
 
@@ -115,7 +116,7 @@ def _plan(
         optional = segmentor.manifest.optional_inputs
         missing = [one for one in segmentor.manifest.inputs if one not in usable and one not in optional]
         if missing:
-            absent = [problems.get(series, f"no {series} Series in the Study") for series in missing]
+            absent = [problems.get(series, f"no {series.label} Series in the Study") for series in missing]
             reasons[segment] = "; ".join(absent)
         else:
             planned[segment] = segmentor
@@ -169,27 +170,34 @@ def _combine(
         lost = len(found.lesions) - len(np.setdiff1d(there.array, [0]))
         if lost:
             unseen.append(
-                f"{lost} of {len(found.lesions)} {found.segment} lesions lie between the slices of the "
-                f"T2_FLAIR or outside it and are only in the segmentation of the {found.series_type}"
+                f"{lost} of {len(found.lesions)} lesions ({found.segment.label.lower()}) lie between the "
+                f"slices of the {SeriesType.T2_FLAIR.label} or outside it and are only in the segmentation "
+                f"of the {found.series_type.label}"
             )
     return disjoint(combined), unseen
+
+
+def _is_told(problem: str, not_assessed: Mapping[Segment, str]) -> bool:
+    """Whether the reason why a segment was not assessed says it already."""
+    return any(problem in reason for reason in not_assessed.values())
 
 
 def _remarks(
     findings: tuple[SegmentFinding, ...],
     segmentors: Mapping[Segment, Segmentor],
     usable: Mapping[SeriesType, Volume],
-    problems: Mapping[SeriesType, str],
     alignment: Alignment,
 ) -> list[str]:
-    remarks = list(problems.values())
+    remarks = []
     if findings and SeriesType.T2_FLAIR not in usable:
-        remarks.append("There is no usable T2_FLAIR, so the masks were not brought onto one grid")
+        remarks.append(
+            f"There is no usable {SeriesType.T2_FLAIR.label}, so the masks were not brought onto one grid"
+        )
     for found in findings:
         absent = [series for series in segmentors[found.segment].manifest.inputs if series not in usable]
-        remarks.extend(f"{found.segment} was looked for without {series}" for series in absent)
+        remarks.extend(f"{found.segment.label} was looked for without {series.label}" for series in absent)
     remarks.extend(
-        f"{record.moving} may lie askew to {record.fixed}: {record.reason}"
+        f"{record.moving.label} may lie askew to {record.fixed.label}: {record.reason}"
         for record in alignment.records
         if record.refused
     )

@@ -13,6 +13,11 @@ class SeriesType(StrEnum):
     DWI_B1000 = "DWI_B1000"
     T2_STAR = "T2_STAR"
 
+    @property
+    def label(self) -> str:
+        """As radiologists write it."""
+        return _SERIES_LABELS[self]
+
 
 class Segment(StrEnum):
     """A kind of lesion; the order is the order of reporting and of segment numbers."""
@@ -21,3 +26,23 @@ class Segment(StrEnum):
     LACUNE = "LACUNE"
     INFARCT = "INFARCT"
     MICROBLEED = "MICROBLEED"
+
+    @property
+    def label(self) -> str:
+        """Its name in words, with a capital; Segment Label (0062,0005) too."""
+        return _SEGMENT_LABELS[self]
+
+
+_SERIES_LABELS = {
+    SeriesType.T2_FLAIR: "T2-FLAIR",
+    SeriesType.T1: "T1",
+    SeriesType.DWI_B1000: "DWI b1000",
+    SeriesType.T2_STAR: "T2*",
+}
+
+_SEGMENT_LABELS = {
+    Segment.WMH: "White matter hyperintensity",
+    Segment.LACUNE: "Lacune",
+    Segment.INFARCT: "Recent small subcortical infarct",
+    Segment.MICROBLEED: "Cerebral microbleed",
+}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from pydantic import BaseModel, ConfigDict
 
 from engines.findings import SegmentFinding, StudyFindings
 from engines.segments import Segment
-from node.findings_report import SEGMENT_NAMES
+from node.findings_report import size_counts
 
 
 class SegmentRecord(BaseModel):
@@ -63,17 +62,17 @@ def _segments(findings: StudyFindings, reasons: dict[Segment, str]) -> Iterator[
         if found is not None:
             yield _assessed(found)
         elif segment in reasons:
-            yield SegmentRecord(segment=segment, name=SEGMENT_NAMES[segment], not_assessed=reasons[segment])
+            yield SegmentRecord(segment=segment, name=segment.label, not_assessed=reasons[segment])
 
 
 def _assessed(found: SegmentFinding) -> SegmentRecord:
     return SegmentRecord(
         segment=found.segment,
-        name=SEGMENT_NAMES[found.segment],
+        name=found.segment.label,
         lesions=len(found.lesions),
         volume_ml=found.volume_ml,
         largest_mm=max((lesion.max_diameter_mm for lesion in found.lesions), default=None),
-        sizes=dict(Counter(lesion.size_class.value for lesion in found.lesions)),
+        sizes=size_counts(found.lesions),
         outside_limits=sum(not lesion.within_limits for lesion in found.lesions),
         series_type=found.series_type.value,
         model=f"{found.model.name} {found.model.version} ({found.model.runner})",

@@ -240,19 +240,20 @@ def _candidate(
         return Candidate(one, Outcome.UNUSABLE, f"It can not become a volume: {one.problem}.")
     winner = best[series_type]
     if winner is None or winner is one:
-        return Candidate(one, Outcome.CHOSEN, _why_chosen(one, identified))
+        return Candidate(one, Outcome.CHOSEN, _why_chosen(one, series_type, identified))
     return Candidate(one, Outcome.LOST, _why_lost(one, winner))
 
 
-def _why_chosen(winner: IdentifiedStack, identified: Sequence[IdentifiedStack]) -> str:
-    series_type = winner.identification.series_type
+def _why_chosen(
+    winner: IdentifiedStack, series_type: SeriesType, identified: Sequence[IdentifiedStack]
+) -> str:
     others = [
         one
         for one in identified
         if one is not winner and one.identification.series_type is series_type and not one.problem
     ]
     if not others:
-        return f"The only usable {series_type}."
+        return f"The only usable {series_type.label}."
     second = min(others, key=_order)
     return f"Preferred to {stack_name(second.stack)} {_difference(winner, second)}."
 
@@ -272,8 +273,8 @@ def _difference(winner: IdentifiedStack, loser: IdentifiedStack) -> str:
 def _why_unavailable(identified: Sequence[IdentifiedStack], series_type: SeriesType) -> str:
     problems = [one.problem for one in identified if one.identification.series_type is series_type]
     if not problems:
-        return f"No Series of the Study was recognised as {series_type}."
-    return f"No {series_type} can become a volume: {' / '.join(dict.fromkeys(problems))}."
+        return f"No Series of the Study was recognised as {series_type.label}."
+    return f"No {series_type.label} can become a volume: {' / '.join(dict.fromkeys(problems))}."
 
 
 def _record(candidate: Candidate) -> dict[str, object]:

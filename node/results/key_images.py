@@ -33,7 +33,7 @@ from node.results.picture_slices import View, telling_slices, view_of
 from node.results.picture_tiles import BLACK, GREY, WHITE, draw_tile, font
 from node.results.pictures import WARNING, slice_tiles, tile_scale
 from node.results.result_object import ResultObject
-from node.results.segment_concepts import SEGMENT_CONCEPTS, SERIES_NAMES
+from node.results.segment_concepts import SEGMENT_CONCEPTS
 from node.results.segmentations import SourceSeries
 from node.results.source_header import SourceHeader
 from node.results.texts import NOT_REVIEWED, lesion_count
@@ -124,7 +124,7 @@ def _draw_footer(
 
 
 def _found(finding: SegmentFinding) -> str:
-    where = SERIES_NAMES[finding.series_type]
+    where = finding.series_type.label
     if not finding.lesions:
         return f"none found on {where}"
     return f"{lesion_count(len(finding.lesions))}, {finding.volume_ml:.2f} ml on {where}"

@@ -12,7 +12,6 @@ from dataclasses import replace
 
 from engines.segments import SeriesType
 from node.results.errors import PatientMismatchError
-from node.results.segment_concepts import SERIES_NAMES
 from node.results.source_header import TYPE_2, SourceHeader
 
 IDENTIFIERS = ("PatientID", "IssuerOfPatientID")
@@ -40,11 +39,11 @@ def one_patient(
         differing = _differing(headers[first], headers[kind])
         for keyword in IDENTIFIERS:
             if keyword in differing:
-                raise PatientMismatchError(study_uid, keyword, SERIES_NAMES[first], SERIES_NAMES[kind])
+                raise PatientMismatchError(study_uid, keyword, first.label, kind.label)
         if differing:
             remarks.append(
-                f"{', '.join(differing)} of {SERIES_NAMES[kind]} and {SERIES_NAMES[first]} differ; "
-                f"the results carry what {SERIES_NAMES[first]} says"
+                f"{', '.join(differing)} of {kind.label} and {first.label} differ; "
+                f"the results carry what {first.label} says"
             )
     shared = headers[first].patient_and_study
     return {kind: replace(headers[kind], patient_and_study=shared) for kind in ordered}, tuple(remarks)

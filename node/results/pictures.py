@@ -16,7 +16,7 @@ from engines.segments import Segment, SeriesType
 from node.model import SourceVolume
 from node.results.picture_slices import head_box, telling_slices, to_grey, view_of
 from node.results.picture_tiles import BLACK, GREY, WHITE, Tile, draw_tile, font
-from node.results.segment_concepts import SEGMENT_CONCEPTS, SERIES_NAMES
+from node.results.segment_concepts import SEGMENT_CONCEPTS
 from node.results.texts import NOT_REVIEWED, lesion_count
 
 TILES_IN_A_ROW = 4
@@ -129,7 +129,7 @@ def slice_tiles(finding: SegmentFinding, source: SourceVolume, indices: Sequence
 
 def _legend(finding: SegmentFinding) -> list[str]:
     """Return the lines beside a row; the first is the result."""
-    where = f"on {SERIES_NAMES[finding.series_type]}"
+    where = f"on {finding.series_type.label}"
     model = f"{finding.model.name} {finding.model.version}"
     if not finding.lesions:
         return ["None found", where, "", model]

@@ -25,7 +25,7 @@ from node.results.identity_lines import IdentityLines
 from node.results.picture_slices import telling_slices
 from node.results.picture_tiles import draw_tile
 from node.results.pictures import slice_tiles, tile_scale
-from node.results.segment_concepts import SEGMENT_CONCEPTS, SERIES_NAMES
+from node.results.segment_concepts import SEGMENT_CONCEPTS
 
 TITLE = "Cerebral small vessel disease on MR"
 FAMILY = "Page"
@@ -151,7 +151,7 @@ def _cells(segment: Segment, findings: StudyFindings) -> tuple[str, ...]:
     name, found = SEGMENT_CONCEPTS[segment].label, findings.of(segment)
     if found is None:
         return (name, "Not assessed, which does not mean absent")
-    return (name, SERIES_NAMES[found.series_type], *_numbers(found))
+    return (name, found.series_type.label, *_numbers(found))
 
 
 def _numbers(found: SegmentFinding) -> tuple[str, str, str, str]:

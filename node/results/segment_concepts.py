@@ -9,7 +9,7 @@ from types import MappingProxyType
 from pydicom.sr.coding import Code
 
 from engines.findings import SizeClass
-from engines.segments import Segment, SeriesType
+from engines.segments import Segment
 from node.results import codes
 
 Rgb = tuple[int, int, int]
@@ -41,7 +41,7 @@ class SegmentConcept:
 SEGMENT_CONCEPTS: Mapping[Segment, SegmentConcept] = MappingProxyType(
     {
         Segment.WMH: SegmentConcept(
-            "White matter hyperintensity",
+            Segment.WMH.label,
             "white matter hyperintensities",
             "WMH",
             codes.WHITE_MATTER_HYPERINTENSITY,
@@ -50,7 +50,7 @@ SEGMENT_CONCEPTS: Mapping[Segment, SegmentConcept] = MappingProxyType(
             (240, 228, 66),
         ),
         Segment.LACUNE: SegmentConcept(
-            "Lacune",
+            Segment.LACUNE.label,
             "lacunes",
             "LACUNE",
             codes.LACUNAR_INFARCT,
@@ -59,7 +59,7 @@ SEGMENT_CONCEPTS: Mapping[Segment, SegmentConcept] = MappingProxyType(
             (86, 180, 233),
         ),
         Segment.INFARCT: SegmentConcept(
-            "Recent small subcortical infarct",
+            Segment.INFARCT.label,
             "recent small subcortical infarcts",
             "INFARCT",
             codes.ACUTE_INFARCT,
@@ -68,7 +68,7 @@ SEGMENT_CONCEPTS: Mapping[Segment, SegmentConcept] = MappingProxyType(
             (255, 100, 20),
         ),
         Segment.MICROBLEED: SegmentConcept(
-            "Cerebral microbleed",
+            Segment.MICROBLEED.label,
             "cerebral microbleeds",
             "MICROBLEED",
             codes.HEMORRHAGE,
@@ -79,15 +79,6 @@ SEGMENT_CONCEPTS: Mapping[Segment, SegmentConcept] = MappingProxyType(
     }
 )
 """Colours after Okabe and Ito, "Color Universal Design" (2008), brightened where grey would swallow them."""
-
-SERIES_NAMES: Mapping[SeriesType, str] = MappingProxyType(
-    {
-        SeriesType.T2_FLAIR: "T2-FLAIR",
-        SeriesType.T1: "T1",
-        SeriesType.DWI_B1000: "DWI b1000",
-        SeriesType.T2_STAR: "T2*",
-    }
-)
 
 SIZE_CODES: Mapping[SizeClass, Code] = MappingProxyType(
     {SizeClass.SMALL: codes.SMALL, SizeClass.MEDIUM: codes.MEDIUM, SizeClass.LARGE: codes.LARGE}

@@ -19,7 +19,7 @@ from node.results.forms import Form, mask_role
 from node.results.references import SegmentReference
 from node.results.result_object import ResultObject
 from node.results.seg import SegmentationPlan, SegmentMask, build_segmentation, mask_on_source
-from node.results.segment_concepts import SEGMENT_CONCEPTS, SERIES_NAMES
+from node.results.segment_concepts import SEGMENT_CONCEPTS
 from node.results.source_header import SourceHeader
 from node.results.texts import NOT_REVIEWED
 
@@ -87,7 +87,7 @@ def combined_segmentation(
     plan = SegmentationPlan(
         mask_role(encoding, None),
         _FIRST_SERIES_NUMBERS[encoding] + len(Segment),
-        f"All on {SERIES_NAMES[SeriesType.T2_FLAIR]}{_NAMES[encoding]} ({NOT_REVIEWED})",
+        f"All on {SeriesType.T2_FLAIR.label}{_NAMES[encoding]} ({NOT_REVIEWED})",
         _COMBINED_LABELS[encoding],
         tuple(_combined_mask(found, findings, encoding, source) for found in _in_combined(findings)),
         encoding,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from engines.findings import ExclusionRecord, Lesion, RegistrationRecord, SegmentFinding, StudyFindings
 from engines.segments import Segment
 from node.results.context import SupersededReport
-from node.results.segment_concepts import SEGMENT_CONCEPTS, SERIES_NAMES
+from node.results.segment_concepts import SEGMENT_CONCEPTS
 
 NOT_REVIEWED = "AI result, not reviewed"
 """On every result: no person has looked at it."""
@@ -37,7 +37,7 @@ def lesion_count(number: int) -> str:
 def summary(finding: SegmentFinding) -> str:
     """Say in one line what was found of a segment."""
     concept = SEGMENT_CONCEPTS[finding.segment]
-    where = SERIES_NAMES[finding.series_type]
+    where = finding.series_type.label
     if not finding.lesions:
         return f"{concept.label}: none found on {where}. {NOT_REVIEWED}."
     outside = sum(not lesion.within_limits for lesion in finding.lesions)
@@ -75,7 +75,7 @@ def registration(record: RegistrationRecord) -> str:
     """Say how one Series was brought onto another."""
     rows = "; ".join(" ".join(f"{value:.5f}" for value in row) for row in record.fixed_to_moving[:3])
     done = "applied" if record.applied else "not applied, the scanner's geometry was used"
-    fixed, moving = SERIES_NAMES[record.fixed], SERIES_NAMES[record.moving]
+    fixed, moving = record.fixed.label, record.moving.label
     return ascii_text(
         f"{moving} to {fixed}: rigid registration {done}; rotation {record.rotation_deg:.2f} deg, "
         f"shift {record.translation_mm:.2f} mm. {record.reason} "

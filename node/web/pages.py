@@ -14,7 +14,6 @@ from fastapi.templating import Jinja2Templates
 
 from engines.segmentation import Segmentor
 from engines.segments import Segment
-from node.findings_report import SEGMENT_NAMES
 from node.identity import SOFTWARE_VERSION
 from node.listing import StudyChoice
 from node.study_states import StudyState
@@ -122,7 +121,7 @@ def _engine_line(segment: Segment, segmentor: Segmentor) -> EngineLine:
     model = f"{segmentor.manifest.name} {segmentor.manifest.version}"
     report = segmentor.report
     said = [] if report is None else [report.proof, *map(str, report.passed_over)]
-    return EngineLine(SEGMENT_NAMES[segment], model, segmentor.runner.name, tuple(said))
+    return EngineLine(segment.label, model, segmentor.runner.name, tuple(said))
 
 
 def _templates() -> Jinja2Templates:

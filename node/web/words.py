@@ -9,7 +9,6 @@ from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS
 from engines.segments import SeriesType
 from node.deliveries import Delivery, DeliveryState
 from node.results.forms import Form, form_of
-from node.results.segment_concepts import SERIES_NAMES
 
 _STATES = {
     DeliveryState.PENDING: "not tried yet",
@@ -50,7 +49,7 @@ def delivered_form(delivery: Delivery) -> str:
 
 def series_name(series_type: str) -> str:
     """Name a type of Series as radiologists do; a word that is no type stays as it is."""
-    return SERIES_NAMES[SeriesType(series_type)] if series_type in set(SeriesType) else series_type
+    return SeriesType(series_type).label if series_type in set(SeriesType) else series_type
 
 
 def dicom_status(status: int | None) -> str:

@@ -29,7 +29,7 @@ from node.receiver import ReceiverSettings
 from node.results import codes
 from node.results.build import build_results
 from node.results.files import encode
-from node.results.segment_concepts import SEGMENT_CONCEPTS, SERIES_NAMES
+from node.results.segment_concepts import SEGMENT_CONCEPTS
 from node.results.source_header import LOSSY, TYPE_2, TYPE_3
 from node.sop_classes import (
     CREATED_SOP_CLASSES,
@@ -161,7 +161,7 @@ def segments() -> str:
     rows = [
         (
             concept.label,
-            SERIES_NAMES[SERIES_OF[segment]],
+            SERIES_OF[segment].label,
             _code(concept.property_type),
             _code(concept.finding),
             _code(concept.site),

@@ -158,7 +158,7 @@ def test_an_implausible_registration_leaves_the_scanner_geometry(
     (record,) = findings.registrations
     assert record.refused
     np.testing.assert_array_equal(record.fixed_to_moving, np.eye(4))
-    assert any("T1 may lie askew to T2_FLAIR" in remark for remark in findings.remarks)
+    assert any("T1 may lie askew to T2-FLAIR" in remark for remark in findings.remarks)
 
 
 @pytest.mark.parametrize(
@@ -180,11 +180,13 @@ def test_a_study_without_a_series_gets_the_rest(
     volumes = {kind: volume for kind, volume in study().items() if kind in present}
     findings = segment_study(volumes, segmentors)
     assert {found.segment for found in findings.findings} == assessed
-    expected = {one: f"no {INPUT_OF[one]} Series in the Study" for one in Segment if one not in assessed}
+    expected = {
+        one: f"no {INPUT_OF[one].label} Series in the Study" for one in Segment if one not in assessed
+    }
     assert reasons(findings) == expected
     assert [(record.fixed, record.moving) for record in findings.registrations] == registered
     assert set(findings.combined) == (assessed if FLAIR in present else set())
-    unavailable = any("no usable T2_FLAIR" in remark for remark in findings.remarks)
+    unavailable = any("no usable T2-FLAIR" in remark for remark in findings.remarks)
     assert unavailable == (FLAIR not in present)
 
 
@@ -195,7 +197,8 @@ def test_a_series_without_an_image_costs_only_its_segment(segmentors: Mapping[Se
     findings = segment_study(volumes, segmentors)
     assert [found.segment for found in findings.findings] == [WMH, INFARCT]
     assert "T1 Series: Some voxels are not finite" in reasons(findings)[LACUNE]
-    assert "T2_STAR Series: All voxels have the same value" in reasons(findings)[MICROBLEED]
+    assert "T2* Series: All voxels have the same value" in reasons(findings)[MICROBLEED]
+    assert findings.remarks == (), "a reason is told once"
     assert [record.performed for record in findings.exclusions] == [True, False, False]
 
 
@@ -241,7 +244,9 @@ def test_lesions_between_the_slices_of_the_flair_are_told(segmentors: Mapping[Se
     findings = segment_study({FLAIR: study()[FLAIR], T2_STAR: image}, segmentors)
     assert len(findings.of(MICROBLEED).lesions) == 1
     assert not findings.combined[MICROBLEED].array.any()
-    assert any("1 of 1 MICROBLEED lesions lie between the slices" in remark for remark in findings.remarks)
+    assert any(
+        "1 of 1 lesions (cerebral microbleed) lie between the slices" in remark for remark in findings.remarks
+    )
 
 
 def test_limits_of_the_manifest_replace_those_of_the_method(tmp_path: Path) -> None:
@@ -318,7 +323,7 @@ def test_a_second_input_is_brought_onto_the_grid_of_the_first(tmp_path: Path) ->
 def test_a_missing_optional_input_is_told(tmp_path: Path) -> None:
     findings = segment_study({T1: study()[T1]}, {LACUNE: two_inputs(tmp_path / "two")})
     assert [found.segment for found in findings.findings] == [LACUNE]
-    assert "LACUNE was looked for without T2_FLAIR" in findings.remarks
+    assert "Lacune was looked for without T2-FLAIR" in findings.remarks
 
 
 class Broken(Recorder):

@@ -7,14 +7,21 @@ from io import StringIO
 import numpy as np
 from rich.console import Console
 
-from engines.findings import ExclusionRecord, NotAssessed, RegistrationRecord, StudyFindings
+from engines.findings import (
+    ExclusionRecord,
+    Lesion,
+    NotAssessed,
+    RegistrationRecord,
+    SizeClass,
+    StudyFindings,
+)
 from engines.segments import Segment, SeriesType
-from node.findings_report import render_findings
+from node.findings_report import render_findings, size_counts
 
 
 def shown(findings: StudyFindings) -> str:
     text = StringIO()
-    Console(file=text, width=80, color_system=None).print(render_findings(findings))
+    Console(file=text, width=100, color_system=None).print(render_findings(findings))
     return text.getvalue()
 
 
@@ -28,6 +35,15 @@ def test_not_assessed_is_said_with_its_reason_and_never_as_zero() -> None:
     assert all("not assessed" in row and "0" not in row for row in rows)
 
 
+def test_size_classes_ascend_whatever_the_order_of_the_lesions() -> None:
+    sizes = (SizeClass.LARGE, SizeClass.SMALL, SizeClass.MEDIUM, SizeClass.SMALL)
+    lesions = [
+        Lesion(number, 9, 0.1, 9.0, 8.0, 40.0, (0.0, 0.0, 0.0), size, within_limits=True)
+        for number, size in enumerate(sizes, 1)
+    ]
+    assert list(size_counts(lesions).items()) == [("small", 2), ("medium", 1), ("large", 1)]
+
+
 def test_registration_and_exclusion_are_said_with_names_for_people() -> None:
     registration = RegistrationRecord(
         SeriesType.T2_FLAIR, SeriesType.DWI_B1000, np.eye(4), 1.25, 2.5, True, "it rose"
@@ -35,4 +51,4 @@ def test_registration_and_exclusion_are_said_with_names_for_people() -> None:
     exclusion = ExclusionRecord(Segment.WMH, Segment.INFARCT, True, 12, 0.23)
     said = shown(StudyFindings((), (), registrations=(registration,), exclusions=(exclusion,)))
     assert "DWI b1000 moved onto T2-FLAIR: 1.2 degrees, 2.5 mm (it rose)" in said
-    assert "White matter hyperintensity minus recent subcortical infarct: 0.23 ml removed" in said
+    assert "White matter hyperintensity minus recent small subcortical infarct: 0.23 ml removed" in said

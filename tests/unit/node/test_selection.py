@@ -150,7 +150,7 @@ def test_only_series_of_a_type_that_is_broken_makes_the_type_unavailable_with_th
     selection = select_series(broken + series(2, **T1))
     assert SeriesType.T2_FLAIR not in selection.chosen
     assert (
-        "No T2_FLAIR can become a volume: Study 1.2.3, Series 1.2.3.1"
+        "No T2-FLAIR can become a volume: Study 1.2.3, Series 1.2.3.1"
         in selection.unavailable[SeriesType.T2_FLAIR]
     )
 

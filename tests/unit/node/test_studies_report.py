@@ -45,9 +45,10 @@ def test_uid_and_state_stand_in_one_piece_on_one_line() -> None:
 
 
 def test_times_extent_and_every_reason_are_told() -> None:
+    first, last, evaluated = (f"{at(seconds):%Y-%m-%d %H:%M:%S} UTC" for seconds in (0, 60, 90))
     assert [line.strip() for line in shown(ROW)[1:]] == [
-        f"141 Instances in 6 Series, arrived from {at(0):%Y-%m-%d %H:%M:%S} UTC to {at(60):%Y-%m-%d %H:%M:%S} UTC",
-        f"evaluated at {at(90):%Y-%m-%d %H:%M:%S} UTC, 0 of 6 delivered",
+        f"141 Instances in 6 Series, arrived from {first} to {last}",
+        f"evaluated at {evaluated}, 0 of 6 delivered",
         "pacs: can not be reached",
         "2 Instances came again with other content under the same UID; kept apart.",
         "To pacs (why: no route holds, and MR1 is no destination)",
