@@ -24,6 +24,7 @@ from sqlalchemy import (
 
 from node.completeness import AssociationEnd, Carriage, StudyArrival
 from node.database import Database
+from node.leases import held
 from node.part10 import InstanceHeader
 from node.store import Placement, PlacementKind, ReceivedInstance
 from node.tables import associations, carried, conflicts, instances, processes, studies
@@ -330,10 +331,11 @@ def read_open_arrivals(connection: Connection) -> list[StudyArrival]:
 
 
 def _reachable_since(connection: Connection) -> datetime | None:
-    """Return since when senders could reach a receiver without a gap, None if there is none."""
-    # The latest knows of the others whether they lived when it came; one that died may still be listed.
-    since: datetime | None = connection.scalar(select(func.max(processes.c.reachable_since)))
-    return since
+    """Return since when senders could reach a receiver without a gap, None if none lives."""
+    listening = select(processes).where(processes.c.reachable_since.is_not(None))
+    since = {row.process_id: row.reachable_since for row in connection.execute(listening)}
+    # The latest knows of the others whether they lived when it came.
+    return max((since[process_id] for process_id in held(connection, since)), default=None)
 
 
 def _arrival(connection: Connection, study: Row[Any], reachable_since: datetime | None) -> StudyArrival:

@@ -3,7 +3,8 @@
 PostgreSQL: an advisory lock of a session. The server frees it the moment the process's connection ends, also
 when the process was killed; where the machine itself is gone, once its TCP keep-alives stay away. The lock
 needs no clock and no thread that must stay awake, and a process that computes for a minute is not taken for
-dead. SQLite: a lock of the operating system on a file beside the database, which one process can hold.
+dead. SQLite: a lock of the operating system on a file beside the database, which one process can hold; the
+file names it. Who holds a lease can be seen by everybody who can read the database.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, CursorResult, Engine, create_engine, text
+from sqlalchemy import Connection, CursorResult, Engine, TextClause, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
@@ -28,6 +30,16 @@ KEEPALIVES = {"tcp_keepalives_idle": "3", "tcp_keepalives_interval": "2", "tcp_k
 
 CONNECT_TIMEOUT_S = 5
 """How long to wait for a connection, s."""
+
+LOOK_S = 0.05
+"""Longer than anybody who only looks holds the lock of a file, s."""
+
+_LOCKS = text(
+    "SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks WHERE locktype = 'advisory' "
+    "AND objsubid = 1 AND granted "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+"""Keys of the advisory locks that sessions of this database hold."""
 
 
 class Lease(Protocol):
@@ -90,19 +102,13 @@ class PostgresLease:
 
     def holders(self, process_ids: Iterable[str]) -> set[str]:
         """Look up which leases are held in the server's own list of locks."""
-        statement = text(
-            "SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks WHERE locktype = 'advisory' "
-            "AND objsubid = 1 AND granted "
-            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-        )
-        held = {int(key) for key in self._ask(statement.text, {}).scalars()}
-        return {process_id for process_id in process_ids if lock_key(process_id) in held}
+        return _named(process_ids, self._ask(_LOCKS, {}).scalars())
 
     def lead(self, group: str) -> bool:
         """Try for the lock of the group; who has it keeps it with the session."""
         if group not in self._groups_led:
             key = {"key": lock_key(f"leader of {group}")}
-            if self._ask("SELECT pg_try_advisory_lock(:key)", key).scalar():
+            if self._ask(text("SELECT pg_try_advisory_lock(:key)"), key).scalar():
                 self._groups_led.add(group)
         return group in self._groups_led
 
@@ -111,11 +117,11 @@ class PostgresLease:
         self._forget_session()
         self._engine.dispose()
 
-    def _ask(self, statement: str, values: dict[str, int]) -> CursorResult[Any]:
+    def _ask(self, statement: TextClause, values: dict[str, int]) -> CursorResult[Any]:
         if self._session is None:
             raise IndexUnavailableError("The lease of this process is not held")
         try:
-            return self._session.execute(text(statement), values)
+            return self._session.execute(statement, values)
         except DBAPIError as exc:
             self._forget_session()
             raise IndexUnavailableError(f"The lease of this process was lost: {cause_of(exc)}") from exc
@@ -140,7 +146,7 @@ class FileLease:
     """Who does not hold the only lock there is can not be alive."""
 
     def __init__(self, database: Path) -> None:
-        self._path = database.with_name(f"{database.name}.serving")
+        self._path = _lock_file(database)
         self._descriptor: int | None = None
         self._process_id = ""
 
@@ -149,11 +155,11 @@ class FileLease:
         if self._descriptor is not None:
             return True
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
+        if not (_lock(descriptor) or _lock_after_a_look(descriptor)):
             os.close(descriptor)
-            raise NodeAlreadyRunningError(str(self._path.parent)) from exc
+            raise NodeAlreadyRunningError(str(self._path.parent))
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, process_id.encode("ascii"), 0)
         self._descriptor, self._process_id = descriptor, process_id
         return False
 
@@ -179,12 +185,67 @@ def open_lease(url: str) -> Lease:
     return PostgresLease(url)
 
 
+def held(connection: Connection, process_ids: Iterable[str]) -> set[str]:
+    """Tell which of some processes hold their leases: asked by anybody, who need not hold one.
+
+    Args:
+        connection: to the database that the processes share.
+        process_ids: whom to look for.
+
+    Raises:
+        IndexUnavailableError: if the file that is locked can not be read.
+    """
+    asked = set(process_ids)
+    if not asked:
+        return set()
+    if connection.dialect.name == "sqlite":
+        return asked & {_file_holder(_lock_file(Path(connection.engine.url.database or "")))}
+    return _named(asked, connection.execute(_LOCKS).scalars())
+
+
 def lock_key(name: str) -> int:
     """Turn a name into the key of an advisory lock: 64 bits, as PostgreSQL lists them, without a sign.
 
     The sign bit is left out, so that a key reads the same as a number and in the list of locks.
     """
     return int.from_bytes(hashlib.sha256(f"csvd-node {name}".encode()).digest()[:8]) >> 1
+
+
+def _named(process_ids: Iterable[str], keys: Iterable[int]) -> set[str]:
+    """Turn keys of locks back into the processes that hold them."""
+    found = {int(key) for key in keys}
+    return {process_id for process_id in process_ids if lock_key(process_id) in found}
+
+
+def _lock_file(database: Path) -> Path:
+    return database.with_name(f"{database.name}.serving")
+
+
+def _lock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as exc:
+        raise IndexUnavailableError(f"The lock beside the index can not be used: {exc}") from exc
+    return True
+
+
+def _lock_after_a_look(descriptor: int) -> bool:
+    """Try once more: somebody may only have looked."""
+    time.sleep(LOOK_S)
+    return _lock(descriptor)
+
+
+def _file_holder(path: Path) -> str:
+    """Name the process that holds the lock on a file, nobody ("") if it is free."""
+    try:
+        with path.open() as file:
+            return "" if _lock(file.fileno(), fcntl.LOCK_SH) else file.read()
+    except FileNotFoundError:
+        return ""
+    except OSError as exc:
+        raise IndexUnavailableError(f"Whether a node serves can not be seen: {exc}") from exc
 
 
 def _engine(url: str) -> Engine:

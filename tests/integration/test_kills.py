@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from node.completeness import CompletenessSettings
 from tests.support.peers import needs_dcmtk, scripted_pacs, wait_until
 from tests.support.postgres import postgres_server
 from tests.support.running_node import RunningNode
@@ -108,3 +110,44 @@ def test_node_on_postgresql_survives_a_kill(tmp_path: Path, study: dict[str, lis
         assert node.wait_for(study_of("one"), *ENDED)["state"] == "delivered", node.log()
         assert len(pacs.received) == RESULTS
         assert not list(node.root.glob("*.sqlite*"))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """The settings of a database of each kind."""
+    if request.param == "sqlite":
+        yield {}
+        return
+    with postgres_server() as url:
+        yield {"database_url": url.replace("postgresql:", "postgresql+psycopg:")}
+
+
+def _reason(node: RunningNode) -> str:
+    listed = node.study(study_of("one"))
+    return str(listed and listed["reason"])
+
+
+def test_time_in_which_the_whole_node_is_dead_does_not_count_as_waited(
+    tmp_path: Path, study: dict[str, list[Path]], database: dict[str, str]
+) -> None:
+    quiet_s = CompletenessSettings().series_quiet_s
+    with (
+        scripted_pacs() as pacs,
+        RunningNode(
+            tmp_path / "node",
+            {"pacs": ("PACS", pacs.port)},
+            completeness={"series_quiet_s": quiet_s},
+            **database,
+        ) as node,
+    ):
+        push(node, study["flair"])
+        wait_until(lambda: _reason(node).startswith("Waits for more Instances until"), 20, "it is released")
+        node.kill()
+        time.sleep(quiet_s + 1)
+        (dead,) = node.studies()
+        assert (dead["state"], dead["reason"]) == (
+            "receiving",
+            "Waits for a receiver: more Instances could not come now.",
+        )
+        node.start()
+        assert node.wait_for(study_of("one"), *ENDED)["state"] == "delivered", node.log()

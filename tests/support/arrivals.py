@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import weakref
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,10 @@ from sqlalchemy import delete, insert
 
 from node.completeness import AssociationEnd
 from node.database import Database
+from node.errors import NodeAlreadyRunningError
 from node.index import Index
 from node.intake import Intake, StoreRequest
+from node.leases import Lease, held, open_lease
 from node.store import PlacementKind, Store
 from node.tables import processes
 from tests.support.instances import dataset_bytes, mr_dataset, write_instance
@@ -41,6 +45,17 @@ def enter_receiver(database: Database, process_id: str, reachable_since: datetim
         connection.execute(insert(processes).values(row))
 
 
+def lease_of(database: Database, process_id: str) -> Lease:
+    """Let a process live while its lease is held, if it does not yet; on SQLite none can beside another."""
+    with database.reading() as connection:
+        lease = open_lease(connection.engine.url.render_as_string(hide_password=False))
+        has_lease = held(connection, [process_id])
+    if not has_lease:
+        with contextlib.suppress(NodeAlreadyRunningError):
+            lease.hold(process_id)
+    return lease
+
+
 class Clock:
     """A clock that stands still until it is set."""
 
@@ -53,7 +68,7 @@ class Clock:
 
 
 class Arrivals:
-    """Plays associations into an intake; ``key`` names an association.
+    """Plays associations into an intake; ``key`` names an association. Its receiver lives as long as this.
 
     Attributes:
         clock: shows the second of the step played last.
@@ -62,11 +77,21 @@ class Arrivals:
         intake: what is under test, or what fills the index for a test of something else.
     """
 
-    def __init__(self, folder: Path, database: Database, receiver_id: str = "CSVD", **intake: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        database: Database,
+        receiver_id: str = "CSVD",
+        *,
+        lives: bool = True,
+        **intake: Any,
+    ) -> None:
         self._made = folder / "made"
         self.clock = Clock()
         self.store, self.index = Store(folder / "root"), Index(database)
         enter_receiver(database, receiver_id, START)
+        if lives:
+            weakref.finalize(self, lease_of(database, receiver_id).release)
         self.intake = Intake(self.store, self.index, receiver_id, self.clock, **intake)
 
     def open(self, key: str, second: float, sender: str = "SCANNER1") -> None:

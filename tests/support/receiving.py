@@ -13,7 +13,7 @@ from node.database import Database
 from node.index import Index
 from node.receiver import Receiver, ReceiverSettings
 from node.store import Store
-from tests.support.arrivals import STUDY_UID, enter_receiver
+from tests.support.arrivals import STUDY_UID, enter_receiver, lease_of
 
 ALLOWED = ("SCANNER1", "SCANNER2", "STORESCU", "DCMSEND", "ORTHANC", "ECHOSCU")
 
@@ -58,6 +58,8 @@ def receiving_node(folder: Path, **settings: object) -> Iterator[ReceivingNode]:
     try:
         with Receiver(ReceiverSettings.model_validate(values), store, index) as receiver:
             enter_receiver(database, "receiver", datetime.now(UTC))
+            lease = lease_of(database, "receiver")
             yield ReceivingNode(receiver, store, database, index)
+            lease.release()
     finally:
         database.close()

@@ -80,7 +80,7 @@ def test_study_is_queued_once_when_it_is_quiet(node: Node) -> None:
 
 def test_silence_counts_from_when_senders_can_reach_the_node_and_the_list_says_the_same(node: Node) -> None:
     send_study(node.arrivals)
-    enter_receiver(node.database, "started again", at(100))
+    enter_receiver(node.database, "CSVD", at(100))
     node.look(104)
     assert not node.queue.evaluations, "the sender may go on now that it can"
     (row,) = study_rows(node.database, at(104), SETTINGS)

@@ -14,12 +14,12 @@ from node.database import Database
 from node.errors import NodeAlreadyRunningError
 from node.evaluations import Evaluations, EvaluationState
 from node.index import Index
-from node.leases import Lease, lock_key, open_lease
+from node.leases import Lease, held, lock_key, open_lease
 from node.presence import Presence
 from node.roles import ALL_ROLES, Role
 from node.tables import processes, studies
 from node.takeover import LOST_AT_MOST, Job, Takeover
-from tests.support.arrivals import STUDY_UID, Arrivals, Clock, at, enter_receiver
+from tests.support.arrivals import STUDY_UID, Arrivals, Clock, at, enter_receiver, lease_of
 from tests.support.instances import mr_dataset
 from tests.support.peers import wait_until
 
@@ -85,7 +85,8 @@ def test_only_the_job_of_a_process_that_is_gone_is_given_back(
 def test_associations_of_a_receiver_that_is_gone_are_aborted(
     tmp_path: Path, database: Database, presence: Presence
 ) -> None:
-    gone, here = (Arrivals(tmp_path, database, receiver_id=name) for name in ("gone", presence.process_id))
+    gone = Arrivals(tmp_path, database, "gone", lives=False)
+    here = Arrivals(tmp_path, database, presence.process_id)
     for number, arrivals in enumerate((gone, here)):
         arrivals.open("a", number)
         arrivals.send("a", 5, mr_dataset(series=number))
@@ -179,6 +180,22 @@ def test_receivers_could_be_reached_since_the_first_of_those_that_live(
         assert reachable_since() is None, "nobody does any more"
         with third, third.listening():
             assert reachable_since() == at(200)
+
+
+def test_receiver_counts_while_its_lease_is_held(database: Database) -> None:
+    with database.reading() as connection:
+        assert held(connection, ["receiver"]) == set()
+    lease = lease_of(database, "receiver")
+    with database.reading() as connection:
+        assert held(connection, ["receiver", "another"]) == {"receiver"}
+    lease.release()
+
+    def lives() -> bool:
+        with database.reading() as connection:
+            return bool(held(connection, ["receiver"]))
+
+    # PostgreSQL lets go of a lock when it notices that the connection was closed.
+    wait_until(lambda: not lives())
 
 
 def test_receiver_that_died_leaves_a_gap(database: Database, database_url: str) -> None:
