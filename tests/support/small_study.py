@@ -16,7 +16,7 @@ from tests.support.header_patterns import (
 from tests.support.peers import storescu
 from tests.support.phantoms import PhantomKind, Sphere, phantom_grid, phantom_volume
 from tests.support.running_node import RunningNode
-from tests.support.series_files import DEMO_PATIENT, uid_from, write_series
+from tests.support.series_files import DEMO_PATIENT, Patient, uid_from, write_series
 
 GRID = phantom_grid((10, 64, 64), (14.0, 3.4, 3.4))
 LESIONS = (
@@ -43,7 +43,9 @@ def study_of(name: str) -> str:
     return str(uid_from("study", name))
 
 
-def write_study(folder: Path, name: str, series: tuple[str, ...] = tuple(WANTED)) -> dict[str, list[Path]]:
+def write_study(
+    folder: Path, name: str, series: tuple[str, ...] = tuple(WANTED), patient: Patient = PATIENT
+) -> dict[str, list[Path]]:
     """Write a small Study with a lesion on FLAIR and one on DWI."""
     return {
         each: write_series(
@@ -54,7 +56,7 @@ def write_study(folder: Path, name: str, series: tuple[str, ...] = tuple(WANTED)
             frame_of_reference_uid=str(uid_from("frame of reference", name)),
             series_number=number,
             seed=number,
-            patient=PATIENT,
+            patient=patient,
         )
         for number, each in enumerate(series, 1)
     }
