@@ -26,7 +26,7 @@ from tests.support.web_servers import Answer, web_server
 pytestmark = [pytest.mark.image, pytest.mark.timeout(3000)]
 
 UNPACKED_MB = 700
-"""What the CPU image may take on a disk; it takes 667 MB."""
+"""What the CPU image may take on a disk; it takes 662 MB."""
 
 
 PATIENTS = {
