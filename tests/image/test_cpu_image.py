@@ -54,11 +54,12 @@ def test_a_node_in_it_is_healthy_until_it_ends() -> None:
     script = """
 csvd-node serve >/tmp/log 2>&1 & node=$!
 for second in $(seq 180); do python /opt/healthcheck.py 2>/dev/null && echo healthy && break; sleep 1; done
+for second in $(seq 180); do python /opt/healthcheck.py startup 2>/dev/null && echo started && break; sleep 1; done
 kill $node; wait $node && echo ended
 python /opt/healthcheck.py 2>/dev/null || echo unhealthy
 """
     done = in_image("-c", script, entrypoint="/bin/sh")
-    assert done.stdout.split() == ["healthy", "ended", "unhealthy"], done.stdout + done.stderr
+    assert done.stdout.split() == ["healthy", "started", "ended", "unhealthy"], done.stdout + done.stderr
 
 
 def test_names_are_printed_in_their_scripts_files_lie_in_a_bucket_and_a_collector_is_told(
