@@ -53,10 +53,11 @@ def test_a_node_in_it_is_healthy_until_it_ends() -> None:
     """The image's own health check, beside `serve` as the image starts it."""
     script = """
 csvd-node serve >/tmp/log 2>&1 & node=$!
-for second in $(seq 180); do python /opt/healthcheck.py 2>/dev/null && echo healthy && break; sleep 1; done
-for second in $(seq 180); do python /opt/healthcheck.py startup 2>/dev/null && echo started && break; sleep 1; done
+ask() { python /opt/healthcheck.py $1 2>/dev/null; }
+for second in $(seq 180); do ask && echo healthy && break; sleep 1; done
+for second in $(seq 180); do ask startup && echo started && break; sleep 1; done
 kill $node; wait $node && echo ended
-python /opt/healthcheck.py 2>/dev/null || echo unhealthy
+ask || echo unhealthy
 """
     done = in_image("-c", script, entrypoint="/bin/sh")
     assert done.stdout.split() == ["healthy", "started", "ended", "unhealthy"], done.stdout + done.stderr
