@@ -186,6 +186,10 @@ class NodeSettings(BaseModel):
         return self.model_copy(update={"roles": chosen}) if chosen else self
 
     def _database_url(self, file_name: str) -> str:
-        if self.database_url is not None:
-            return self.database_url.get_secret_value()
-        return f"sqlite:///{self.root.absolute() / file_name}"
+        if self.database_url is None:
+            return f"sqlite:///{self.root.absolute() / file_name}"
+        url = self.database_url.get_secret_value()
+        if not url.startswith("postgresql") or "client_encoding=" in url:
+            return url
+        # From a database in SQL_ASCII texts would come as bytes.
+        return f"{url}{'&' if '?' in url else '?'}client_encoding=utf8"

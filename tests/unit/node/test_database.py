@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Integer, cast, insert, select, text, update
+from sqlalchemy import Integer, cast, create_engine, insert, select, text, update
 from sqlalchemy.exc import StatementError
 
 from node.database import Database
 from node.errors import IndexUnavailableError
+from node.leases import open_lease
+from node.settings import NodeSettings
 from node.tables import studies
+from node.work_queue import DurableQueue
 
 NOW = datetime(2024, 1, 15, 9, 0, 0, 250000, tzinfo=UTC)
 
@@ -27,6 +31,26 @@ def study(study_uid: str, now: datetime = NOW) -> dict[str, object]:
         "is_given_up": False,
         "reason": "",
     }
+
+
+def test_database_without_an_encoding_serves(postgres_url: str) -> None:
+    """SQL_ASCII is what a server has that was made without a locale."""
+    url = postgres_url.replace("postgresql:", "postgresql+psycopg:").replace("/postgres?", "/ascii?")
+    engine = create_engine(postgres_url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as server:
+        server.execute(text("CREATE DATABASE ascii ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0"))
+    engine.dispose()
+    settings = NodeSettings.model_validate({"database_url": url})
+    with closing(Database(settings.index_url)) as database:
+        with database.writing() as connection:
+            connection.execute(insert(studies).values({**study("1.2"), "reason": "Größe"}))
+        with database.reading() as connection:
+            assert connection.scalar(select(studies.c.reason)) == "Größe"
+    lease = open_lease(settings.index_url)
+    assert not lease.hold("process")
+    lease.release()
+    with DurableQueue(settings.workflow_url) as queue:
+        assert queue.at_work() == []
 
 
 def test_time_comes_back_as_the_same_point_in_utc(database: Database) -> None:
