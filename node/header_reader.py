@@ -179,6 +179,7 @@ def _instance(dataset: Dataset, layers: HeaderLayers, frames: Sequence[FrameHead
         frame_of_reference_uid=layers.text("FrameOfReferenceUID"),
         manufacturer=layers.text("Manufacturer"),
         series_number=layers.integer("SeriesNumber"),
+        instance_number=layers.integer("InstanceNumber"),
         series_description=layers.text("SeriesDescription"),
         protocol_name=layers.text("ProtocolName"),
         rows=layers.integer("Rows") or 0,

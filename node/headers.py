@@ -142,6 +142,7 @@ class ImageHeader:
     frame_of_reference_uid: str
     manufacturer: str
     series_number: int | None
+    instance_number: int | None
     series_description: str
     protocol_name: str
     rows: int

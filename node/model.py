@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from engines.volume import Volume
@@ -12,12 +12,14 @@ from engines.volume import Volume
 class FrameReference:
     """One image frame as DICOM refers to it.
 
-    ``frame_number`` is 1-based for multi-frame Instances and None for single-frame ones.
+    ``frame_number`` is 1-based for multi-frame Instances and None for single-frame ones. Viewers call an
+    image by its ``instance_number``, which is no part of the reference.
     """
 
     sop_class_uid: str
     sop_instance_uid: str
     frame_number: int | None
+    instance_number: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,10 @@ def read_volume(
 
 
 def _reference(item: StackFrame) -> FrameReference:
-    return FrameReference(item.instance.sop_class_uid, item.instance.sop_instance_uid, item.frame.number)
+    instance = item.instance
+    return FrameReference(
+        instance.sop_class_uid, instance.sop_instance_uid, item.frame.number, instance.instance_number
+    )
 
 
 def _stored_frames(stack: Stack, items: Sequence[StackFrame], path: Path) -> list[NDArray[Any]]:

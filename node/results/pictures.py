@@ -121,10 +121,20 @@ def slice_tiles(finding: SegmentFinding, source: SourceVolume, indices: Sequence
             finding.labels[index][box],
             view_of(source.volume.grid),
             SEGMENT_CONCEPTS[finding.segment].rgb,
-            f"slice {index + 1} of {array.shape[0]}",
+            slice_name(source, index),
         )
         for shown, index in zip(grey, indices, strict=True)
     ]
+
+
+def slice_name(source: SourceVolume, index: int) -> str:
+    """Name a slice as viewers do, by Instance or frame number; by its place where neither can."""
+    frame = source.frames[index]
+    if frame.frame_number is not None:
+        return f"frame {frame.frame_number}"
+    if frame.instance_number is not None and not source.is_mosaic:
+        return f"image {frame.instance_number}"
+    return f"slice {index + 1} of {len(source.frames)}"
 
 
 def _legend(finding: SegmentFinding) -> list[str]:

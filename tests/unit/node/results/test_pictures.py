@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from pydicom import dcmread
 
 from engines.findings import NotAssessed, StudyFindings
 from engines.segments import Segment, SeriesType
 from engines.volume import Grid, Volume
+from node.model import FrameReference
 from node.results.picture_slices import head_box, side, telling_slices, to_grey, view_of
 from node.results.picture_tiles import Tile, draw_tile
-from node.results.pictures import PANEL_PX, TILE_PX, overlay_sheet
+from node.results.pictures import PANEL_PX, TILE_PX, overlay_sheet, slice_name
 from node.results.segment_concepts import SEGMENT_CONCEPTS
 from tests.support.phantoms import orientation_matrix, phantom_grid, rigid
 from tests.support.result_studies import ResultStudy, finding
@@ -210,3 +212,27 @@ def test_slices_of_any_orientation_fit_their_tile(study: ResultStudy) -> None:
     source = replace(study.sources[SeriesType.T2_FLAIR], volume=volume)
     found = finding(Segment.WMH, SeriesType.T2_FLAIR, np.zeros(grid.shape, bool), grid)
     assert overlay_sheet(StudyFindings((found,), ()), {SeriesType.T2_FLAIR: source})
+
+
+def test_slice_is_called_as_viewers_call_it(study: ResultStudy) -> None:
+    source = study.sources[SeriesType.T1]
+    files = [dcmread(path, stop_before_pixels=True) for path in study.paths[SeriesType.T1]]
+    number_of = {file.SOPInstanceUID: file.InstanceNumber for file in files}
+    expected = [f"image {number_of[frame.sop_instance_uid]}" for frame in source.frames]
+    assert [slice_name(source, index) for index in range(len(source.frames))] == expected
+    assert expected[0] != "image 1", "the Instances are numbered in another order"
+
+
+@pytest.mark.parametrize(
+    ("frame", "is_mosaic", "expected"),
+    [
+        pytest.param(FrameReference("1.2", "1.3", 7, 1), False, "frame 7", id="multi-frame"),
+        pytest.param(FrameReference("1.2", "1.3", None, 1), True, "slice 2 of 3", id="mosaic"),
+        pytest.param(FrameReference("1.2", "1.3", None), False, "slice 2 of 3", id="without-number"),
+    ],
+)
+def test_slice_without_an_image_of_its_own_is_called_by_frame_or_place(
+    study: ResultStudy, frame: FrameReference, is_mosaic: bool, expected: str
+) -> None:
+    source = replace(study.sources[SeriesType.T1], frames=(frame,) * 3, is_mosaic=is_mosaic)
+    assert slice_name(source, 1) == expected
