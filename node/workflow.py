@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
@@ -72,10 +73,12 @@ class EvaluationWorkflow(DBOSConfiguredInstance):
         """
         try:
             self._evaluator.evaluate(evaluation_id)
-        except (NodeError, EngineError) as error:
-            if _is_transient(error):
-                raise
-            return str(error)
+        except (NodeError, EngineError, OSError) as error:
+            if not _is_transient(error):
+                return str(error)
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            log.warning("evaluation.interrupted", evaluation_id=evaluation_id, reason=reason)
+            raise
         return ""
 
     @DBOS.step()
@@ -142,12 +145,14 @@ class WorkflowRunner:
         version: str = WORKFLOW_VERSION,
     ) -> None:
         self._workflows, self._stop_grace_s = workflows, stop_grace_s
+        # Else DBOS writes to standard error itself, with the texts of errors, which may name a patient.
+        logging.getLogger("dbos").addHandler(logging.NullHandler())
         config: DBOSConfig = {
             "name": APPLICATION,
             "system_database_url": database_url,
             "executor_id": executor_id,
             "application_version": version,
-            "log_level": "WARNING",
+            "log_level": "ERROR",
         }
         DBOS(config=config)
 
