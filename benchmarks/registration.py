@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -26,6 +25,7 @@ from engines.rigid_search import FoundMovement, find_movement
 from engines.segments import SeriesType
 from engines.volume import Grid, Volume
 from tests.support.head import axial_grid, head
+from training.cases import read_nifti
 
 Search = Callable[[Volume, Volume, np.ndarray], FoundMovement]
 
@@ -62,18 +62,10 @@ def heads() -> Iterator[tuple[str, Volume, Volume]]:
         yield f"head, {kind}", fixed, head(grid, kind, seed=1)
 
 
-def read(path: Path) -> Volume:
-    """Read NIfTI: (x, y, z) in RAS -> (slice, row, column) in LPS."""
-    image = nibabel.load(path)
-    affine = (np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine)[:, [2, 1, 0, 3]]
-    array = image.get_fdata(dtype=np.float32).T
-    return Volume(array, Grid(array.shape, affine))
-
-
 def pairs(folder: Path) -> Iterator[tuple[str, Volume, Volume]]:
     """Read the real pairs."""
     for flair in sorted(folder.glob("*/flair.nii.gz")):
-        yield flair.parent.name, read(flair), read(flair.with_name("t1.nii.gz"))
+        yield flair.parent.name, read_nifti(flair), read_nifti(flair.with_name("t1.nii.gz"))
 
 
 def movement(random: np.random.Generator, centre: np.ndarray) -> np.ndarray:
