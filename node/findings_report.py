@@ -16,7 +16,7 @@ def render_findings(findings: StudyFindings) -> RenderableType:
     """Show count, volume and size of each segment, what was not assessed and what must be known."""
     table = Table(title="Findings (AI result, not reviewed)", title_justify="left")
     table.add_column("Segment", no_wrap=True)
-    for column in ("Lesions", "ml", "Largest 3D mm"):
+    for column in ("Lesions", "ml", "max 3D mm"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("Sizes")
     absent = {one.segment for one in findings.not_assessed}
