@@ -40,6 +40,10 @@ class Alignment:
         transform: NDArray[np.float64] = self.reference_to(target) @ np.linalg.inv(self.reference_to(source))
         return transform
 
+    def is_doubtful(self, series_type: SeriesType) -> bool:
+        """Tell whether a Series may lie askew to the reference: its registration failed or is implausible."""
+        return any(record.refused for record in self.records if record.moving is series_type)
+
 
 def align(
     volumes: Mapping[SeriesType, Volume],

@@ -149,6 +149,8 @@ def segment_one(
 ) -> Segmented:
     """Run one segmentor on its inputs, brought onto the grid of the first one.
 
+    An optional input that may lie askew to the first would mislead the network, and is left out.
+
     Raises:
         InputError: if an input can not be segmented.
         RunnerError: if the runtime fails.
@@ -156,14 +158,18 @@ def segment_one(
     manifest = segmentor.manifest
     first, *others = manifest.inputs
     inputs: list[Volume | None] = [volumes[first]]
+    notices: list[str] = []
     for other in others:
-        if other in volumes:
+        askew = alignment.is_doubtful(first) or alignment.is_doubtful(other)
+        if other not in volumes:
+            inputs.append(None)
+        elif askew and other in manifest.optional_inputs:
+            inputs.append(None)
+            notices.append(f"looked for without {other}, which may lie askew to {first}")
+        else:
             transform = alignment.between(first, other)
             inputs.append(resample(volumes[other], volumes[first].grid, transform, Interpolation.LINEAR))
-        else:
-            inputs.append(None)
     prepared = prepare(inputs, manifest.preprocessing)
-    notices: list[str] = []
     try:
         logits = segmentor.runner.run(prepared.slices, notices.append)
         probability = probabilities(logits, prepared)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from engines.resampling import Interpolation, resample
+from engines.segments import SeriesType
 from engines.volume import Grid, Volume
 from training.cases import Case
 
@@ -34,6 +35,12 @@ def alterations(case: Case) -> Iterator[tuple[str, Case]]:
             yield THICK, in_thick_slices(case, step)
     if max(spacing) > THIN_MM:
         yield ISOTROPIC, isotropic(case)
+
+
+def without_inputs(case: Case, missing: Collection[SeriesType]) -> Case:
+    """Return a case whose Study lacks these Series."""
+    kept = {series: volume for series, volume in case.volumes.items() if series not in missing}
+    return replace(case, volumes=kept)
 
 
 def without_skull(case: Case) -> Case:

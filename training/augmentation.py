@@ -1,7 +1,8 @@
 """Random changes of a batch that imitate other scanners, matrices and patients, on tensors of any device.
 
 Convention: images are (batch, channels, rows, columns) with air 0 and white matter 1, the channels being the
-slices k - n to k + n of each input; targets are (batch, 1, rows, columns) uint8 with 0, 1 or ``IGNORE``.
+slices k - n to k + n of each input; targets are (batch, 1, rows, columns) uint8 with 0, 1 or ``IGNORE``, and
+``FALSE_ALARM`` before they are changed.
 All draws come from the generator that is passed in, so a step can be repeated exactly.
 """
 
@@ -13,14 +14,14 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from training.losses import IGNORE
+from training.losses import FALSE_ALARM, IGNORE
 from training.recipe import AugmentationSettings
 
 BIAS_KNOTS = 4
 """Random gains along each side of an image; cubic interpolation between them is as smooth as a coil."""
 
 AROUND_LESION = 0.7
-"""Chance that the window of a slice with a lesion is laid around it."""
+"""Chance that the window of a slice with a lesion or a false alarm is laid around it."""
 
 SOME = 0.5
 """Share of a batch that each disturbance of the signal (noise, blur) touches."""
@@ -38,6 +39,7 @@ def augment(
         neighbours: slices on each side of the middle one that are channels.
         generator: the source of chance, on the CPU.
     """
+    images = _shift_inputs(images, settings, neighbours, generator)
     images = _drop_inputs(images, settings, neighbours, generator)
     images = _vary_neighbours(images, settings, neighbours, generator)
     images, targets = _move(images, targets, settings, generator)
@@ -58,6 +60,18 @@ def _per_image(values: Tensor, images: Tensor) -> Tensor:
     return values.to(images.device).view(-1, 1, 1, 1)
 
 
+def _shift_inputs(
+    images: Tensor, settings: AugmentationSettings, neighbours: int, generator: Generator
+) -> Tensor:
+    """Shift the inputs after the first by whole pixels, as a registration that is a little off does."""
+    first, most = 2 * neighbours + 1, settings.input_shift
+    if most == 0 or images.shape[1] == first:
+        return images
+    shifts = torch.randint(-most, most + 1, (images.shape[0], 2), generator=generator).tolist()
+    moved = [torch.roll(image[first:], shift, (1, 2)) for image, shift in zip(images, shifts, strict=True)]
+    return torch.cat([images[:, :first], torch.stack(moved)], dim=1)
+
+
 def _drop_inputs(
     images: Tensor, settings: AugmentationSettings, neighbours: int, generator: Generator
 ) -> Tensor:
@@ -74,7 +88,8 @@ def _vary_neighbours(
 ) -> Tensor:
     """Turn the stack upside down for half of the batch; replace the neighbours of some by the slice itself.
 
-    The channels hold one window per input, and both act on each window by itself.
+    The channels hold one window per input. All windows turn together; neighbours are replaced in each by
+    itself, since one Series may have thicker slices than the other.
     """
     if neighbours == 0:
         return images
@@ -82,9 +97,9 @@ def _vary_neighbours(
     windows = images.view(count, -1, 2 * neighbours + 1, *images.shape[2:])
     turned = _chance(count, 0.5, generator).to(images.device).view(-1, 1, 1, 1, 1)
     windows = torch.where(turned, windows.flip(2), windows)
-    dropped = _chance(count, settings.neighbour_drop, generator).to(images.device).view(-1, 1, 1, 1, 1)
+    dropped = _chance(count * windows.shape[1], settings.neighbour_drop, generator).to(images.device)
     middle = windows[:, :, neighbours : neighbours + 1].expand_as(windows)
-    return torch.where(dropped, middle, windows).reshape(images.shape)
+    return torch.where(dropped.view(count, -1, 1, 1, 1), middle, windows).reshape(images.shape)
 
 
 def _move(
@@ -125,17 +140,17 @@ def _draw_transform(count: int, settings: AugmentationSettings, generator: Gener
 
 
 def _window(transform: Tensor, targets: Tensor, side: int, generator: Generator) -> Tensor:
-    """Narrow transforms to square windows: around a lesion pixel with some chance, else anywhere."""
+    """Narrow transforms to square windows: often around a lesion or a false alarm, else anywhere."""
     size = torch.tensor([targets.shape[3], targets.shape[2]], dtype=torch.float32)
     share = side / size
     narrowed = transform.clone()
     for number, target in enumerate(targets):
-        lesion = (target[0] == 1).nonzero()
+        marked = ((target[0] == 1) | (target[0] == FALSE_ALARM)).nonzero()
         wanted, pick = torch.rand(2, generator=generator).tolist()
         centre = torch.rand(2, generator=generator) * 2 - 1
         turn, move = transform[number, :, :2], transform[number, :, 2]
-        if len(lesion) and wanted < AROUND_LESION:
-            place = (lesion[int(pick * len(lesion))].cpu().flip(0) + 0.5) / size * 2 - 1
+        if len(marked) and wanted < AROUND_LESION:
+            place = (marked[int(pick * len(marked))].cpu().flip(0) + 0.5) / size * 2 - 1
             centre = torch.linalg.solve(turn, place - move) + centre * 0.6 * share
         else:
             centre = centre * (1 - share)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from engines.postprocessing import PostprocessingSpec
-from training.alterations import alterations
+from training.alterations import alterations, without_inputs
 from training.cases import Case
 from training.evaluation import (
     CaseScores,
@@ -60,16 +60,18 @@ class Predictions:
     """Predictions on all cases that the networks did not learn from.
 
     Attributes:
-        validation: of made cases, which choose the operating point.
+        validation: of made cases, with and without optional inputs, which choose the operating point.
         folds: of the real cases of each fold, by the network that never saw their patients.
         altered: the same of altered cases, for each fold.
         test: of made cases that choose nothing.
+        bare: the same without optional inputs.
     """
 
     validation: Iterable[Prediction]
     folds: Sequence[Sequence[Prediction]]
     altered: Sequence[Iterable[Prediction]]
     test: Iterable[Prediction]
+    bare: Iterable[Prediction] = ()
 
 
 def evaluate_study(study: Study, announce: Announce) -> tuple[Evaluation, list[Prediction]]:
@@ -88,6 +90,15 @@ def predict_study(study: Study, shipped: Infer, announce: Announce) -> Predictio
         announce(f"{split} cases")
         yield from predict_cases(sources.cases(recipe, split), recipe, shipped)
 
+    def bare(split: Split) -> Iterator[Prediction]:
+        # The same cases as from a Study that lacks every optional Series.
+        missing = recipe.optional_inputs
+        if missing:
+            announce(f"{split} cases without {', '.join(missing)}")
+            cases = (without_inputs(case, missing) for case in sources.cases(recipe, split))
+            for prediction in predict_cases(cases, recipe, shipped):
+                yield replace(prediction, traits=(f"without {', '.join(missing)}",))
+
     folds, altered = [], []
     for number, patients in enumerate(study.held_out()):
         announce(f"held-out real cases of fold {number}")
@@ -95,7 +106,8 @@ def predict_study(study: Study, shipped: Infer, announce: Announce) -> Predictio
         cases = [c for c in sources.real(recipe.segment) if c.provenance.patient in patients]
         folds.append(list(predict_cases(cases, recipe, infer)))
         altered.append(_predict_altered(cases, study, infer))
-    return Predictions(made(Split.VALIDATION), folds, altered, made(Split.TEST))
+    validation = chain(made(Split.VALIDATION), bare(Split.VALIDATION))
+    return Predictions(validation, folds, altered, made(Split.TEST), bare(Split.TEST))
 
 
 def infer_with(network: nn.Module) -> Infer:
@@ -137,6 +149,8 @@ def judge(
         scores.setdefault(name, []).append(score)
         _add_to_parts(parts, name, prediction, score)
         kept.append(prediction)
+    for prediction in predictions.bare:
+        _add_to_parts(parts, f"{prediction.kind}, test", prediction, score_case(prediction, spec))
     return Evaluation(spec, _summed(scores), scores, _summed(parts)), kept
 
 

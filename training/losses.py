@@ -16,6 +16,9 @@ from training.recipe import LossSettings
 IGNORE = 255
 """Target value of a pixel that neither rewards nor punishes: one data set labels it, another does not."""
 
+FALSE_ALARM = 2
+"""Target value of a pixel that a network took for a lesion: background that training looks at more often."""
+
 SMOOTHING = 1.0
 """Added to both parts of an overlap ratio, pixels; keeps slices without a lesion defined."""
 

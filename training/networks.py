@@ -84,16 +84,25 @@ class UNet(nn.Module):
         fold: 1 or 2.
         residual: whether blocks add their input.
         deep_supervision: whether coarser levels predict too, in training.
+        slim_decoder: whether a 1x1 convolution brings a coarser level to the channels of the finer one before
+            it is upsampled, which saves a sixth of the arithmetic.
 
-    Source: Ronneberger et al., MICCAI 2015 (U-Net); Shi et al., CVPR 2016 (pixel shuffle).
+    Source: Ronneberger et al., MICCAI 2015 (U-Net, whose up-convolution halves the channels, too); Shi et
+    al., CVPR 2016 (pixel shuffle).
     """
 
     def __init__(
-        self, inputs: int, channels: Sequence[int], fold: int, residual: bool, deep_supervision: bool
+        self,
+        inputs: int,
+        channels: Sequence[int],
+        fold: int,
+        residual: bool,
+        deep_supervision: bool,
+        slim_decoder: bool,
     ) -> None:
         super().__init__()
         block: Callable[[int, int], nn.Module] = ResidualBlock if residual else ConvBlock
-        self._build(inputs, channels, fold, block, deep_supervision)
+        self._build(inputs, channels, fold, block, deep_supervision, slim_decoder)
 
     def _build(
         self,
@@ -102,6 +111,7 @@ class UNet(nn.Module):
         fold: int,
         block: Callable[[int, int], nn.Module],
         deep_supervision: bool,
+        slim_decoder: bool,
     ) -> None:
         widths = list(channels)
         self.stem = nn.Identity() if fold == 1 else nn.Conv2d(inputs, widths[0], fold, stride=fold)
@@ -109,8 +119,12 @@ class UNet(nn.Module):
         self.encoder = nn.ModuleList(
             block(before, width) for before, width in zip([first, *widths], widths, strict=False)
         )
+        upwards = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
+        self.narrowing = nn.ModuleList(
+            nn.Conv2d(coarse, fine, 1) if slim_decoder else nn.Identity() for coarse, fine in upwards
+        )
         self.decoder = nn.ModuleList(
-            block(coarse + fine, fine) for coarse, fine in zip(widths[:0:-1], widths[-2::-1], strict=True)
+            block(2 * fine if slim_decoder else coarse + fine, fine) for coarse, fine in upwards
         )
         self.head = nn.Conv2d(widths[0], fold * fold, 1)
         self.fold = fold
@@ -131,7 +145,8 @@ class UNet(nn.Module):
             skips.append(x)
         coarse: list[Tensor] = []
         for level, block in enumerate(self.decoder):
-            x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+            narrowed = self.narrowing[level](x)
+            x = functional.interpolate(narrowed, scale_factor=2.0, mode="bilinear", align_corners=False)
             x = block(torch.cat([x, skips[-2 - level]], dim=1))
             if self.training and level < len(self.auxiliary):
                 coarse.append(self.auxiliary[level](x))
@@ -160,7 +175,7 @@ class SlabUNet(UNet):
     def __init__(self, series: int, slab: int, channels: Sequence[int]) -> None:
         nn.Module.__init__(self)
         self.slab = slab
-        self._build(series, channels, 1, partial(SlabBlock, slab=slab), deep_supervision=False)
+        self._build(series, channels, 1, partial(SlabBlock, slab=slab), False, False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, series * slab, rows, columns) to logits (batch, 1, rows, columns)."""
@@ -197,4 +212,11 @@ def build(settings: NetworkSettings, inputs: int) -> UNet:
     """
     if settings.slab > 1:
         return SlabUNet(inputs // settings.slab, settings.slab, settings.channels)
-    return UNet(inputs, settings.channels, settings.fold, settings.residual, settings.deep_supervision)
+    return UNet(
+        inputs,
+        settings.channels,
+        settings.fold,
+        settings.residual,
+        settings.deep_supervision,
+        settings.slim_decoder,
+    )

@@ -27,6 +27,7 @@ class NetworkSettings(_Block):
     """The U-Net: ``channels`` of each level, finest first; see ``networks`` for the rest.
 
     ``slab`` above 1 makes it a 3D network over so many neighbouring slices, which are its input channels.
+    ``slim_decoder`` narrows the channels of each coarser level before they are upsampled.
     """
 
     channels: tuple[int, ...] = Field(min_length=2, max_length=8)
@@ -34,11 +35,15 @@ class NetworkSettings(_Block):
     residual: bool = False
     deep_supervision: bool = False
     slab: int = Field(default=1, ge=1, le=17)
+    slim_decoder: bool = False
 
     @model_validator(mode="after")
     def _plain_in_3d(self) -> Self:
-        if self.slab > 1 and (self.residual or self.deep_supervision or self.fold > 1):
-            raise ValueError("a 3D network (slab above 1) has no fold, residual or deep_supervision")
+        other = self.residual or self.deep_supervision or self.slim_decoder or self.fold > 1
+        if self.slab > 1 and other:
+            raise ValueError(
+                "a 3D network (slab above 1) has no fold, residual, deep_supervision or slim_decoder"
+            )
         return self
 
 
@@ -69,6 +74,7 @@ class AugmentationSettings(_Block):
         blur: largest factor by which the resolution is reduced.
         neighbour_drop: probability that neighbours are replaced by the slice itself, as at the ends.
         input_drop: probability that the inputs after the first are blank, as where a Study lacks them.
+        input_shift: largest shift of the inputs after the first against it, pixels.
         crop: side of the window that is learned from, pixels, mostly around a lesion; 0 for whole slices.
     """
 
@@ -85,6 +91,7 @@ class AugmentationSettings(_Block):
     blur: float = Field(default=1.0, ge=1, le=6)
     neighbour_drop: Share = 0.0
     input_drop: Share = 0.0
+    input_shift: int = Field(default=0, ge=0, le=8)
     crop: int = Field(default=0, ge=0, multiple_of=32)
 
 
@@ -165,6 +172,8 @@ class SegmentorSettings(_Block):
         optional_inputs: those of them that a Study may lack.
         sources: kinds of cases it learns from, each with its weight in a batch.
         folds: parts that the patients with real labels are split into for cross-validation; 0 for none.
+        mining: a second round, on from the first one's weights, that looks more often at what the first takes
+            for lesions and is none; none without it.
         pretraining: of one network on simulated cases alone, which every fold starts from; none without it.
         ships: what is shipped; ``folds`` saves the training on all cases, and needs folds that start from one
             pretraining, for weights that have nothing in common have no mean.
@@ -179,6 +188,7 @@ class SegmentorSettings(_Block):
     sources: dict[CaseKind, Positive] = Field(min_length=1)
     folds: int = Field(default=0, ge=0, le=20)
     pretraining: ScheduleSettings | None = None
+    mining: ScheduleSettings | None = None
     ships: Ships = Ships.FINAL
     network: NetworkSettings | None = None
     loss: LossSettings | None = None
@@ -245,6 +255,7 @@ class Recipe(_Block):
             sources=chosen.sources,
             folds=chosen.folds,
             pretraining=chosen.pretraining,
+            mining=chosen.mining,
             ships=chosen.ships,
         )
 
@@ -266,6 +277,7 @@ class SegmentRecipe(_Block):
     sources: dict[CaseKind, float]
     folds: int = 0
     pretraining: ScheduleSettings | None = None
+    mining: ScheduleSettings | None = None
     ships: Ships = Ships.FINAL
 
     @property

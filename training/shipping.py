@@ -22,7 +22,7 @@ from training.loop import DATA, HISTORY
 from training.pool import Split
 from training.recipe import Ships
 from training.slices import input_volumes
-from training.study import Study, load_shipped, shipped_folders
+from training.study import FIRST_ROUND, Study, load_shipped, shipped_folders
 
 KINDS = {
     CaseKind.REAL: "real scans of patients with multiple sclerosis, labelled by people",
@@ -80,8 +80,12 @@ def describe_protocol(study: Study) -> str:
     recipe, folders = study.recipe, shipped_folders(study)
     history = json.loads((folders[0] / HISTORY).read_text(encoding="utf-8"))
     data = json.loads((folders[0] / DATA).read_text(encoding="utf-8"))
-    text = f"The weights of {data['begun_with']} were trained on. " if data.get("begun_with") else ""
+    first = folders[0] / FIRST_ROUND / DATA if recipe.mining else folders[0] / DATA
+    begun = json.loads(first.read_text(encoding="utf-8"))
+    text = f"The weights of {begun['begun_with']} were trained on. " if begun.get("begun_with") else ""
     text += f"Trained for {data['steps']} steps of {recipe.schedule.batch} slices in {len(history)} epochs"
+    if recipe.mining is not None:
+        text += f", on from {begun['steps']} steps whose false alarms were looked at more often from then on"
     if recipe.pretraining is not None:
         before = recipe.pretraining.epoch_steps * recipe.pretraining.epochs
         text += f", after {before} steps on simulated cases alone"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from engines.volume import Volume
 from training.alterations import ISOTROPIC, alterations
 from training.cases import Case, CaseKind
 from training.errors import CaseError
-from training.losses import IGNORE
+from training.losses import FALSE_ALARM, IGNORE
 from training.recipe import SegmentRecipe
 
 LESION_COVERAGE = 0.4
@@ -29,6 +29,14 @@ two survive a matrix that is shrunk."""
 
 MAX_SLICES = 44
 """Slices kept of one case; a volume of 1 mm slices would otherwise outweigh ten clinical ones."""
+
+
+ALARM_SHARE = 0.6
+"""Share of slices that are not drawn for a lesion, but for a false alarm if their case has one."""
+
+
+def _nowhere() -> NDArray[np.intp]:
+    return np.zeros((0, 3), np.intp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +52,7 @@ class PreparedCase:
         dataset: it belongs to.
         licence: of what it was made of.
         digest: SHA-256 of the case's volumes and mask.
+        alarms: (n, 3) slice, row, column of what a network took for a lesion and is none.
     """
 
     name: str
@@ -54,6 +63,7 @@ class PreparedCase:
     images: NDArray[np.float16]
     targets: NDArray[np.uint8]
     digest: str
+    alarms: NDArray[np.intp] = field(default_factory=_nowhere)
 
 
 def variants(case: Case) -> Iterator[Case]:
@@ -158,6 +168,8 @@ def _thin_out(numbers: NDArray[np.intp], count: int) -> NDArray[np.intp]:
 class Sampler:
     """Draws batches of slices: first a kind of case by its weight, then a case evenly, then a slice of it.
 
+    Where networks raised false alarms, slices with one are drawn more often, and the alarm is marked.
+
     Args:
         cases: what to draw from.
         weights: weight of each kind of case; kinds that no case has are left out.
@@ -193,7 +205,17 @@ class Sampler:
             number = int(rng.choice(self._by_kind[kind]))
             case, lesions = self._cases[number], self._lesion_slices[number]
             wanted = rng.random() < self._lesion_share and len(lesions) > 0
-            chosen = int(rng.choice(lesions)) if wanted else int(rng.integers(len(case.images)))
+            chosen = int(rng.choice(lesions)) if wanted else _other_slice(case, rng)
+            target = np.array(case.targets[chosen])
+            here = case.alarms[case.alarms[:, 0] == chosen]
+            target[here[:, 1], here[:, 2]] = FALSE_ALARM
             images.append(case.images[chosen])
-            targets.append(case.targets[chosen][None])
+            targets.append(target[None])
         return np.stack(images).astype(np.float32), np.stack(targets)
+
+
+def _other_slice(case: PreparedCase, rng: np.random.Generator) -> int:
+    """Draw one with a false alarm, if the case has one, or any."""
+    if len(case.alarms) and rng.random() < ALARM_SHARE:
+        return int(rng.choice(case.alarms[:, 0]))
+    return int(rng.integers(len(case.images)))

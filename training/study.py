@@ -18,6 +18,7 @@ from training.calibration import count_logits, fit, read_calibration, write_cali
 from training.cases import CaseKind
 from training.errors import NoSamplesError
 from training.loop import WEIGHTS, Report, device_at_hand, load_weights, train
+from training.mining import with_alarms
 from training.pool import Split
 from training.recipe import SegmentRecipe, Ships
 from training.slices import PreparedCase, store_cases, variants
@@ -25,6 +26,9 @@ from training.sources import Sources, folds
 
 PRETRAINED = "pretrained"
 """Folder of the run that all others of a segmentor start from."""
+
+FIRST_ROUND, ALARMS = "first_round", "alarms.npz"
+"""Within a run folder: the training whose false alarms the second one learns from, and where these lie."""
 
 FINAL = "final"
 """Folder of the run whose network is shipped."""
@@ -116,8 +120,17 @@ def _train_calibrated(
     report: Report | None,
     begin_with: Path | None,
 ) -> None:
-    """Train one network; the held-out real cases are watched, but do not calibrate what is scored on them."""
-    network = train(recipe, learned, [*watched, *unseen], folder, report, begin_with=begin_with)
+    """Train one network, in two rounds where false alarms are mined.
+
+    The held-out real cases are watched, but do not calibrate what is scored on them.
+    """
+    seen = [*watched, *unseen]
+    if recipe.mining is not None:
+        first = folder / FIRST_ROUND
+        network = train(recipe, learned, seen, first, report, begin_with=begin_with)
+        learned = with_alarms(network, learned, folder / ALARMS)
+        recipe, begin_with = recipe.model_copy(update={"schedule": recipe.mining}), first / WEIGHTS
+    network = train(recipe, learned, seen, folder, report, begin_with=begin_with)
     write_calibration(fit(count_logits(network, watched)), folder)
 
 

@@ -60,7 +60,7 @@ def tiny_recipe(**changes: object) -> SegmentRecipe:
             normalisation=Normalisation.WHITE_MATTER_PEAK,
             neighbours=1,
         ),
-        network=NetworkSettings(channels=(8, 8), fold=2, deep_supervision=True),
+        network=NetworkSettings(channels=(8, 8), fold=2, deep_supervision=True, slim_decoder=True),
         loss=LossSettings(overlap_weight=1.0, entropy_weight=1.0),
         augmentation=AugmentationSettings(flip=0.5, noise=0.02),
         schedule=ScheduleSettings(

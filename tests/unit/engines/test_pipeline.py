@@ -326,6 +326,18 @@ def test_a_missing_optional_input_is_told(tmp_path: Path) -> None:
     assert "Lacune was looked for without T2-FLAIR" in findings.remarks
 
 
+def test_an_optional_input_that_may_lie_askew_is_left_out(tmp_path: Path) -> None:
+    recorder = Recorder()
+    segmentor = Segmentor(two_inputs(tmp_path / "two").bundle, recorder)
+    strict = PipelineSettings(registration=RegistrationSpec(max_rotation_deg=1))
+    volumes = {T1: moved(study()[T1], (4, -3, 7), (9, -8, 6)), FLAIR: study()[FLAIR]}
+    findings = segment_study(volumes, {LACUNE: segmentor}, strict)
+    assert findings.registrations[0].refused
+    assert recorder.shown[:, 0].any()
+    assert not recorder.shown[:, 1].any()
+    assert "LACUNE: looked for without T2_FLAIR, which may lie askew to T1" in findings.remarks
+
+
 class Broken(Recorder):
     """A runner whose runtime fails."""
 

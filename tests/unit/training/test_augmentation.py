@@ -95,6 +95,20 @@ def test_dropped_inputs_are_blank_and_the_first_stays() -> None:
     assert changed[:, 3:].abs().max() == 0
 
 
+def test_later_inputs_are_shifted_as_a_whole_and_the_first_stays() -> None:
+    images = torch.rand(4, 2, 32, 32, generator=chance())
+    targets = torch.zeros(4, 1, 32, 32, dtype=torch.uint8)
+    changed, _ = augment(images, targets, AugmentationSettings(input_shift=2), 0, chance())
+    torch.testing.assert_close(changed[:, :1], images[:, :1], atol=1e-4, rtol=0)
+    places = [(row, column) for row in range(-2, 3) for column in range(-2, 3)]
+    found = [
+        [p for p in places if torch.allclose(torch.roll(image[1:], p, (1, 2)), moved[1:], atol=1e-4)]
+        for image, moved in zip(images, changed, strict=True)
+    ]
+    assert all(len(matches) == 1 for matches in found)
+    assert len({matches[0] for matches in found}) > 1
+
+
 def test_the_exponent_keeps_white_matter() -> None:
     images, targets = torch.ones(2, 1, 32, 32), torch.zeros(2, 1, 32, 32, dtype=torch.uint8)
     changed, _ = augment(images, targets, AugmentationSettings(gamma=0.5), 0, chance())

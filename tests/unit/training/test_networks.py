@@ -48,6 +48,13 @@ def test_a_slab_network_answers_for_the_middle_slice() -> None:
     assert difference[4, 4] > 0
 
 
+def test_a_slim_decoder_narrows_each_level_before_it_is_upsampled() -> None:
+    network = build(channels=(8, 16, 32), slim_decoder=True).eval()
+    assert [(layer.in_channels, layer.out_channels) for layer in network.narrowing] == [(32, 16), (16, 8)]
+    assert [block[0].in_channels for block in network.decoder] == [16 + 16, 8 + 8]
+    assert network(torch.zeros(2, 1, 32, 32)).shape == (2, 1, 32, 32)
+
+
 def test_deep_supervision_adds_coarser_logits_in_training_only() -> None:
     network = build(channels=(8, 8, 8), fold=2, deep_supervision=True)
     shapes = [tuple(level.shape[2:]) for level in network(torch.zeros(2, 1, 32, 32))]

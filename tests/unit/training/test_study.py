@@ -104,6 +104,40 @@ def test_every_real_case_is_scored_once_and_test_cases_apart(study, tmp_path) ->
     assert json.loads((tmp_path / "evaluation.json").read_text())["summaries"][REAL]["cases"] == 4
 
 
+def test_made_cases_are_also_scored_without_optional_series(study) -> None:
+    recipe = study.recipe.model_copy(
+        update={
+            "inputs": (SeriesType.T2_FLAIR, SeriesType.T1),
+            "optional_inputs": (SeriesType.T1,),
+            "folds": 0,
+            "schedule": study.recipe.schedule.model_copy(update={"epochs": 1}),
+        }
+    )
+    both = Study(recipe, study.sources, study.root / "both")
+    train_study(both, None, quiet)
+    evaluation, predictions = evaluate_study(both, quiet)
+    assert evaluation.summaries["simulated, test"].cases == 1
+    assert evaluation.parts["simulated, test, without T1"].cases == 1
+    assert [prediction.case for prediction in predictions] == ["9"]
+
+
+def test_a_second_round_looks_at_the_false_alarms_of_the_first(study) -> None:
+    second = study.recipe.schedule.model_copy(update={"epochs": 1})
+    recipe = study.recipe.model_copy(update={"mining": second, "folds": 0})
+    twice = Study(recipe, study.sources, study.root / "twice")
+    train_study(twice, None, quiet)
+    final = twice.folder / "final"
+    assert json.loads((final / "first_round" / "data.json").read_text())["steps"] == 12
+    assert json.loads((final / "data.json").read_text())["steps"] == 4
+    assert set(np.load(final / "alarms.npz").files) == {
+        case["sha256"]
+        for case in json.loads((final / "data.json").read_text())["cases"]
+        if case["use"] == "training"
+    }
+    assert "on from 12 steps whose false alarms" in describe_protocol(twice)
+    load_shipped(twice)
+
+
 def test_scores_and_card_say_what_they_were_measured_on(study) -> None:
     evaluation, predictions = evaluate_study(study, quiet)
     scores = manifest_scores(evaluation)
