@@ -45,21 +45,32 @@ def resample(
         outside: value of target voxels whose centre lies in no voxel of the source.
     """
     to_source = np.linalg.inv(volume.grid.affine) @ _or_identity(grid_to_volume) @ grid.affine
-    nearest = interpolation is Interpolation.NEAREST
-    array = volume.array if nearest else np.asarray(volume.array, dtype=np.float32)
-    result = np.full(grid.shape, outside, dtype=array.dtype)
+    if interpolation is Interpolation.LINEAR:
+        return Volume(_interpolated(volume, grid, to_source, outside), grid)
+    result = np.full(grid.shape, outside, dtype=volume.array.dtype)
     for k in range(grid.shape[0]):
         indices = _plane_indices(to_source, grid.shape, k)
         inside = _inside(indices, volume.grid.shape)
-        if not inside.any():
-            continue
-        found = indices[:, inside]
-        if nearest:
-            result[k][inside] = array[tuple(np.floor(found + 0.5 + TIE_INDEX).astype(np.intp))]
-        else:
-            # "nearest" holds the last value within the outer half of the border voxels.
-            result[k][inside] = ndimage.map_coordinates(array, found, order=1, mode="nearest")
+        if inside.any():
+            nearest = np.floor(indices[:, inside] + 0.5 + TIE_INDEX).astype(np.intp)
+            result[k][inside] = volume.array[tuple(nearest)]
     return Volume(result, grid)
+
+
+def _interpolated(
+    volume: Volume, grid: Grid, to_source: NDArray[np.float64], outside: float
+) -> NDArray[np.float32]:
+    """Return the volume's values at the centres of a grid, interpolated between those of its own."""
+    array = np.asarray(volume.array, dtype=np.float32)
+    if volume.grid.shape == grid.shape and np.allclose(to_source, np.eye(4), rtol=0, atol=TIE_INDEX):
+        return array.copy()
+    # "nearest" holds the last value within the outer half of the border voxels.
+    result: NDArray[np.float32] = ndimage.affine_transform(
+        array, to_source[:3, :3], to_source[:3, 3], grid.shape, order=1, mode="nearest"
+    )
+    for k in range(grid.shape[0]):
+        result[k][~_inside(_plane_indices(to_source, grid.shape, k), volume.grid.shape)] = outside
+    return result
 
 
 def _or_identity(transform: NDArray[np.float64] | None) -> NDArray[np.float64]:

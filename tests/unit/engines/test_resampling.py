@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from engines.resampling import Interpolation, resample
@@ -103,3 +104,29 @@ def test_every_target_centre_takes_the_voxel_it_lies_in(
             assert np.abs(index - voxel).max() <= 0.5 + 2e-6
         else:
             assert (index < -0.5).any() or (index > np.array([6.5, 7.5, 8.5]) - 2e-6).any()
+
+
+def test_linear_values_of_a_turned_volume_are_those_at_each_centre() -> None:
+    rng = np.random.default_rng(0)
+    grid = Grid((5, 12, 10), np.diag([4.0, 1.0, 1.5, 1.0])[[2, 1, 0, 3]])
+    source = Volume(rng.random(grid.shape).astype(np.float32), grid)
+    turned = np.eye(4)
+    turned[:2, :2] = [[0.96, -0.28], [0.28, 0.96]]
+    turned[:3, 3] = [0.7, -1.2, 2.5]
+    found = resample(source, grid, turned, Interpolation.LINEAR, outside=-1.0).array
+    indices = np.stack(np.meshgrid(*(np.arange(size) for size in grid.shape), indexing="ij"), axis=-1)
+    to_source = np.linalg.inv(grid.affine) @ turned @ grid.affine
+    places = indices @ to_source[:3, :3].T + to_source[:3, 3]
+    within = ((places >= -0.5) & (places < np.array(grid.shape) - 0.5)).all(axis=-1)
+    expected = ndimage.map_coordinates(source.array, places[within].T, order=1, mode="nearest")
+    np.testing.assert_allclose(found[within], expected, atol=1e-6)
+    assert 0 < (~within).sum() == (found == -1.0).sum()
+
+
+def test_a_volume_that_lies_on_the_grid_already_is_copied() -> None:
+    grid = Grid((2, 3, 4), np.eye(4))
+    source = Volume(np.arange(24, dtype=np.int16).reshape(grid.shape), grid)
+    found = resample(source, grid, interpolation=Interpolation.LINEAR)
+    np.testing.assert_array_equal(found.array, source.array)
+    assert found.array.dtype == np.float32
+    assert not np.shares_memory(found.array, source.array)
