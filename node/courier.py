@@ -147,14 +147,7 @@ class Courier:
     def _replace(self, delivery: Delivery, outcome: SendOutcome, replacement: Replacement) -> None:
         self._deliveries.replace(delivery, replacement.comment, replacement.instances, self._clock())
         self._observer.delivery_attempted(delivery.destination, DeliveryState.REPLACED.value)
-        log.warning(
-            "delivery.refused",
-            study_uid=delivery.study_uid,
-            evaluation_id=delivery.evaluation_id,
-            sop_instance_uid=delivery.sop_instance_uid,
-            destination=delivery.destination,
-            reason=replacement.comment,
-        )
+        _log_of(delivery).warning("delivery.refused", reason=replacement.comment)
 
     def _enter(self, delivery: Delivery, outcome: SendOutcome) -> bool:
         """Enter the outcome of an attempt, and tell whether the delivery is given up with it."""
@@ -170,12 +163,9 @@ class Courier:
             delivery, outcome.state, outcome.status, outcome.comment, now, following
         )
         self._tell(delivery, outcome, now)
-        (log.info if outcome.state.has_arrived else log.warning)(
+        told = _log_of(delivery)
+        (told.info if outcome.state.has_arrived else told.warning)(
             "delivery.attempted",
-            study_uid=delivery.study_uid,
-            evaluation_id=delivery.evaluation_id,
-            sop_instance_uid=delivery.sop_instance_uid,
-            destination=delivery.destination,
             state=outcome.state.value,
             status=None if outcome.status is None else f"0x{outcome.status:04X}",
             # What a destination remarks beside its status may name the patient.
@@ -195,12 +185,16 @@ class Courier:
         """Enter that no attempt will be made."""
         for delivery in due:
             self._deliveries.record_attempt(delivery, DeliveryState.FAILED, None, reason, self._clock(), None)
-            log.warning(
-                "delivery.given_up",
-                study_uid=delivery.study_uid,
-                evaluation_id=delivery.evaluation_id,
-                sop_instance_uid=delivery.sop_instance_uid,
-                destination=delivery.destination,
-                reason=reason,
-            )
+            _log_of(delivery).warning("delivery.given_up", reason=reason)
         return True
+
+
+def _log_of(delivery: Delivery) -> structlog.stdlib.BoundLogger:
+    """Return the log that says of each line which delivery it is about."""
+    bound: structlog.stdlib.BoundLogger = log.bind(
+        study_uid=delivery.study_uid,
+        evaluation_id=delivery.evaluation_id,
+        sop_instance_uid=delivery.sop_instance_uid,
+        destination=delivery.destination,
+    )
+    return bound

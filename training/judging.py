@@ -28,6 +28,7 @@ from training.evaluation import (
 from training.loop import predict
 from training.operating_point import choose, find_candidates
 from training.pool import Split
+from training.recipe import SegmentRecipe
 from training.study import Announce, Study, load_network, load_shipped
 from training.summary import Summary, summarise
 
@@ -94,10 +95,10 @@ def predict_study(study: Study, shipped: Infer, announce: Announce) -> Predictio
         # The same cases as from a Study that lacks every optional Series.
         missing = recipe.optional_inputs
         if missing:
-            announce(f"{split} cases without {', '.join(missing)}")
-            cases = (without_inputs(case, missing) for case in sources.cases(recipe, split))
-            for prediction in predict_cases(cases, recipe, shipped):
-                yield replace(prediction, traits=(f"without {', '.join(missing)}",))
+            what = f"without {', '.join(missing)}"
+            announce(f"{split} cases {what}")
+            cases = ((what, without_inputs(case, missing)) for case in sources.cases(recipe, split))
+            yield from _predict_altered(cases, recipe, shipped)
 
     folds, altered = [], []
     for number, patients in enumerate(study.held_out()):
@@ -105,7 +106,7 @@ def predict_study(study: Study, shipped: Infer, announce: Announce) -> Predictio
         infer = infer_with(load_network(study.folder / f"fold_{number}", recipe))
         cases = [c for c in sources.real(recipe.segment) if c.provenance.patient in patients]
         folds.append(list(predict_cases(cases, recipe, infer)))
-        altered.append(_predict_altered(cases, study, infer))
+        altered.append(_predict_altered(chain.from_iterable(map(alterations, cases)), recipe, infer))
     validation = chain(made(Split.VALIDATION), bare(Split.VALIDATION))
     return Predictions(validation, folds, altered, made(Split.TEST), bare(Split.TEST))
 
@@ -165,11 +166,13 @@ def _summed(scores: dict[str, list[CaseScores]]) -> dict[str, Summary]:
     return {name: summarise(cases) for name, cases in scores.items() if cases}
 
 
-def _predict_altered(cases: Sequence[Case], study: Study, infer: Infer) -> Iterator[Prediction]:
-    for case in cases:
-        for what, altered in alterations(case):
-            for prediction in predict_cases([altered], study.recipe, infer):
-                yield replace(prediction, traits=(what,))
+def _predict_altered(
+    cases: Iterable[tuple[str, Case]], recipe: SegmentRecipe, infer: Infer
+) -> Iterator[Prediction]:
+    """Predict cases of which it is told what was done to them."""
+    for what, altered in cases:
+        for prediction in predict_cases([altered], recipe, infer):
+            yield replace(prediction, traits=(what,))
 
 
 def write_evaluation(evaluation: Evaluation, path: Path) -> None:

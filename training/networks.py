@@ -110,8 +110,8 @@ class UNet(nn.Module):
         channels: Sequence[int],
         fold: int,
         block: Callable[[int, int], nn.Module],
-        deep_supervision: bool,
-        slim_decoder: bool,
+        deep_supervision: bool = False,
+        slim_decoder: bool = False,
     ) -> None:
         widths = list(channels)
         self.stem = nn.Identity() if fold == 1 else nn.Conv2d(inputs, widths[0], fold, stride=fold)
@@ -175,7 +175,7 @@ class SlabUNet(UNet):
     def __init__(self, series: int, slab: int, channels: Sequence[int]) -> None:
         nn.Module.__init__(self)
         self.slab = slab
-        self._build(series, channels, 1, partial(SlabBlock, slab=slab), False, False)
+        self._build(series, channels, 1, partial(SlabBlock, slab=slab))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, series * slab, rows, columns) to logits (batch, 1, rows, columns)."""

@@ -80,8 +80,8 @@ def describe_protocol(study: Study) -> str:
     recipe, folders = study.recipe, shipped_folders(study)
     history = json.loads((folders[0] / HISTORY).read_text(encoding="utf-8"))
     data = json.loads((folders[0] / DATA).read_text(encoding="utf-8"))
-    first = folders[0] / FIRST_ROUND / DATA if recipe.mining else folders[0] / DATA
-    begun = json.loads(first.read_text(encoding="utf-8"))
+    first = folders[0] / FIRST_ROUND / DATA
+    begun = json.loads(first.read_text(encoding="utf-8")) if recipe.mining else data
     text = f"The weights of {begun['begun_with']} were trained on. " if begun.get("begun_with") else ""
     text += f"Trained for {data['steps']} steps of {recipe.schedule.batch} slices in {len(history)} epochs"
     if recipe.mining is not None:
