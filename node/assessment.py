@@ -20,6 +20,7 @@ from node.model import SourceVolume
 from node.results.build import build_results
 from node.results.context import EvaluationContext, SupersededReport
 from node.results.forms import FormChoice
+from node.results.one_patient import headers_of_one_patient
 from node.results.result_object import ResultObject
 from node.selection import Outcome, Selection, select
 from node.settings import NodeSettings
@@ -110,6 +111,8 @@ class Assessor:
         selection, sources = self._read(study.selection, study.paths)
         if not sources:
             raise NothingToAssessError(study_uid, tuple(selection.unavailable.values()))
+        # Before minutes of computing for a Study that can have no results.
+        headers_of_one_patient(sources, study_uid)
         findings = self._segment(selection, sources, progress)
         progress(Step(WRITING, "writing results"))
         told = replace(context, selection=tuple(_sentences(selection)))

@@ -13,7 +13,7 @@ from node.results.encapsulated_pdf import encapsulated_pdf
 from node.results.errors import InvalidContextError
 from node.results.forms import DEFAULT_CHOICE, ENCODINGS, Form, FormChoice, Masks
 from node.results.key_images import key_images
-from node.results.one_patient import one_patient
+from node.results.one_patient import headers_of_one_patient
 from node.results.presentation_states import presentation_states
 from node.results.result_object import ResultObject
 from node.results.segmentations import (
@@ -22,7 +22,6 @@ from node.results.segmentations import (
     combined_segmentation,
     segmentation_of,
 )
-from node.results.source_header import read_source_header
 from node.results.sr import ReportPlan, build_report
 
 SegmentationsBySegment = Mapping[Segment | None, ResultObject]
@@ -51,10 +50,7 @@ def build_results(
     """
     if not sources:
         raise InvalidContextError(context.study_uid, "there is no source Series")
-    headers, remarks = one_patient(
-        {kind: read_source_header(source, context.study_uid) for kind, source in sources.items()},
-        context.study_uid,
-    )
+    headers, remarks = headers_of_one_patient(sources, context.study_uid)
     findings = replace(findings, remarks=(*findings.remarks, *remarks))
     series = SourceSeries(sources, headers)
     masks = {encoding: _segmentations(findings, encoding, choices, series, context) for encoding in ENCODINGS}

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from engines.segments import SeriesType
+from node.model import SourceVolume
 from node.results.errors import PatientMismatchError
-from node.results.source_header import TYPE_2, SourceHeader
+from node.results.source_header import TYPE_2, SourceHeader, read_source_header
 
 IDENTIFIERS = ("PatientID", "IssuerOfPatientID")
 """What tells patients apart; the same Patient ID of two issuers means two patients (PS3.3 C.7.1.1)."""
@@ -20,18 +21,20 @@ IDENTIFIERS = ("PatientID", "IssuerOfPatientID")
 _COMPARED = tuple(dict.fromkeys((*IDENTIFIERS, *TYPE_2, "PatientBirthTime", "PatientIdentityRemoved")))
 
 
-def one_patient(
-    headers: Mapping[SeriesType, SourceHeader], study_uid: str
+def headers_of_one_patient(
+    sources: Mapping[SeriesType, SourceVolume], study_uid: str
 ) -> tuple[dict[SeriesType, SourceHeader], tuple[str, ...]]:
     """Return the headers with patient and Study of the first, and sentences on what differed.
 
     Args:
-        headers: of the source Series.
-        study_uid: Study Instance UID, for the error.
+        sources: the source Series; their files must still be there.
+        study_uid: Study Instance UID of the evaluation.
 
     Raises:
         PatientMismatchError: if the Series name different patients.
+        ResultError: if one lacks what results must repeat, or can not be read.
     """
+    headers = {kind: read_source_header(source, study_uid) for kind, source in sources.items()}
     ordered = [kind for kind in SeriesType if kind in headers]
     first, *others = ordered
     remarks = []

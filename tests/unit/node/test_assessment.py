@@ -1,0 +1,50 @@
+"""What is done with a Study, and in which order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from engines.progress import READING, WRITING
+from node.assessment import Assessment, Assessor
+from node.inventory import StudyInventory
+from node.results.errors import PatientMismatchError
+from node.results.forms import DEFAULT_CHOICE
+from node.settings import NodeSettings
+from tests.support.small_study import PATIENT, all_of, study_of, write_study
+
+
+def without_models(tmp_path: Path) -> Assessor:
+    """Identify, read and report, without the minutes that networks take."""
+    return Assessor(NodeSettings(root=tmp_path / "node"), {})
+
+
+def inventory_of(assessor: Assessor, paths: list[Path]) -> StudyInventory:
+    (study,) = assessor.identify(paths).studies
+    return study
+
+
+def assess(assessor: Assessor, study: StudyInventory, steps: list[str]) -> Assessment:
+    context = assessor.context(study.study_uid, "5f" * 32, datetime(2026, 11, 26, tzinfo=UTC))
+    return assessor.assess(study, context, lambda step: steps.append(step.name), lambda _: (DEFAULT_CHOICE,))
+
+
+def test_nothing_is_computed_of_a_study_that_names_two_patients(tmp_path: Path) -> None:
+    flair = write_study(tmp_path, "mixed", ("flair",))["flair"]
+    another = replace(PATIENT, patient_id="CSVD-PHANTOM-2")
+    paths = [*flair, *write_study(tmp_path / "other", "mixed", ("t1", "dwi"), another)["dwi"]]
+    assessor, steps = without_models(tmp_path), list[str]()
+    with pytest.raises(PatientMismatchError):
+        assess(assessor, inventory_of(assessor, paths), steps)
+    assert steps == [READING]
+
+
+def test_study_of_one_patient_gets_as_far_as_results(tmp_path: Path) -> None:
+    paths = all_of(write_study(tmp_path, "one", ("flair", "t1")))
+    assessor, steps = without_models(tmp_path), list[str]()
+    made = assess(assessor, inventory_of(assessor, paths), steps)
+    assert {one.dataset.StudyInstanceUID for one in made.objects} == {study_of("one")}
+    assert steps[-1] == WRITING
