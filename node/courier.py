@@ -88,11 +88,11 @@ class Courier:
         if peer is None:
             given_up = self._give_up(due, "the destination is no longer configured")
         else:
-            given_up = self._send(evaluation_id, due, peer)
+            given_up = self._send(due, peer)
         if given_up:
             self._observer.study_failed(due[0].study_uid)
 
-    def _send(self, evaluation_id: str, due: Sequence[Delivery], peer: Destination) -> bool:
+    def _send(self, due: Sequence[Delivery], peer: Destination) -> bool:
         """Send what is due, enter what came of it, and tell whether any of it was given up."""
         paths = [self._store.path(delivery.path) for delivery in due]
         outcomes = list(zip(due, deliver(paths, peer, self._settings.sender), strict=True))
@@ -101,7 +101,7 @@ class Courier:
             for delivery, outcome in outcomes
             if outcome.state is DeliveryState.REFUSED
         }
-        problem = self._draw_fallback(evaluation_id, peer) if refused else ""
+        problem = self._draw_fallback(due[0], peer) if refused else ""
         given_up = False
         for delivery, outcome in outcomes:
             if problem and outcome.state is DeliveryState.REFUSED:
@@ -121,13 +121,19 @@ class Courier:
             raise UnknownEvaluationError(evaluation_id)
         return outcome
 
-    def _draw_fallback(self, evaluation_id: str, peer: Destination) -> str:
+    def _draw_fallback(self, delivery: Delivery, peer: Destination) -> str:
         """Make the pictures that a destination falls back to, and say why if they can not be made now."""
         try:
-            self._pictures.draw(evaluation_id, peer.fallback_choice.forms)
+            self._pictures.draw(delivery.evaluation_id, peer.fallback_choice.forms)
         except (NodeError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
-            log.warning("fallback.failed", evaluation_id=evaluation_id, reason=reason)
+            log.warning(
+                "fallback.failed",
+                study_uid=delivery.study_uid,
+                evaluation_id=delivery.evaluation_id,
+                destination=delivery.destination,
+                reason=reason,
+            )
             return f"its fallback can not be made: {reason}"
         return ""
 

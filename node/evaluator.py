@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from datetime import datetime
 
@@ -10,7 +11,7 @@ from pydicom.uid import Comprehensive3DSRStorage
 
 from engines.progress import IDENTIFYING, Progress, Step
 from node.assessment import Assessment, Assessor
-from node.errors import NothingToAssessError
+from node.errors import NodeError, NothingToAssessError
 from node.evaluations import Evaluation, Evaluations, EvaluationState, Result
 from node.observation import NOBODY, Observer
 from node.outcomes import Outcome, Outcomes, nothing_of
@@ -76,7 +77,7 @@ class Evaluator:
         made = self._outcomes.of(evaluation_id, context.fingerprint)
         if made is not None and self._is_enough(evaluation, made, router):
             return
-        log.info("evaluation.started", study_uid=evaluation.study_uid, evaluation_id=evaluation_id)
+        self.log_of(evaluation_id).info("evaluation.started")
         with StageClock(evaluation.study_uid, self._clock, self._observer) as stages:
             assessment = self._assess(evaluation, context, router, stages)
             self._keep(evaluation, context, assessment, router)
@@ -84,9 +85,18 @@ class Evaluator:
     def fail(self, evaluation_id: str, reason: str) -> None:
         """Enter why an evaluation failed."""
         self._evaluations.fail(evaluation_id, reason, self._clock())
-        study_uid = self._evaluations.get(evaluation_id).study_uid
-        log.warning("evaluation.failed", study_uid=study_uid, evaluation_id=evaluation_id, reason=reason)
-        self._observer.study_failed(study_uid)
+        self.log_of(evaluation_id).warning("evaluation.failed", reason=reason)
+        self._observer.study_failed(self._evaluations.get(evaluation_id).study_uid)
+
+    def log_of(self, evaluation_id: str) -> structlog.stdlib.BoundLogger:
+        """Return the log that says of each line which evaluation it is about, and of which Study.
+
+        The Study is left out where the index is what went wrong.
+        """
+        bound: structlog.stdlib.BoundLogger = log.bind(evaluation_id=evaluation_id)
+        with contextlib.suppress(NodeError):
+            bound = bound.bind(study_uid=self._evaluations.get(evaluation_id).study_uid)
+        return bound
 
     def _router(self, evaluation_id: str) -> Router:
         inputs = self._evaluations.inputs(evaluation_id)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
-import structlog
 from dbos import DBOS, DBOSConfig, DBOSConfiguredInstance
 from dbos import error as dbos_error
 
@@ -22,8 +21,6 @@ TRANSIENT_ATTEMPTS = 4
 
 TRANSIENT_PAUSE_S = 5.0
 """Pause after the first such try, s; each next pause is three times as long."""
-
-log = structlog.get_logger(__name__)
 
 
 def _is_transient(error: BaseException) -> bool:
@@ -50,7 +47,8 @@ class EvaluationWorkflow(DBOSConfiguredInstance):
             reason = self.make_results(evaluation_id)
         # The outermost boundary of the job: whatever happens, the Study ends with a reason.
         except Exception as error:
-            log.exception("evaluation.broke", evaluation_id=evaluation_id)
+            log = self._evaluator.log_of(evaluation_id)
+            log.exception("evaluation.broke")
             reason = sentence_of(error)
         if reason:
             self.fail(evaluation_id, reason)
@@ -77,7 +75,7 @@ class EvaluationWorkflow(DBOSConfiguredInstance):
             if not _is_transient(error):
                 return str(error)
             reason = error.strerror if isinstance(error, OSError) else str(error)
-            log.warning("evaluation.interrupted", evaluation_id=evaluation_id, reason=reason)
+            self._evaluator.log_of(evaluation_id).warning("evaluation.interrupted", reason=reason)
             raise
         return ""
 

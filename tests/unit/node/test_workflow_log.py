@@ -1,4 +1,4 @@
-"""What DBOS has to say goes through the node's own log, without the texts of foreign errors."""
+"""What work has to say that breaks goes through the node's own log, without the texts of foreign errors."""
 
 from __future__ import annotations
 
@@ -6,13 +6,31 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+from tests.support.arrivals import STUDY_UID
 from tests.support.broken_delivery import NAME
 
 
-def test_work_that_breaks_is_logged_as_all_else(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.support.broken_delivery", str(tmp_path)]
+def logged(module: str, folder: Path) -> list[dict[str, Any]]:
+    command = [sys.executable, "-m", f"tests.support.{module}", str(folder)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert NAME not in ended.stdout + ended.stderr
-    entries = [json.loads(line) for line in ended.stderr.splitlines()]
+    return [json.loads(line) for line in ended.stderr.splitlines()]
+
+
+def test_delivery_that_breaks_is_logged_as_all_else(tmp_path: Path) -> None:
+    entries = logged("broken_delivery", tmp_path)
     assert any("ValueError" in entry.get("exception", "") for entry in entries)
+
+
+def test_every_line_about_an_evaluation_that_breaks_names_its_study(tmp_path: Path) -> None:
+    entries = [entry for entry in logged("broken_evaluation", tmp_path) if "evaluation_id" in entry]
+    assert [entry["event"] for entry in entries] == [
+        "evaluation.interrupted",
+        "evaluation.broke",
+        "evaluation.failed",
+    ]
+    assert {entry["study_uid"] for entry in entries} == {STUDY_UID}
+    assert entries[0]["reason"] == "No space left on device"
+    assert "ValueError" in entries[1]["exception"]
