@@ -19,7 +19,16 @@ def describe_destinations(settings: NodeSettings) -> Iterator[str]:
     for number, route in enumerate(settings.routes, 1):
         yield f"route {number}: {route.conditions}: to {', '.join(route.destinations) or 'nobody'}"
     if settings.destinations:
-        yield "else: back to the destination that sent the Study, or to all"
+        yield _without_route(settings)
+
+
+def _without_route(settings: NodeSettings) -> str:
+    """Say where results go that no route leads anywhere."""
+    if settings.routes:
+        return "else: back to the destination that sent the Study, or to all"
+    if len(settings.destinations) == 1:
+        return f"all results go to {', '.join(settings.destinations)}"
+    return "results go back to the destination that sent the Study, or to all"
 
 
 def _smaller(destination: Destination) -> str:

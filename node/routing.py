@@ -114,7 +114,8 @@ def _for_sender(
     own = [name for name, ae_title in ae_titles.items() if ae_title == sender]
     if own:
         return [(name, f"{sender} sent the Study") for name in own]
-    return [(name, f"no route holds, and {sender} is no destination") for name in ae_titles]
+    reason = f"{'no route holds, and ' if routes else ''}{sender} is no destination"
+    return [(name, reason) for name in ae_titles]
 
 
 def _holds(route: RouteSettings, sender: str, facts: StudyFacts) -> bool:

@@ -48,9 +48,13 @@ PACS = {"ae_title": "PACS", "host": "10.0.0.7", "port": 104}
 )
 def test_destination_is_put_into_a_sentence(destination: dict[str, Any], said: str) -> None:
     settings = NodeSettings.model_validate({"destinations": {"one": destination}})
-    assert list(describe_destinations(settings)) == [
-        f"one: {said}",
-        "else: back to the destination that sent the Study, or to all",
+    assert list(describe_destinations(settings)) == [f"one: {said}", "all results go to one"]
+
+
+def test_several_destinations_without_routes_need_no_else() -> None:
+    settings = NodeSettings.model_validate({"destinations": {"pacs": PACS, "stroke": {**PACS, "port": 105}}})
+    assert list(describe_destinations(settings))[2:] == [
+        "results go back to the destination that sent the Study, or to all"
     ]
 
 

@@ -75,6 +75,8 @@ def test_results_go_back_to_the_destination_that_sent_the_study() -> None:
 
 def test_results_of_a_sender_that_is_no_destination_go_to_all() -> None:
     chosen = choose_destinations(facts("MR1"), [], DESTINATIONS)
+    assert chosen == dict.fromkeys(DESTINATIONS, "MR1 is no destination")
+    chosen = choose_destinations(facts("MR1"), [route(lesions={"WMH": 99})], DESTINATIONS)
     assert chosen == dict.fromkeys(DESTINATIONS, "no route holds, and MR1 is no destination")
 
 
