@@ -72,6 +72,7 @@ class SegmentFinding:
         model: who found them.
         size_limits_mm: smallest and largest axial diameter that the method allows, both included, mm; 0 and
             infinity stand for no bound.
+        other_inputs: Series that the network saw beside ``series_type``.
     """
 
     segment: Segment
@@ -82,6 +83,12 @@ class SegmentFinding:
     lesions: tuple[Lesion, ...]
     model: ModelIdentity
     size_limits_mm: tuple[float, float] | None
+    other_inputs: tuple[SeriesType, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[SeriesType, ...]:
+        """Every Series that the network saw, the one that the mask lies on first."""
+        return (self.series_type, *self.other_inputs)
 
     @property
     def volume_ml(self) -> float:

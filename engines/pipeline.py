@@ -20,7 +20,7 @@ from engines.preprocessing import check_image
 from engines.progress import MEASURING, Progress, Step
 from engines.registration import RegistrationSpec
 from engines.resampling import resample
-from engines.segmentation import Segmentor, segment_all
+from engines.segmentation import Segmented, Segmentor, segment_all
 from engines.segments import Segment, SeriesType
 from engines.volume import Volume
 
@@ -68,9 +68,7 @@ def segment_study(
         {segment: found.mask for segment, found in segmented.items()},
         {segment: alignment.reference_to(series) for segment, series in series_of.items()},
     )
-    findings = tuple(
-        _finding(planned[segment], masks[segment], segmented[segment].probability) for segment in segmented
-    )
+    findings = tuple(_finding(planned[segment], masks[segment], segmented[segment]) for segment in segmented)
     combined, unseen = _combine(findings, usable.get(SeriesType.T2_FLAIR), alignment)
     return StudyFindings(
         findings=findings,
@@ -80,7 +78,7 @@ def segment_study(
         combined=combined,
         remarks=(
             *(problem for problem in problems.values() if not _is_told(problem, not_assessed)),
-            *_remarks(findings, segmentors, usable, alignment),
+            *_remarks(findings, usable, alignment),
             *(notice for found in segmented.values() for notice in found.notices),
             *unseen,
         ),
@@ -140,18 +138,19 @@ def _meeting(planned: Mapping[Segment, Segmentor], usable: Mapping[SeriesType, V
     return meeting
 
 
-def _finding(segmentor: Segmentor, mask: Volume, probability: Volume) -> SegmentFinding:
+def _finding(segmentor: Segmentor, mask: Volume, segmented: Segmented) -> SegmentFinding:
     manifest = segmentor.manifest
     measured = measure(mask, segmentor.limits_mm, drop=manifest.drop_outside_limits)
     return SegmentFinding(
         segment=manifest.segment,
         series_type=manifest.inputs[0],
         mask=measured.mask,
-        probability=probability,
+        probability=segmented.probability,
         labels=measured.labels,
         lesions=measured.lesions,
         model=segmentor.identity,
         size_limits_mm=segmentor.limits_mm,
+        other_inputs=segmented.other_inputs,
     )
 
 
@@ -183,19 +182,13 @@ def _is_told(problem: str, not_assessed: Mapping[Segment, str]) -> bool:
 
 
 def _remarks(
-    findings: tuple[SegmentFinding, ...],
-    segmentors: Mapping[Segment, Segmentor],
-    usable: Mapping[SeriesType, Volume],
-    alignment: Alignment,
+    findings: tuple[SegmentFinding, ...], usable: Mapping[SeriesType, Volume], alignment: Alignment
 ) -> list[str]:
     remarks = []
     if findings and SeriesType.T2_FLAIR not in usable:
         remarks.append(
             f"There is no usable {SeriesType.T2_FLAIR.label}, so the masks were not brought onto one grid"
         )
-    for found in findings:
-        absent = [series for series in segmentors[found.segment].manifest.inputs if series not in usable]
-        remarks.extend(f"{found.segment.label} was looked for without {series.label}" for series in absent)
     remarks.extend(
         f"{record.moving.label} may lie askew to {record.fixed.label}: {record.reason}"
         for record in alignment.records

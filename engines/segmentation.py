@@ -77,12 +77,14 @@ class Segmented:
     Attributes:
         mask: Volume of bool.
         probability: Volume of float32 in 0..1.
+        other_inputs: Series that it saw beside the first input.
         notices: what a reader must know of the run.
     """
 
     mask: Volume
     probability: Volume
-    notices: tuple[str, ...] = ()
+    other_inputs: tuple[SeriesType, ...]
+    notices: tuple[str, ...]
 
 
 def segment_all(
@@ -124,7 +126,7 @@ def segment_all(
         if isinstance(outcome, Segmented):
             segmented[segment] = outcome
         else:
-            not_assessed[segment] = f"{segmentor.manifest.inputs[0]} Series: {outcome}"
+            not_assessed[segment] = f"{segmentor.manifest.inputs[0].label} Series: {outcome}"
     return segmented, not_assessed
 
 
@@ -149,31 +151,48 @@ def segment_one(
 ) -> Segmented:
     """Run one segmentor on its inputs, brought onto the grid of the first one.
 
-    An optional input that may lie askew to the first would mislead the network, and is left out.
-
     Raises:
         InputError: if an input can not be segmented.
         RunnerError: if the runtime fails.
     """
     manifest = segmentor.manifest
     first, *others = manifest.inputs
+    left_out = _left_out(manifest, volumes, alignment)
     inputs: list[Volume | None] = [volumes[first]]
-    notices: list[str] = []
     for other in others:
-        askew = alignment.is_doubtful(first) or alignment.is_doubtful(other)
-        if other not in volumes:
+        if other in left_out:
             inputs.append(None)
-        elif askew and other in manifest.optional_inputs:
-            inputs.append(None)
-            notices.append(f"looked for without {other}, which may lie askew to {first}")
         else:
             transform = alignment.between(first, other)
             inputs.append(resample(volumes[other], volumes[first].grid, transform, Interpolation.LINEAR))
     prepared = prepare(inputs, manifest.preprocessing)
+    notices: list[str] = []
     try:
         logits = segmentor.runner.run(prepared.slices, notices.append)
         probability = probabilities(logits, prepared)
     except RunnerError as exc:
         raise RunnerError(f"{manifest.segment} with {manifest.name} {manifest.version}: {exc}") from exc
-    mask = lesion_mask(probability, manifest.postprocessing)
-    return Segmented(mask, probability, tuple(f"{manifest.segment}: {notice}" for notice in notices))
+    return Segmented(
+        lesion_mask(probability, manifest.postprocessing),
+        probability,
+        tuple(other for other in others if other not in left_out),
+        (*left_out.values(), *(f"{manifest.segment.label}: {notice}" for notice in notices)),
+    )
+
+
+def _left_out(
+    manifest: Manifest, volumes: Mapping[SeriesType, Volume], alignment: Alignment
+) -> dict[SeriesType, str]:
+    """Say of each optional input that the network does not see that it was left out, and why.
+
+    One that may lie askew to the first input would mislead the network.
+    """
+    first = manifest.inputs[0]
+    left_out = {}
+    for other in manifest.optional_inputs:
+        said = f"{manifest.segment.label} was looked for without {other.label}"
+        if other not in volumes:
+            left_out[other] = said
+        elif alignment.is_doubtful(first) or alignment.is_doubtful(other):
+            left_out[other] = f"{said}, which may lie askew to {first.label}"
+    return left_out

@@ -54,6 +54,10 @@ def still(segmentors: Mapping[Segment, Segmentor]) -> StudyFindings:
     return segment_study(study(), segmentors)
 
 
+def said_of(findings: StudyFindings, what: str) -> list[str]:
+    return [remark for remark in findings.remarks if what in remark]
+
+
 def ball(grid: Grid, centre_mm: tuple[float, ...], diameter_mm: float) -> np.ndarray:
     """Return the voxels whose centres lie in a ball of patient space."""
     distance = np.linalg.norm(grid_points(grid) - np.array(centre_mm), axis=1)
@@ -313,6 +317,7 @@ def test_a_second_input_is_brought_onto_the_grid_of_the_first(tmp_path: Path) ->
     volumes = {T1: moved(study()[T1], (4, -3, 7), (9, -8, 6)), FLAIR: study()[FLAIR]}
     findings = segment_study(volumes, {LACUNE: segmentor})
     assert findings.registrations[0].applied
+    assert findings.findings[0].other_inputs == (FLAIR,)
     first, second = recorder.shown[:, 0], recorder.shown[:, 1]
     middle = slice(8, 18)
     brain = first[middle] > 0.8
@@ -322,8 +327,8 @@ def test_a_second_input_is_brought_onto_the_grid_of_the_first(tmp_path: Path) ->
 
 def test_a_missing_optional_input_is_told(tmp_path: Path) -> None:
     findings = segment_study({T1: study()[T1]}, {LACUNE: two_inputs(tmp_path / "two")})
-    assert [found.segment for found in findings.findings] == [LACUNE]
-    assert "Lacune was looked for without T2-FLAIR" in findings.remarks
+    assert [(found.segment, found.other_inputs) for found in findings.findings] == [(LACUNE, ())]
+    assert said_of(findings, "looked for without") == ["Lacune was looked for without T2-FLAIR"]
 
 
 def test_an_optional_input_that_may_lie_askew_is_left_out(tmp_path: Path) -> None:
@@ -335,7 +340,10 @@ def test_an_optional_input_that_may_lie_askew_is_left_out(tmp_path: Path) -> Non
     assert findings.registrations[0].refused
     assert recorder.shown[:, 0].any()
     assert not recorder.shown[:, 1].any()
-    assert "LACUNE: looked for without T2_FLAIR, which may lie askew to T1" in findings.remarks
+    assert findings.findings[0].other_inputs == ()
+    assert said_of(findings, "looked for without") == [
+        "Lacune was looked for without T2-FLAIR, which may lie askew to T1"
+    ]
 
 
 class Broken(Recorder):

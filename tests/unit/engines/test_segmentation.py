@@ -57,5 +57,5 @@ def test_segmentors_run_at_the_same_time(tmp_path: Path, kind: RunnerKind, toget
     assert all((step.took_s or 0) > 0 for step in segmenting[1:])
     names = [step.name for step in segmenting if step.name != "segment"]
     assert sorted(names) == sorted(f"segment_{segment.lower()}" for segment in Segment)
-    told = [f"{segment}: slices ran in batches of 4 instead of 8" for segment in Segment]
+    told = [f"{segment.label}: slices ran in batches of 4 instead of 8" for segment in Segment]
     assert [remark for remark in found.remarks if "batches" in remark] == told
