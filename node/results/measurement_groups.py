@@ -11,8 +11,10 @@ Source: PS3.16 TID 1411, TID 1501, TID 4019, TID 4108.
 
 from __future__ import annotations
 
-from engines.findings import Lesion, ModelIdentity, SegmentFinding
-from engines.segments import Segment
+from collections.abc import Mapping
+
+from engines.findings import Lesion, SegmentFinding
+from engines.segments import Segment, SeriesType
 from node.model import SourceVolume
 from node.results import codes
 from node.results.content_items import (
@@ -39,7 +41,7 @@ VOLUMETRIC_GROUP, GROUP_WITHOUT_REGION = "1411", "1501"
 def summary_group(
     finding: SegmentFinding,
     reference: SegmentReference | None,
-    source: SourceVolume,
+    sources: Mapping[SeriesType, SourceVolume],
     context: EvaluationContext,
 ) -> ContentItem:
     """Return the group of an assessed segment: present or absent, number of lesions, total volume."""
@@ -50,9 +52,9 @@ def summary_group(
         [
             *_tracking(context, finding.segment, concept.label, None),
             *_what(finding.segment),
-            *_algorithm(finding.model),
+            *_algorithm(finding, sources),
             *_region(reference),
-            *summary_marker(source),
+            *summary_marker(sources[finding.series_type]),
             number(codes.NUMBER_OF_LESIONS, len(finding.lesions), codes.COUNTS, [total]),
             number(codes.VOLUME, finding.volume_ml, codes.MILLILITER, [_method(), total]),
             code(concept.finding, codes.PRESENT if finding.lesions else codes.ABSENT),
@@ -66,7 +68,7 @@ def lesion_group(
     finding: SegmentFinding,
     lesion: Lesion,
     reference: SegmentReference | None,
-    source: SourceVolume,
+    sources: Mapping[SeriesType, SourceVolume],
     context: EvaluationContext,
 ) -> ContentItem:
     """Return the group of one lesion: volume, diameters, centroid, size class, flag."""
@@ -75,13 +77,14 @@ def lesion_group(
     maximum = code(codes.DERIVATION, codes.MAXIMUM, HAS_CONCEPT_MOD)
     axial = [code(codes.MEASUREMENT_METHOD, codes.ON_ONE_AXIAL_SLICE, HAS_CONCEPT_MOD), maximum]
     within = codes.YES if lesion.within_limits else codes.NO
+    source = sources[finding.series_type]
     place = lesion_place(lesion.centroid_lps_mm, source)
     return container(
         codes.MEASUREMENT_GROUP,
         [
             *_tracking(context, finding.segment, name, lesion.number),
             *_what(finding.segment),
-            *_algorithm(finding.model),
+            *_algorithm(finding, sources),
             *_region(reference),
             *lesion_marker(lesion.centroid_lps_mm, source),
             number(codes.VOLUME, lesion.volume_ml, codes.MILLILITER, [_method(), place]),
@@ -112,12 +115,16 @@ def _what(what: Segment) -> list[ContentItem]:
     ]
 
 
-def _algorithm(model: ModelIdentity) -> list[ContentItem]:
+def _algorithm(finding: SegmentFinding, sources: Mapping[SeriesType, SourceVolume]) -> list[ContentItem]:
+    """Name the model and what it saw: the template's Source Series has room for one Series only."""
+    model = finding.model
+    seen = [f"input {kind.label}: Series {sources[kind].series_uid}" for kind in finding.inputs]
     return [
         text(codes.ALGORITHM_NAME, ascii_text(model.name), HAS_CONCEPT_MOD),
         text(codes.ALGORITHM_VERSION, ascii_text(model.version), HAS_CONCEPT_MOD),
         text(codes.ALGORITHM_PARAMETERS, ascii_text(f"SHA-256 {model.sha256}"), HAS_CONCEPT_MOD),
         text(codes.ALGORITHM_PARAMETERS, ascii_text(f"run by {model.runner}"), HAS_CONCEPT_MOD),
+        *(text(codes.ALGORITHM_PARAMETERS, ascii_text(one), HAS_CONCEPT_MOD) for one in seen),
         code(codes.ALGORITHM_FAMILY, codes.ARTIFICIAL_INTELLIGENCE, HAS_CONCEPT_MOD),
     ]
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from node.model import FrameReference, SourceVolume
-from node.results.explicit_vr import instance_reference, item, sequence, text_element
+from node.results import codes
+from node.results.explicit_vr import code_sequence, instance_reference, item, sequence, text_element
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,26 @@ def frame_numbers(source: SourceVolume, sop_instance_uid: str) -> tuple[int, ...
     )
 
 
+def by_series(sources: Iterable[SourceVolume]) -> dict[str, list[FrameReference]]:
+    """Return the Instances of some sources by Series UID, each once, in the order of the sources."""
+    found: dict[str, dict[str, FrameReference]] = {}
+    for source in sources:
+        known = found.setdefault(source.series_uid, {})
+        known.update({instance.sop_instance_uid: instance for instance in instances_of(source)})
+    return {series_uid: list(known.values()) for series_uid, known in found.items()}
+
+
 def series_item(series_uid: str, instances: Iterable[FrameReference]) -> bytes:
     """Encode an item of Referenced Series Sequence of the Common Instance Reference module."""
     return _series(0x0008114A, series_uid, instances)  # Referenced Instance Sequence
+
+
+def source_image_item(instance: FrameReference) -> bytes:
+    """Encode an item of Source Image Sequence of the General Reference module."""
+    return item(
+        instance_reference(instance.sop_class_uid, instance.sop_instance_uid),
+        code_sequence(0x0040A170, codes.SOURCE_IMAGE),  # Purpose of Reference Code Sequence
+    )
 
 
 def study_item(study_uid: str, series: Mapping[str, Iterable[FrameReference]]) -> bytes:

@@ -44,7 +44,7 @@ from node.results.equipment import LONG_STRING, stamp
 from node.results.errors import EncodingFailedError, MaskMismatchError
 from node.results.explicit_vr import encoded_sequence
 from node.results.forms import Form
-from node.results.references import instances_of, series_item
+from node.results.references import by_series, series_item, source_image_item
 from node.results.seg_frames import (
     MAXIMUM_FRACTION,
     FramePlan,
@@ -70,7 +70,7 @@ from node.results.uids import (
 MM_TOLERANCE = 1e-3
 """How far a mask's grid may lie off its source's, mm; viewers match planes within this distance."""
 
-_REFERENCED_SERIES = 0x00081115
+_REFERENCED_SERIES, _SOURCE_IMAGES = 0x00081115, 0x00082112
 
 BACKGROUND = 0
 """What stands in a label map for no segment."""
@@ -110,6 +110,7 @@ class SegmentationPlan:
         content_label: Content Label (0070,0080), CS.
         masks: segment number n is the n-th of them.
         encoding: how voxels are written.
+        further_sources: images that the segments were found on, too, beside those that they lie on.
     """
 
     role: str
@@ -118,6 +119,7 @@ class SegmentationPlan:
     content_label: str
     masks: tuple[SegmentMask, ...]
     encoding: Form = Form.BINARY
+    further_sources: tuple[SourceVolume, ...] = ()
 
 
 def mask_on_source(
@@ -170,7 +172,8 @@ def build_segmentation(
     groups = functional_groups(frames, source)
     dataset[groups.tag] = groups
     dataset.PixelData = _pixels(plan, frames)
-    _set_geometry(dataset, frames, source, header)
+    _set_geometry(dataset, frames, header)
+    _set_sources(dataset, source, plan.further_sources)
     _set_identity(dataset, plan, context)
     stamp(dataset, header, context, dict.fromkeys(mask.model for mask in plan.masks))
     return dataset
@@ -271,20 +274,32 @@ def _normal_spacing_mm(grid: Grid) -> float:
     return float(abs(grid.affine[:3, 0] @ normal) / np.linalg.norm(normal))
 
 
-def _set_geometry(dataset: Dataset, frames: FramePlan, source: SourceVolume, header: SourceHeader) -> None:
+def _set_geometry(dataset: Dataset, frames: FramePlan, header: SourceHeader) -> None:
     """Set what relates the whole Segmentation to its source."""
     shared = dataset.SharedFunctionalGroupsSequence[0]
     if "SegmentIdentificationSequence" in shared:
         del shared.SegmentIdentificationSequence
     if frames.is_contiguous_stack:
         dataset.DimensionOrganizationType = "3D"
-    series = series_item(source.series_uid, instances_of(source))
-    dataset[_REFERENCED_SERIES] = encoded_sequence(_REFERENCED_SERIES, [series])
-    # The frames say which images they come from; a list of all of them would say it once more.
-    del dataset.SourceImageSequence
     dataset.PositionReferenceIndicator = header.position_reference_indicator
     for element in header.lossy:
         dataset[element.tag] = element
+
+
+def _set_sources(dataset: Dataset, source: SourceVolume, further: tuple[SourceVolume, ...]) -> None:
+    """Name the images that the segments were found on; those that they lie on come first.
+
+    The frames say which of these they lie on. A list of all images would say it once more: there is one only
+    where others were used, whose slices are not those of the frames (PS3.3 C.12.4).
+    """
+    series = by_series((source, *further))
+    items = [series_item(series_uid, instances) for series_uid, instances in series.items()]
+    dataset[_REFERENCED_SERIES] = encoded_sequence(_REFERENCED_SERIES, items)
+    if further:
+        images = [source_image_item(instance) for instances in series.values() for instance in instances]
+        dataset[_SOURCE_IMAGES] = encoded_sequence(_SOURCE_IMAGES, images)
+    else:
+        del dataset.SourceImageSequence
 
 
 def _set_identity(dataset: Dataset, plan: SegmentationPlan, context: EvaluationContext) -> None:

@@ -67,6 +67,7 @@ def segmentation_of(
         f"{concept.content_label}{_LABELS[encoding]}",
         (SegmentMask(finding.segment, mask, finding.model, finding.probability.array),),
         encoding,
+        tuple(series.volumes[kind] for kind in finding.other_inputs),
     )
     header = series.headers[finding.series_type]
     return ResultObject(plan.role, build_segmentation(plan, source, header, context), source.series_uid)
@@ -76,6 +77,8 @@ def combined_segmentation(
     findings: StudyFindings, encoding: Form, series: SourceSeries, context: EvaluationContext
 ) -> ResultObject:
     """Encode all segments on the grid of the T2-FLAIR.
+
+    It names the T2-FLAIR alone: the Segmentations of the segments name what each was found on.
 
     Raises:
         MissingSourceError: if there is no T2-FLAIR.

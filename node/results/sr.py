@@ -35,7 +35,7 @@ from node.results.context import PRODUCT_NAME, EvaluationContext, SupersededRepo
 from node.results.equipment import private_scheme, stamp
 from node.results.explicit_vr import encoded_sequence
 from node.results.measurement_groups import lesion_group, summary_group
-from node.results.references import SegmentReference, frame_numbers, instances_of, study_item
+from node.results.references import SegmentReference, by_series, frame_numbers, instances_of, study_item
 from node.results.segment_concepts import SEGMENT_CONCEPTS
 from node.results.source_header import SourceHeader
 from node.results.texts import ascii_text
@@ -171,9 +171,9 @@ def _measurements(
     """Return the container of all measurement groups, or nothing if no segment was assessed."""
     groups: list[ContentItem] = []
     for finding in findings.findings:
-        source, reference = sources[finding.series_type], plan.segments.get(finding.segment)
-        groups.append(summary_group(finding, reference, source, context))
-        groups += [lesion_group(finding, lesion, reference, source, context) for lesion in finding.lesions]
+        reference = plan.segments.get(finding.segment)
+        groups.append(summary_group(finding, reference, sources, context))
+        groups += [lesion_group(finding, lesion, reference, sources, context) for lesion in finding.lesions]
     return [container(codes.IMAGING_MEASUREMENTS, groups)] if groups else []
 
 
@@ -221,18 +221,13 @@ def _evidence(
     context: EvaluationContext,
 ) -> bytes:
     """List every Instance that the report refers to or that was made with it."""
-    by_series: dict[str, dict[str, FrameReference]] = {}
-    for source in sources.values():
-        known = by_series.setdefault(source.series_uid, {})
-        known.update({instance.sop_instance_uid: instance for instance in instances_of(source)})
-    for reference in segmentations:
-        by_series[reference.series_uid] = {reference.sop_instance_uid: reference.instance}
-    return study_item(context.study_uid, {uid: known.values() for uid, known in by_series.items()})
+    made = {reference.series_uid: [reference.instance] for reference in segmentations}
+    return study_item(context.study_uid, by_series(sources.values()) | made)
 
 
 def _predecessors(superseded: Sequence[SupersededReport], context: EvaluationContext) -> bytes:
-    by_series: dict[str, list[FrameReference]] = {}
+    earlier: dict[str, list[FrameReference]] = {}
     for old in superseded:
         reference = FrameReference(old.sop_class_uid, old.sop_instance_uid, None)
-        by_series.setdefault(old.series_uid, []).append(reference)
-    return study_item(context.study_uid, by_series)
+        earlier.setdefault(old.series_uid, []).append(reference)
+    return study_item(context.study_uid, earlier)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -39,6 +39,9 @@ SERIES_OF = {
     Segment.INFARCT: SeriesType.DWI_B1000,
     Segment.MICROBLEED: SeriesType.T2_STAR,
 }
+SEEN_BESIDE = {Segment.LACUNE: (SeriesType.T2_FLAIR,)}
+"""What a network saw beside the Series that its mask lies on, where the Study has one."""
+
 PATTERN_OF = {
     SeriesType.T2_FLAIR: patterns.SIEMENS_FLAIR_TSE,
     SeriesType.T1: patterns.SIEMENS_T1_SE,
@@ -158,7 +161,9 @@ def findings_on(
         if kind not in sources:
             continue
         grid = sources[kind].volume.grid
-        found.append(finding(segment, kind, _balls(grid, lesions.get(segment, ())), grid))
+        painted = finding(segment, kind, _balls(grid, lesions.get(segment, ())), grid)
+        seen = tuple(other for other in SEEN_BESIDE.get(segment, ()) if other in sources)
+        found.append(replace(painted, other_inputs=seen))
         if SeriesType.T2_FLAIR in sources:
             flair = sources[SeriesType.T2_FLAIR].volume.grid
             combined[segment] = Volume(_balls(flair, lesions.get(segment, ())), flair)

@@ -17,7 +17,7 @@ from node.results.build import build_results
 from node.results.files import write_results
 from node.results.result_object import ResultObject
 from tests.support.phantoms import phantom_grid, uid_from
-from tests.support.result_studies import PATTERN_OF, SERIES_OF, context, finding, source_from
+from tests.support.result_studies import PATTERN_OF, SEEN_BESIDE, SERIES_OF, context, finding, source_from
 from tests.viewer.cases import (
     LESIONS,
     OBLIQUE,
@@ -82,7 +82,8 @@ def _findings(sources: Mapping[SeriesType, SourceVolume]) -> StudyFindings:
     found = []
     for segment, kind in SERIES_OF.items():
         grid = sources[kind].volume.grid
-        found.append(finding(segment, kind, painted_masks(grid, LESIONS)[segment], grid))
+        own = finding(segment, kind, painted_masks(grid, LESIONS)[segment], grid)
+        found.append(replace(own, other_inputs=SEEN_BESIDE.get(segment, ())))
     flair = sources[SeriesType.T2_FLAIR].volume.grid
     painted = painted_masks(flair, LESIONS + OVERLAPPING)
     combined = disjoint({segment: Volume(mask, flair) for segment, mask in painted.items()})

@@ -142,10 +142,30 @@ def test_referenced_series_names_all_its_images(
     study: ResultStudy, results: dict[str, ResultObject], role: str
 ) -> None:
     kind = SeriesType.T2_FLAIR if role == "seg-combined" else SERIES_OF[Segment(role.removeprefix("seg-"))]
-    (series,) = results[role].dataset.ReferencedSeriesSequence
+    series = results[role].dataset.ReferencedSeriesSequence[0]
     named = {item.ReferencedSOPInstanceUID for item in series.ReferencedInstanceSequence}
     assert series.SeriesInstanceUID == study.sources[kind].series_uid
     assert named == {frame.sop_instance_uid for frame in study.sources[kind].frames}
+
+
+def test_series_that_the_network_saw_beside_its_own_is_named_after_it(
+    study: ResultStudy, results: dict[str, ResultObject]
+) -> None:
+    dataset = read_back(results["seg-LACUNE"])
+    t1, flair = study.sources[SeriesType.T1], study.sources[SeriesType.T2_FLAIR]
+    named = [series.SeriesInstanceUID for series in dataset.ReferencedSeriesSequence]
+    assert named == [t1.series_uid, flair.series_uid]
+    images = [frame.sop_instance_uid for source in (t1, flair) for frame in source.frames]
+    assert [item.ReferencedSOPInstanceUID for item in dataset.SourceImageSequence] == images
+    purposes = {item.PurposeOfReferenceCodeSequence[0].CodeValue for item in dataset.SourceImageSequence}
+    assert purposes == {"121322"}, "Source image for image processing operation, CID 7202"
+
+
+@pytest.mark.parametrize("role", [*set(ROLES) - {"seg-LACUNE"}, "seg-combined"])
+def test_segmentation_of_one_series_names_no_other(results: dict[str, ResultObject], role: str) -> None:
+    dataset = results[role].dataset
+    assert len(dataset.ReferencedSeriesSequence) == 1
+    assert "SourceImageSequence" not in dataset
 
 
 def test_geometry_is_that_of_the_source(study: ResultStudy, results: dict[str, ResultObject]) -> None:

@@ -114,6 +114,18 @@ def test_report_says_its_language_procedure_and_observer(results: dict[str, Resu
     assert child(report, codes.DEVICE_OBSERVER_NAME).TextValue == "CSVD"
 
 
+def test_each_group_says_which_series_the_network_saw(
+    study: ResultStudy, results: dict[str, ResultObject]
+) -> None:
+    t1, flair = (study.sources[kind].series_uid for kind in (SeriesType.T1, SeriesType.T2_FLAIR))
+    report = report_of(results)
+    concept = SEGMENT_CONCEPTS[Segment.LACUNE].finding.value
+    for group in (summaries(report)[concept], *lesions(report, Segment.LACUNE)):
+        parameters = [item.TextValue for item in children(group, codes.ALGORITHM_PARAMETERS)]
+        assert parameters[-2:] == [f"input T1: Series {t1}", f"input T2-FLAIR: Series {flair}"]
+        assert [item.UID for item in children(group, codes.SOURCE_SERIES)] == [t1], "there is room for one"
+
+
 @pytest.mark.parametrize("segment", Segment)
 def test_each_segment_has_a_summary_with_number_volume_and_presence(
     study: ResultStudy, results: dict[str, ResultObject], segment: Segment
