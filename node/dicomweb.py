@@ -226,8 +226,7 @@ def _outcome(
 ) -> SendOutcome:
     """Read what became of an Instance; it was stored only if the answer names it among what was stored."""
     if answer.status_code not in ANSWERED:
-        said = f"HTTP {answer.status_code} {answer.reason}"
-        return SendOutcome(path, DeliveryState.FAILED, comment=said)
+        return SendOutcome(path, DeliveryState.FAILED, comment=_in_words(answer.status_code))
     try:
         told = Dataset.from_json(answer.json())
     except (ValueError, TypeError, KeyError, AttributeError):
@@ -241,6 +240,14 @@ def _outcome(
             return _stored(path, item.get("WarningReason"), transfer_syntax_uid)
     said = f"HTTP {answer.status_code}, and the answer does not name the Instance"
     return SendOutcome(path, DeliveryState.FAILED, comment=said)
+
+
+def _in_words(status_code: int) -> str:
+    """Name an HTTP status as the protocol does: the server's own phrase may quote anything."""
+    try:
+        return f"HTTP {status_code} {HTTPStatus(status_code).phrase}"
+    except ValueError:
+        return f"HTTP {status_code}"
 
 
 def _failed(path: Path, reason: int) -> SendOutcome:

@@ -20,6 +20,7 @@ from node.errors import AssociationFailedError, NoContextAcceptedError, Unreadab
 from node.mask_syntaxes import read_as, smaller_syntaxes
 from node.outbound import DestinationSettings, RetrySettings, SenderSettings, open_association
 from node.part10 import read_part10
+from node.peer_remarks import remark_on
 from node.send_outcome import SendOutcome
 from node.sop_classes import UNCOMPRESSED, VERIFICATION, proposed_contexts, sop_class_name
 
@@ -175,7 +176,7 @@ def _read(outgoing: _Outgoing, syntax: UID, destination: DestinationSettings) ->
 def _outcome(path: Path, answer: Dataset, syntax: UID) -> SendOutcome:
     status = int(answer.Status)
     _, meaning = STORAGE_SERVICE_CLASS_STATUS.get(status, ("", "unknown status"))
-    remark = str(answer.get("ErrorComment", "") or "")
+    remark = remark_on(path, str(answer.get("ErrorComment", "") or ""))
     comment = "" if status == SUCCESS else ": ".join(filter(None, (f"0x{status:04X} {meaning}", remark)))
     state = DeliveryState.FAILED
     if status == SUCCESS:

@@ -110,6 +110,13 @@ def test_each_status_has_its_meaning(tmp_path: Path, status: int, state: Deliver
     assert (outcome.state, outcome.status, outcome.comment) == (state, status, comment)
 
 
+def test_remark_that_quotes_the_patient_is_kept_without_it(tmp_path: Path) -> None:
+    text = "Phantom, CSVD (CSVD-PHANTOM-1) is on hold"
+    with scripted_pacs(lambda _number, _event: remark(0xC001, text)) as pacs:
+        (outcome,) = send(results(tmp_path, 1), destination_of(pacs), SETTINGS)
+    assert outcome.comment.endswith(": [...], [...] ([...]) is on hold")
+
+
 def test_each_instance_counts_by_its_own_status(tmp_path: Path) -> None:
     """One that is not taken says nothing of the others on the same association."""
     answers = {1: 0x0000, 2: 0xA700, 3: 0xB000, 4: 0x0000}
