@@ -33,13 +33,11 @@ class Assessment:
     """All that is known of a Study.
 
     Attributes:
-        selection: which Series were taken for what, and why.
         sources: the volumes that were segmented.
         findings: what was found on them.
         objects: the results as DICOM objects, in the order in which they refer to each other.
     """
 
-    selection: Selection
     sources: Mapping[SeriesType, SourceVolume]
     findings: StudyFindings
     objects: tuple[ResultObject, ...]
@@ -93,6 +91,7 @@ class Assessor:
         context: EvaluationContext,
         progress: Progress,
         choices: Callable[[StudyFindings], Collection[FormChoice]],
+        selected: Callable[[Selection], None],
     ) -> Assessment:
         """Assess one Study.
 
@@ -101,14 +100,18 @@ class Assessor:
             context: what the results say of their making; the choice of Series is added here.
             progress: told what is done now.
             choices: says in which forms the findings are wanted.
+            selected: told which Series are taken for what, before one is read, and again if that changes.
 
         Raises:
             NothingToAssessError: if no Series can be used; it says why of each wanted type.
             ResultError: if the Study's attributes do not allow results.
         """
         study_uid = study.study_uid
+        selected(study.selection)
         progress(Step(READING, "reading volumes"))
         selection, sources = self._read(study.selection, study.paths)
+        if selection is not study.selection:
+            selected(selection)
         if not sources:
             raise NothingToAssessError(study_uid, tuple(selection.unavailable.values()))
         # Before minutes of computing for a Study that can have no results.
@@ -117,7 +120,7 @@ class Assessor:
         progress(Step(WRITING, "writing results"))
         told = replace(context, selection=tuple(_sentences(selection)))
         objects = build_results(findings, sources, told, choices(findings))
-        return Assessment(selection, sources, findings, objects)
+        return Assessment(sources, findings, objects)
 
     def _read(
         self, selection: Selection, paths: Mapping[str, Path]

@@ -38,6 +38,8 @@ from node.settings import NodeSettings
 from node.settings_reference import render_settings
 from node.store import open_store
 from node.studies_report import render_studies, to_record
+from node.study_report import render_study, study_record
+from node.study_view import StudyViews
 from node.telemetry import LogSettings, configure_logging
 
 app = typer.Typer(
@@ -55,6 +57,7 @@ app.add_typer(engine_commands.app, name="engines")
 Roles = Annotated[
     list[Role] | None, typer.Option("--role", help="do this only; may be repeated, wins over `roles`")
 ]
+StudyUid = Annotated[str, typer.Argument(help="Study Instance UID, as `csvd-node studies` shows it")]
 
 
 @contextmanager
@@ -140,10 +143,19 @@ def studies(config: Config = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def retry(
-    study_uid: Annotated[str, typer.Argument(help="Study Instance UID, as `csvd-node studies` shows it")],
-    config: Config = None,
-) -> None:
+def study(study_uid: StudyUid, config: Config = None, as_json: AsJson = False) -> None:
+    """Show one Study: its evaluations, and what each Series was taken for and why, also if it failed."""
+    with configured(config) as settings, _index(settings) as database:
+        store = open_store(settings.storage, settings.root)
+        view = StudyViews(database, store, settings.completeness, now).study(study_uid)
+        if as_json:
+            out.print_json(json.dumps(study_record(view)))
+        else:
+            out.print(render_study(view), soft_wrap=True)
+
+
+@app.command()
+def retry(study_uid: StudyUid, config: Config = None) -> None:
     """Evaluate a Study again with what is here, or send again what was given up; the running node does it."""
     with configured(config) as settings, _index(settings) as database:
         out.print(retry_study(database, study_uid, now()))

@@ -16,13 +16,14 @@ from node.evaluations import Evaluation, Evaluations, EvaluationState, Result
 from node.observation import NOBODY, Observer
 from node.outcomes import Outcome, Outcomes, nothing_of
 from node.part10 import read_part10
-from node.result_files import KEPT, companions, result_name
+from node.result_files import KEPT, companions, result_name, selection_content, selection_name
 from node.results.context import EvaluationContext, SupersededReport
 from node.results.files import encode
 from node.results.kept_findings import keep_findings
 from node.round_trip_instance import is_round_trip
 from node.router import Router
 from node.routing import count_findings
+from node.selection import Selection
 from node.settings import NodeSettings
 from node.stage_clock import StageClock
 from node.store import Store
@@ -132,7 +133,13 @@ class Evaluator:
             context,
             progress,
             lambda found: router.choices(router.destinations(count_findings(found))),
+            lambda selection: self._keep_selection(evaluation, selection),
         )
+
+    def _keep_selection(self, evaluation: Evaluation, selection: Selection) -> None:
+        """Write what each Series was taken for: who asks why a Study failed needs it, too."""
+        name, content = selection_name(evaluation.run), selection_content(selection)
+        self._store.put_result(evaluation.study_uid, evaluation.evaluation_id, name, content)
 
     def _superseded(self, evaluation: Evaluation) -> tuple[SupersededReport, ...]:
         """Find the reports that this run replaces: of an earlier evaluation, or made with other models."""

@@ -16,9 +16,10 @@ from node.errors import NodeError
 from node.evaluations import fingerprint_of
 from node.inventory import StudyInventory
 from node.part10 import dataset_digest
-from node.result_files import companions
+from node.result_files import SELECTION, companions, selection_content
 from node.results.files import write_results
 from node.results.forms import FormChoice
+from node.selection import Selection
 
 log = structlog.get_logger(__name__)
 
@@ -72,8 +73,14 @@ def _process(
 ) -> ProcessedStudy:
     inputs = fingerprint_of((uid, dataset_digest(path)) for uid, path in study.paths.items())
     context = assessor.context(study.study_uid, inputs, now)
-    assessment = assessor.assess(study, context, progress, lambda _: (choice,))
-    paths = list(write_results(assessment.objects, output))
+    selection_path = output / SELECTION
+
+    def keep(selection: Selection) -> None:
+        output.mkdir(parents=True, exist_ok=True)
+        _replace(selection_path, selection_content(selection))
+
+    assessment = assessor.assess(study, context, progress, lambda _: (choice,), keep)
+    paths = [*write_results(assessment.objects, output), selection_path]
     for companion in companions(assessment):
         path = output / companion.name
         _replace(path, companion.content)

@@ -1,4 +1,4 @@
-"""What goes beside the DICOM results: summary, choice of Series and pictures, for people and programs."""
+"""What goes beside the DICOM results: choice of Series, summary and pictures, for people and programs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ from node.assessment import Assessment
 from node.findings_record import record_findings
 from node.findings_report import render_findings
 from node.results.pictures import overlay_sheet
+from node.selection import Selection
 
 KEPT = "findings.npz"
 """What pictures can be drawn of later."""
+
+SELECTION = "selection.json"
+"""What each Series was taken for, and why."""
 
 SUMMARY_WIDTH = 120
 """Columns of the summary: wide enough that no cell of its table is broken."""
@@ -34,12 +38,20 @@ def result_name(fingerprint: str, name: str) -> str:
     return f"{fingerprint[:8]}-{name}"
 
 
+def selection_name(run: int) -> str:
+    """Name the choice of Series of a run, which may fail before it has a result to lie beside."""
+    return f"{run}-{SELECTION}"
+
+
+def selection_content(selection: Selection) -> bytes:
+    """Take down what each Series was taken for."""
+    return json.dumps(selection.to_record(), indent=2).encode()
+
+
 def companions(assessment: Assessment) -> Iterator[Companion]:
-    """Make summary and record of the findings, the record of the chosen Series, and a picture of overlays."""
+    """Make summary and record of the findings, and a picture of overlays."""
     yield Companion("findings.txt", _summary(assessment).encode())
     yield Companion("findings.json", record_findings(assessment.findings).model_dump_json(indent=2).encode())
-    record = json.dumps(assessment.selection.to_record(), indent=2)
-    yield Companion("selection.json", record.encode())
     yield Companion("overlays.png", overlay_sheet(assessment.findings, assessment.sources))
 
 

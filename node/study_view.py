@@ -16,9 +16,10 @@ from node.errors import UnknownStudyError
 from node.evaluations import Evaluation, Evaluations
 from node.findings_record import FindingsRecord
 from node.listing import StudyChoice, StudyPage, StudyRow, study_page
+from node.result_files import selection_name
 from node.store import Store
 
-FINDINGS, SELECTION, PICTURE = "findings.json", "selection.json", "overlays.png"
+FINDINGS, PICTURE = "findings.json", "overlays.png"
 """Files that the evaluator writes beside the results."""
 
 
@@ -44,7 +45,7 @@ class StudyView:
     Attributes:
         row: its line in the list.
         evaluations: all of them, oldest first.
-        series: what was looked at, those that were chosen first.
+        series: what the latest evaluation looked at, those that were chosen first; it may have failed.
         findings: of the latest evaluation with results; None before there is one.
         deliveries: of the latest evaluation.
         has_picture: whether there is a picture of the overlays.
@@ -97,7 +98,7 @@ class StudyViews:
         return StudyView(
             row=row,
             evaluations=tuple(self._evaluations.of_study(study_uid)),
-            series=_series(self._read(study_uid, SELECTION)),
+            series=_series(self._selection(study_uid)),
             findings=FindingsRecord.model_validate_json(findings) if findings else None,
             deliveries=tuple(self._deliveries.of_evaluation(row.evaluation_id)) if row.evaluation_id else (),
             has_picture=self.picture(study_uid) is not None,
@@ -106,6 +107,18 @@ class StudyViews:
     def picture(self, study_uid: str) -> bytes | None:
         """Return the picture of the overlays as PNG, None if there is none."""
         return self._read(study_uid, PICTURE)
+
+    def _selection(self, study_uid: str) -> bytes | None:
+        """Read what the latest run that got so far took each Series for."""
+        for evaluation in reversed(self._evaluations.of_study(study_uid)):
+            kept = {
+                PurePosixPath(path).name: path
+                for path in self._store.result_paths(study_uid, evaluation.evaluation_id)
+            }
+            for run in range(evaluation.run, 0, -1):
+                if selection_name(run) in kept:
+                    return self._store.path(kept[selection_name(run)]).read_bytes()
+        return None
 
     def _read(self, study_uid: str, name: str) -> bytes | None:
         """Read a file of the latest evaluation that made results; it lies beside them."""

@@ -116,6 +116,14 @@ def test_process_of_other_series_fails_with_one_sentence(tmp_path: Path, configu
     assert done.returncode == 1
     assert "nothing can be assessed" in done.stderr
     assert "Traceback" not in done.stderr
+    (selection,) = (tmp_path / "out").rglob("selection.json")
+    assert {stack["kind"] for stack in json.loads(selection.read_text())["stacks"]} == {"localizer"}
+
+
+def test_study_that_never_came_is_said_in_one_sentence(tmp_path: Path, configuration: Path) -> None:
+    done = run_command("study", "1.2.3.4", "--config", str(configuration))
+    assert done.returncode == 1
+    assert "Study 1.2.3.4: not in the index" in done.stderr
 
 
 def test_check_config_names_models_and_what_is_missing(configuration: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.progress import READING, WRITING
+from engines.progress import READING, WRITING, Step
 from node.assessment import Assessment, Assessor
 from node.inventory import StudyInventory
 from node.results.errors import PatientMismatchError
@@ -29,7 +29,11 @@ def inventory_of(assessor: Assessor, paths: list[Path]) -> StudyInventory:
 
 def assess(assessor: Assessor, study: StudyInventory, steps: list[str]) -> Assessment:
     context = assessor.context(study.study_uid, "5f" * 32, datetime(2026, 11, 26, tzinfo=UTC))
-    return assessor.assess(study, context, lambda step: steps.append(step.name), lambda _: (DEFAULT_CHOICE,))
+
+    def progress(step: Step) -> None:
+        steps.append(step.name)
+
+    return assessor.assess(study, context, progress, lambda _: (DEFAULT_CHOICE,), lambda _: None)
 
 
 def test_nothing_is_computed_of_a_study_that_names_two_patients(tmp_path: Path) -> None:
