@@ -28,6 +28,10 @@ _SPIN_ECHO_EPI_NAME = re.compile(r"epse|dwise|^\*?(ep|re)_b|seepi", re.IGNORECAS
 """Names of pulse sequences: Siemens ``*epfid2d1_64`` and ``epse2d1_72``, Philips ``FEEPI`` and ``DwiSE``."""
 
 
+_SIEMENS_SLICES = re.compile(rb"sSliceArray\.lSize\s*=\s*(0x[0-9a-fA-F]+|\d+)")
+"""The number of slices in Siemens' protocol, decimal or hexadecimal; of a 3D acquisition it counts slabs."""
+
+
 def read_acquisition(layers: HeaderLayers) -> Acquisition:
     """Read how a frame was acquired; what is not stated stays empty."""
     image_type = _image_type(layers)
@@ -57,7 +61,28 @@ def read_acquisition(layers: HeaderLayers) -> Acquisition:
         component=_component(layers, image_type),
         derivation_codes=_derivation_codes(layers),
         temporal_positions=layers.integer("NumberOfTemporalPositions"),
+        stated_slices=_stated_slices(layers),
     )
+
+
+def _stated_slices(layers: HeaderLayers) -> int | None:
+    """Return how many slices Philips (Number of Slices MR), GE (Locations in Acquisition) or Siemens counts.
+
+    Images in Acquisition (0020,1002) is not asked: real Series of twenty slices state 1.
+    """
+    for layer in layers.private:
+        counted = layer.private.numbers(
+            0x2001, 0x18, "Philips Imaging DD 001", "SL"
+        ) or layer.private.numbers(0x0021, 0x4F, "GEMS_RELA_01", "SS")
+        if counted and counted[0] > 0:
+            return int(counted[0])
+        protocol = layer.private.element(0x0029, 0x20, "SIEMENS CSA HEADER")
+        if protocol is None or not isinstance(protocol.value, bytes):
+            continue
+        found = _SIEMENS_SLICES.search(protocol.value)
+        if found and layers.text("MRAcquisitionType").upper() == "2D":
+            return int(found[1], 0)
+    return None
 
 
 def _image_type(layers: HeaderLayers) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from engines.pipeline import segment_study
 from engines.progress import READING, WRITING, Progress, Step
 from engines.segmentation import Segmentor
 from engines.segments import Segment, SeriesType
+from node.cut_off import absent_slices
 from node.errors import NothingToAssessError
 from node.identification_rules import rules_with
 from node.identity import SOFTWARE_VERSION, digest_of
@@ -146,6 +147,7 @@ class Assessor:
         return replace(
             findings,
             not_assessed=tuple(self._with_reason(absent, selection) for absent in findings.not_assessed),
+            remarks=(*findings.remarks, *_cut_off(selection)),
         )
 
     def _with_reason(self, absent: NotAssessed, selection: Selection) -> NotAssessed:
@@ -154,6 +156,16 @@ class Assessor:
         wanted = segmentor.bundle.manifest.inputs[0] if segmentor else None
         reason = selection.unavailable.get(wanted) if wanted else None
         return replace(absent, reason=reason) if reason else absent
+
+
+def _cut_off(selection: Selection) -> Iterator[str]:
+    """Say of each chosen Series that lacks slices that it does."""
+    for kind, stack in selection.chosen.items():
+        if absent := absent_slices(stack):
+            yield (
+                f"{kind.label}: {absent} of {absent + stack.positions} slices that the scanner counted are "
+                "absent at an end; what they show was not looked at"
+            )
 
 
 def _sentences(selection: Selection) -> Iterator[str]:

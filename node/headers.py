@@ -71,6 +71,7 @@ class Acquisition:
         contrast_agent: name of the agent or of the element that tells of one; empty without.
         derivation_codes: code values of Derivation Code Sequence, CID 7203 and 7180.
         temporal_positions: Number of Temporal Positions.
+        stated_slices: how many slices the volume has, by the vendor's own count.
     """
 
     repetition_time_ms: float | None = None
@@ -96,6 +97,7 @@ class Acquisition:
     component: Component = Component.MAGNITUDE
     derivation_codes: tuple[str, ...] = ()
     temporal_positions: int | None = None
+    stated_slices: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

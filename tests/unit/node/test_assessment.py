@@ -14,7 +14,10 @@ from node.inventory import StudyInventory
 from node.results.errors import PatientMismatchError
 from node.results.forms import DEFAULT_CHOICE
 from node.settings import NodeSettings
-from tests.support.small_study import PATIENT, all_of, study_of, write_study
+from tests.support.header_patterns import SIEMENS_FLAIR_TSE, PrivateElement
+from tests.support.phantoms import PhantomKind, phantom_volume
+from tests.support.series_files import write_series
+from tests.support.small_study import GRID, PATIENT, all_of, study_of, write_study
 
 
 def without_models(tmp_path: Path) -> Assessor:
@@ -52,3 +55,21 @@ def test_study_of_one_patient_gets_as_far_as_results(tmp_path: Path) -> None:
     made = assess(assessor, inventory_of(assessor, paths), steps)
     assert {one.dataset.StudyInstanceUID for one in made.objects} == {study_of("one")}
     assert steps[-1] == WRITING
+
+
+def test_series_that_lacks_its_last_slices_is_evaluated_and_that_is_said(tmp_path: Path) -> None:
+    stated = PrivateElement(0x2001, "Philips Imaging DD 001", 0x18, "SL", 10)
+    paths = write_series(
+        phantom_volume(PhantomKind.T2_FLAIR, GRID),
+        SIEMENS_FLAIR_TSE.with_private(stated),
+        tmp_path,
+        study_uid=study_of("cut"),
+        frame_of_reference_uid=study_of("frame"),
+        series_number=1,
+    )
+    assessor = without_models(tmp_path)
+    said = "T2-FLAIR: 3 of 10 slices that the scanner counted are absent at an end"
+    whole = assess(assessor, inventory_of(assessor, paths), [])
+    assert not any("absent" in remark for remark in whole.findings.remarks)
+    cut = assess(assessor, inventory_of(assessor, paths[:-3]), [])
+    assert [remark for remark in cut.findings.remarks if remark.startswith(said)]
