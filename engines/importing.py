@@ -60,16 +60,25 @@ def import_bundle(
         unfinished.mkdir()
         shutil.copyfile(model, unfinished / MODEL_NAME)
         content["model"] = _model_file(content, graph, unfinished)
-        content.setdefault("created", today)
-        write_manifest(unfinished, check_manifest(content, folder.name))
+        bundle = _described(unfinished, {"created": today, **content})
         if samples is not None:
-            bundle = load_bundle(unfinished)
-            held = write_samples(unfinished, samples(bundle))
-            write_manifest(unfinished, bundle.manifest.model_copy(update={"samples": held}))
-        checked = load_bundle(unfinished)
-        trials = try_runners(checked)
+            bundle = _with_samples(bundle, samples(bundle))
+        trials = try_runners(bundle)
         unfinished.rename(folder)
-    return replace(checked, folder=folder), trials
+    return replace(bundle, folder=folder), trials
+
+
+def _described(folder: Path, content: dict[str, Any]) -> Bundle:
+    """Write the manifest beside the model, and read both as the node will."""
+    write_manifest(folder, check_manifest(content, folder.name))
+    return load_bundle(folder)
+
+
+def _with_samples(bundle: Bundle, samples: NDArray[np.float32]) -> Bundle:
+    """Add the slices that faster runners are proven on, and read the bundle again."""
+    held = write_samples(bundle.folder, samples)
+    write_manifest(bundle.folder, bundle.manifest.model_copy(update={"samples": held}))
+    return load_bundle(bundle.folder)
 
 
 def _read(description: Path, bundle: str) -> dict[str, Any]:

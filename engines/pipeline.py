@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from engines.alignment import Alignment, align
 from engines.errors import InputError
 from engines.exclusion import EXCLUSION_ORDER, disjoint, exclude
-from engines.findings import NotAssessed, SegmentFinding, StudyFindings
+from engines.findings import ExclusionRecord, NotAssessed, SegmentFinding, StudyFindings
 from engines.lesions import measure
 from engines.preprocessing import check_image
 from engines.progress import MEASURING, Progress, Step
@@ -61,23 +61,19 @@ def segment_study(
     planned, not_assessed = _plan(segmentors, usable, problems)
     alignment = align(usable, _meeting(planned, usable), settings.registration, progress)
     segmented, unusable = segment_all(planned, usable, alignment, progress)
-    not_assessed |= unusable
+    reasons = not_assessed | unusable
     progress(Step(MEASURING, "excluding and measuring"))
-    series_of = {segment: planned[segment].manifest.inputs[0] for segment in segmented}
-    masks, exclusions = exclude(
-        {segment: found.mask for segment, found in segmented.items()},
-        {segment: alignment.reference_to(series) for segment, series in series_of.items()},
-    )
-    findings = tuple(_finding(planned[segment], masks[segment], segmented[segment]) for segment in segmented)
+    masks, exclusions = _exclude(segmented, planned, alignment)
+    findings = tuple(_finding(planned[one], masks[one], segmented[one]) for one in segmented)
     combined, unseen = _combine(findings, usable.get(SeriesType.T2_FLAIR), alignment)
     return StudyFindings(
         findings=findings,
-        not_assessed=tuple(NotAssessed(one, not_assessed[one]) for one in Segment if one in not_assessed),
+        not_assessed=tuple(NotAssessed(one, reasons[one]) for one in Segment if one in reasons),
         registrations=alignment.records,
         exclusions=exclusions,
         combined=combined,
         remarks=(
-            *(problem for problem in problems.values() if not _is_told(problem, not_assessed)),
+            *_untold(problems, reasons),
             *_remarks(findings, usable, alignment),
             *(notice for found in segmented.values() for notice in found.notices),
             *unseen,
@@ -138,6 +134,15 @@ def _meeting(planned: Mapping[Segment, Segmentor], usable: Mapping[SeriesType, V
     return meeting
 
 
+def _exclude(
+    segmented: Mapping[Segment, Segmented], planned: Mapping[Segment, Segmentor], alignment: Alignment
+) -> tuple[dict[Segment, Volume], tuple[ExclusionRecord, ...]]:
+    """Apply the rules of exclusion to the masks, each on the grid of its own Series."""
+    masks = {segment: found.mask for segment, found in segmented.items()}
+    series_of = {segment: planned[segment].manifest.inputs[0] for segment in segmented}
+    return exclude(masks, {segment: alignment.reference_to(series) for segment, series in series_of.items()})
+
+
 def _finding(segmentor: Segmentor, mask: Volume, segmented: Segmented) -> SegmentFinding:
     manifest = segmentor.manifest
     measured = measure(mask, segmentor.limits_mm, drop=manifest.drop_outside_limits)
@@ -176,9 +181,9 @@ def _combine(
     return disjoint(combined), unseen
 
 
-def _is_told(problem: str, not_assessed: Mapping[Segment, str]) -> bool:
-    """Whether the reason why a segment was not assessed says it already."""
-    return any(problem in reason for reason in not_assessed.values())
+def _untold(problems: Mapping[SeriesType, str], reasons: Mapping[Segment, str]) -> list[str]:
+    """Return the problems that no reason why a segment was not assessed tells already."""
+    return [one for one in problems.values() if not any(one in reason for reason in reasons.values())]
 
 
 def _remarks(

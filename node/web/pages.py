@@ -54,18 +54,19 @@ class PageSources:
     retry: Callable[[str], str]
 
 
-def page_router(sources: PageSources, settings: WebSettings) -> APIRouter:
-    """Make the routes of the pages.
+class Pages:
+    """Answers requests; what each function takes of a request, FastAPI reads from its arguments.
 
     Args:
-        sources: what they show.
-        settings: who may see them, and what they allow.
+        sources: what is shown.
+        settings: what may be done from a page.
     """
-    router = APIRouter(dependencies=[Depends(checked_user(settings))], include_in_schema=False)
-    templates = _templates()
 
-    @router.get("/", response_class=HTMLResponse)
+    def __init__(self, sources: PageSources, settings: WebSettings) -> None:
+        self._sources, self._settings, self._templates = sources, settings, _templates()
+
     def studies(
+        self,
         request: Request,
         state: str = "",
         uid: Annotated[str, Query(max_length=LONGEST_UID)] = "",
@@ -73,42 +74,56 @@ def page_router(sources: PageSources, settings: WebSettings) -> APIRouter:
     ) -> Response:
         """List Studies."""
         chosen = StudyState(state) if state in set(StudyState) else None
-        found = sources.views.page(StudyChoice(chosen, uid.strip(), number=page, size=SIZE))
+        found = self._sources.views.page(StudyChoice(chosen, uid.strip(), number=page, size=SIZE))
         pages = max(1, math.ceil(found.total / SIZE))
         shown = {"found": found, "states": list(StudyState), "state": state, "uid": uid}
-        return templates.TemplateResponse(request, "studies.html", {**shown, "page": page, "pages": pages})
+        return self._shown(request, "studies.html", {**shown, "page": page, "pages": pages})
 
-    @router.get("/studies/{study_uid}", response_class=HTMLResponse)
-    def study(request: Request, study_uid: str) -> Response:
+    def study(self, request: Request, study_uid: str) -> Response:
         """Show one Study."""
-        token = form_token(request)
-        shown = {"study": sources.views.study(study_uid), "token": token, "allow_retry": settings.allow_retry}
-        response = templates.TemplateResponse(request, "study.html", shown)
-        if settings.allow_retry:
+        view, token = self._sources.views.study(study_uid), form_token(request)
+        shown = {"study": view, "token": token, "allow_retry": self._settings.allow_retry}
+        response = self._shown(request, "study.html", shown)
+        if self._settings.allow_retry:
             keep_token(response, token)
         return response
 
-    @router.get("/studies/{study_uid}/overlays.png")
-    def picture(study_uid: str) -> Response:
+    def picture(self, study_uid: str) -> Response:
         """Show the picture of the overlays."""
-        content = sources.views.picture(study_uid)
+        content = self._sources.views.picture(study_uid)
         if content is None:
             raise HTTPException(404, "There is no picture of this Study")
         return Response(content, media_type="image/png")
 
-    @router.post("/studies/{study_uid}/retry", dependencies=[Depends(check_token)])
-    def retry(study_uid: str) -> Response:
+    def retry(self, study_uid: str) -> Response:
         """Take up a Study again."""
-        if not settings.allow_retry:
+        if not self._settings.allow_retry:
             raise HTTPException(403, "Set web.allow_retry to take up Studies from here")
-        sources.retry(study_uid)
+        self._sources.retry(study_uid)
         return RedirectResponse(f"/studies/{study_uid}", status_code=303)
 
-    @router.get("/engines", response_class=HTMLResponse)
-    def engines(request: Request) -> Response:
+    def engines(self, request: Request) -> Response:
         """Show what runs each model."""
-        return templates.TemplateResponse(request, "engines.html", {"engines": sources.engines()})
+        return self._shown(request, "engines.html", {"engines": self._sources.engines()})
 
+    def _shown(self, request: Request, template: str, values: dict[str, object]) -> Response:
+        return self._templates.TemplateResponse(request, template, values)
+
+
+def page_router(sources: PageSources, settings: WebSettings) -> APIRouter:
+    """Make the routes of the pages.
+
+    Args:
+        sources: what they show.
+        settings: who may see them, and what they allow.
+    """
+    pages = Pages(sources, settings)
+    router = APIRouter(dependencies=[Depends(checked_user(settings))], include_in_schema=False)
+    router.get("/", response_class=HTMLResponse)(pages.studies)
+    router.get("/studies/{study_uid}", response_class=HTMLResponse)(pages.study)
+    router.get("/studies/{study_uid}/overlays.png")(pages.picture)
+    router.post("/studies/{study_uid}/retry", dependencies=[Depends(check_token)])(pages.retry)
+    router.get("/engines", response_class=HTMLResponse)(pages.engines)
     return router
 
 
