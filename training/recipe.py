@@ -172,9 +172,10 @@ class SegmentorSettings(_Block):
         optional_inputs: those of them that a Study may lack.
         sources: kinds of cases it learns from, each with its weight in a batch.
         folds: parts that the patients with real labels are split into for cross-validation; 0 for none.
-        mining: a second round, on from the first one's weights, that looks more often at what the first takes
-            for lesions and is none; none without it.
-        pretraining: of one network on simulated cases alone, which every fold starts from; none without it.
+        mining: further rounds, each on from the weights of the one before, that look more often at what that
+            one takes for lesions and is none.
+        pretraining: of one network on simulated cases alone, which every fold starts from, and whose false
+            alarms it looks at more often; none without it.
         ships: what is shipped; ``folds`` saves the training on all cases, and needs folds that start from one
             pretraining, for weights that have nothing in common have no mean.
         network: replaces the recipe's network.
@@ -188,7 +189,7 @@ class SegmentorSettings(_Block):
     sources: dict[CaseKind, Positive] = Field(min_length=1)
     folds: int = Field(default=0, ge=0, le=20)
     pretraining: ScheduleSettings | None = None
-    mining: ScheduleSettings | None = None
+    mining: tuple[ScheduleSettings, ...] = ()
     ships: Ships = Ships.FINAL
     network: NetworkSettings | None = None
     loss: LossSettings | None = None
@@ -277,13 +278,19 @@ class SegmentRecipe(_Block):
     sources: dict[CaseKind, float]
     folds: int = 0
     pretraining: ScheduleSettings | None = None
-    mining: ScheduleSettings | None = None
+    mining: tuple[ScheduleSettings, ...] = ()
     ships: Ships = Ships.FINAL
 
     @property
     def channels(self) -> int:
         """Channels of the network's input."""
         return len(self.inputs) * (2 * self.preprocessing.neighbours + 1)
+
+    @property
+    def rounds(self) -> tuple[SegmentRecipe, ...]:
+        """What each round of a network's training does; the last one's weights are shipped."""
+        schedules = (self.schedule, *self.mining)
+        return tuple(self.model_copy(update={"schedule": schedule}) for schedule in schedules)
 
 
 def shipped_recipes() -> dict[str, Path]:

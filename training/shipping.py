@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from training.loop import DATA, HISTORY
 from training.pool import Split
 from training.recipe import Ships
 from training.slices import input_volumes
-from training.study import FIRST_ROUND, Study, load_shipped, shipped_folders
+from training.study import ROUND, Study, load_shipped, shipped_folders
 
 KINDS = {
     CaseKind.REAL: "real scans of patients with multiple sclerosis, labelled by people",
@@ -64,7 +65,7 @@ def ship(study: Study, evaluation: Evaluation, predictions: list[Prediction], fo
 
 def describe_data(study: Study) -> str:
     """Return what the shipped networks learned from, by kind of case, from their run folders."""
-    runs = [json.loads((folder / DATA).read_text(encoding="utf-8")) for folder in shipped_folders(study)]
+    runs = [_read_data(folder) for folder in shipped_folders(study)]
     cases = {case["name"]: case for run in runs for case in run["cases"] if case["use"] == "training"}
     sentences = []
     for kind, meaning in KINDS.items():
@@ -79,13 +80,14 @@ def describe_protocol(study: Study) -> str:
     """Return how long it was trained and how cases were kept apart, from the run folders."""
     recipe, folders = study.recipe, shipped_folders(study)
     history = json.loads((folders[0] / HISTORY).read_text(encoding="utf-8"))
-    data = json.loads((folders[0] / DATA).read_text(encoding="utf-8"))
-    first = folders[0] / FIRST_ROUND / DATA
-    begun = json.loads(first.read_text(encoding="utf-8")) if recipe.mining else data
-    text = f"The weights of {begun['begun_with']} were trained on. " if begun.get("begun_with") else ""
+    data = _read_data(folders[0])
+    earlier = [_read_data(folders[0] / ROUND.format(number)) for number in range(1, len(recipe.rounds))]
+    begun_with = [*earlier, data][0].get("begun_with")
+    text = f"The weights of {begun_with} were trained on. " if begun_with else ""
     text += f"Trained for {data['steps']} steps of {recipe.schedule.batch} slices in {len(history)} epochs"
-    if recipe.mining is not None:
-        text += f", on from {begun['steps']} steps whose false alarms were looked at more often from then on"
+    if earlier:
+        steps = " and ".join(str(one["steps"]) for one in earlier)
+        text += f", on from {steps} steps of earlier rounds, whose false alarms were looked at more often"
     if recipe.pretraining is not None:
         before = recipe.pretraining.epoch_steps * recipe.pretraining.epochs
         text += f", after {before} steps on simulated cases alone"
@@ -101,6 +103,12 @@ def describe_protocol(study: Study) -> str:
         ". Simulated and painted test cases come from anatomies and scans of which neither training nor "
         "validation has seen any, and were made after the last change of recipe and simulation."
     )
+
+
+def _read_data(folder: Path) -> dict[str, Any]:
+    """Return what a run folder says of its cases and steps."""
+    content: dict[str, Any] = json.loads((folder / DATA).read_text(encoding="utf-8"))
+    return content
 
 
 def _learned_from(study: Study, groups: list[tuple[str, ...]]) -> str:

@@ -1,8 +1,8 @@
 """One segmentor from cases to weights: its trainings, of the folds and the final one.
 
 Convention: ``<root>/<recipe>/<SEGMENT>/`` holds a run folder ``fold_<n>`` for each fold of the real patients,
-``pretrained`` for what they start from, and ``final`` for a network that learned from all of them;
-``evaluation.json`` lies beside them.
+``pretrained`` for what they start from, and ``final`` for a network that learned from all of them; earlier
+rounds lie in ``round_<n>`` within it. ``evaluation.json`` lies beside them.
 """
 
 from __future__ import annotations
@@ -27,8 +27,11 @@ from training.sources import Sources, folds
 PRETRAINED = "pretrained"
 """Folder of the run that all others of a segmentor start from."""
 
-FIRST_ROUND, ALARMS = "first_round", "alarms.npz"
-"""Within a run folder: the training whose false alarms the second one learns from, and where these lie."""
+ROUND = "round_{}"
+"""Within a run folder: the run folder of an earlier round, counted from 1."""
+
+ALARMS = "alarms.npz"
+"""Within a run folder: the false alarms of its network, which the next round learns from."""
 
 FINAL = "final"
 """Folder of the run whose network is shipped."""
@@ -84,7 +87,7 @@ def train_study(
     watched = store_cases(study.sources.cases(recipe, Split.VALIDATION), recipe, store)[::VALIDATION_EVERY]
     if recipe.pretraining is not None:
         announce(PRETRAINED)
-        begin_with = _pretrain(study, prepared, watched, report, begin_with)
+        prepared, begin_with = _pretrain(study, prepared, watched, report, begin_with)
     groups = study.held_out()
     for number, patients in enumerate(groups):
         announce(f"fold {number}, without {', '.join(patients)}")
@@ -103,12 +106,16 @@ def _pretrain(
     watched: Sequence[PreparedCase],
     report: Report | None,
     begin_with: Path | None,
-) -> Path:
-    """Train on simulated cases, which no real patient had a part in, and return the weights' file."""
+) -> tuple[list[PreparedCase], Path]:
+    """Train on simulated cases, which no real patient had a part in.
+
+    Returns: all cases with the false alarms that the network raises, and the file of its weights.
+    """
     recipe = study.recipe.model_copy(update={"schedule": study.recipe.pretraining})
     simulated = [case for case in cases if case.kind is CaseKind.SIMULATED]
-    train(recipe, simulated, watched, study.folder / PRETRAINED, report, begin_with=begin_with)
-    return study.folder / PRETRAINED / WEIGHTS
+    folder = study.folder / PRETRAINED
+    network = train(recipe, simulated, watched, folder, report, begin_with=begin_with)
+    return with_alarms(network, cases, folder / ALARMS), folder / WEIGHTS
 
 
 def _train_calibrated(
@@ -120,17 +127,17 @@ def _train_calibrated(
     report: Report | None,
     begin_with: Path | None,
 ) -> None:
-    """Train one network, in two rounds where false alarms are mined.
+    """Train one network, in further rounds where false alarms are mined.
 
     The held-out real cases are watched, but do not calibrate what is scored on them.
     """
     seen = [*watched, *unseen]
-    if recipe.mining is not None:
-        first = folder / FIRST_ROUND
-        network = train(recipe, learned, seen, first, report, begin_with=begin_with)
-        learned = with_alarms(network, learned, folder / ALARMS)
-        recipe, begin_with = recipe.model_copy(update={"schedule": recipe.mining}), first / WEIGHTS
-    network = train(recipe, learned, seen, folder, report, begin_with=begin_with)
+    *earlier, last = recipe.rounds
+    for number, one in enumerate(earlier, 1):
+        place = folder / ROUND.format(number)
+        network = train(one, learned, seen, place, report, begin_with=begin_with)
+        learned, begin_with = with_alarms(network, learned, place / ALARMS), place / WEIGHTS
+    network = train(last, learned, seen, folder, report, begin_with=begin_with)
     write_calibration(fit(count_logits(network, watched)), folder)
 
 

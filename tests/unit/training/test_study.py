@@ -121,21 +121,22 @@ def test_made_cases_are_also_scored_without_optional_series(study) -> None:
     assert [prediction.case for prediction in predictions] == ["9"]
 
 
-def test_a_second_round_looks_at_the_false_alarms_of_the_first(study) -> None:
-    second = study.recipe.schedule.model_copy(update={"epochs": 1})
-    recipe = study.recipe.model_copy(update={"mining": second, "folds": 0})
-    twice = Study(recipe, study.sources, study.root / "twice")
-    train_study(twice, None, quiet)
-    final = twice.folder / "final"
-    assert json.loads((final / "first_round" / "data.json").read_text())["steps"] == 12
-    assert json.loads((final / "data.json").read_text())["steps"] == 4
-    assert set(np.load(final / "alarms.npz").files) == {
+def test_each_round_looks_at_the_false_alarms_of_the_one_before(study) -> None:
+    later = study.recipe.schedule.model_copy(update={"epochs": 1})
+    recipe = study.recipe.model_copy(update={"mining": (later, later), "folds": 0})
+    thrice = Study(recipe, study.sources, study.root / "thrice")
+    train_study(thrice, None, quiet)
+    final = thrice.folder / "final"
+    rounds = [final / "round_1", final / "round_2", final]
+    assert [json.loads((one / "data.json").read_text())["steps"] for one in rounds] == [12, 4, 4]
+    learned = {
         case["sha256"]
         for case in json.loads((final / "data.json").read_text())["cases"]
         if case["use"] == "training"
     }
-    assert "on from 12 steps whose false alarms" in describe_protocol(twice)
-    load_shipped(twice)
+    assert [set(np.load(one / "alarms.npz").files) for one in rounds[:2]] == [learned, learned]
+    assert "on from 12 and 4 steps of earlier rounds" in describe_protocol(thrice)
+    load_shipped(thrice)
 
 
 def test_scores_and_card_say_what_they_were_measured_on(study) -> None:
@@ -174,6 +175,10 @@ def test_folds_start_from_simulated_cases_alone_and_their_mean_is_shipped(study,
     data = json.loads((other.folder / "pretrained" / "data.json").read_text())
     assert [case["patient"] for case in data["cases"] if case["use"] == "training"] == ["patient_7"]
     assert not (other.folder / "final").exists()
+    alarms = set(np.load(other.folder / "pretrained" / "alarms.npz").files)
+    for folder in shipped_folders(other):
+        cases = json.loads((folder / "data.json").read_text())["cases"]
+        assert {case["sha256"] for case in cases if case["use"] == "training"} <= alarms
     biases = [load_network(folder, recipe).head.bias for folder in shipped_folders(other)]
     torch.testing.assert_close(load_shipped(other).head.bias, (biases[0] + biases[1]) / 2)
     assert "after 4 steps on simulated cases alone" in describe_protocol(other)
