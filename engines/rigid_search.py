@@ -30,6 +30,11 @@ LAST_STEP_MM = 0.01
 MAX_STEPS = 200
 """Of one level; a level that needs them all has not converged. 10 to 30 are usual."""
 
+LEAPS = (-1.0, -0.5, 0.5, 1.0)
+"""Shifts across the slices, in distances of the thicker ones, that are tried from where a climb of a coarse
+level ended. Where slices lie on slices information has tops of its own: in one of 131 known movements of real
+scans it was 4.4 mm from the truth."""
+
 KEPT_SIZE = 8
 """Averaging leaves at least this many voxels along an axis that has them."""
 
@@ -70,11 +75,15 @@ def find_movement(fixed: Volume, moving: Volume, centre: Floats) -> FoundMovemen
         NothingToCompareError: if the two do not overlap, or one is constant.
     """
     volumes = _clipped(fixed), _clipped(moving)
+    across = max((volume.grid.affine[:3, 0] for volume in volumes), key=np.linalg.norm)
     movement, converged = np.eye(4), True
     for level_mm, step_mm in zip(LEVELS_MM, FIRST_STEP_MM, strict=True):
         coarse_fixed, coarse_moving = (_coarsened(volume, level_mm) for volume in volumes)
         comparison = Comparison(coarse_fixed, coarse_moving, centre)
         movement, ended = _climb(comparison, movement, centre, step_mm)
+        start = _leap(comparison, movement, across, centre) if level_mm > LEVELS_MM[-1] else movement
+        if start is not movement:
+            movement, ended = _climb(comparison, start, centre, step_mm)
         converged = converged and ended
     return FoundMovement(movement, comparison.at(movement).nats, comparison.at(np.eye(4)).nats, converged)
 
@@ -91,6 +100,12 @@ def _climb(comparison: Comparison, movement: Floats, centre: Floats, step_mm: fl
             return movement, True
         movement, before = _moved(movement, step_mm * direction, centre), direction
     return movement, False
+
+
+def _leap(comparison: Comparison, movement: Floats, across: Floats, centre: Floats) -> Floats:
+    """Return what has most information: the movement, or half a slice or a slice further up or down."""
+    leaps = [_moved(movement, np.concatenate([np.zeros(3), leap * across]), centre) for leap in LEAPS]
+    return max([movement, *leaps], key=lambda place: comparison.at(place).nats)
 
 
 def _moved(movement: Floats, step_mm: Floats, centre: Floats) -> Floats:

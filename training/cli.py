@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from engines.bundle import load_bundle, shipped_bundles
 from engines.errors import EngineError
+from engines.postprocessing import PostprocessingSpec
 from engines.segments import Segment
 from training.cases import CaseKind
 from training.errors import TrainingError
@@ -121,9 +122,11 @@ def evaluate(
             _evaluate(study)
 
 
-def _evaluate(study: Study) -> tuple[Evaluation, list[Prediction]]:
+def _evaluate(
+    study: Study, kept_point: PostprocessingSpec | None = None
+) -> tuple[Evaluation, list[Prediction]]:
     """Evaluate a study, write its report and print it."""
-    evaluation, predictions = evaluate_study(study, console.print)
+    evaluation, predictions = evaluate_study(study, console.print, kept_point)
     write_evaluation(evaluation, study.folder / "evaluation.json")
     lines = write_report(evaluation, study.recipe.segment, study.folder / "report")
     console.print("\n".join(lines), markup=False, soft_wrap=True)
@@ -138,18 +141,23 @@ def export(
     pool: PoolFolder = POOL,
     runs: RunsFolder = RUNS,
     bundles: BundlesFolder | None = None,
+    point_of: Annotated[
+        Path | None,
+        typer.Option("--point-of", help="Folder of a bundle whose operating point is kept.", exists=True),
+    ] = None,
     threads: Threads = 2,
 ) -> None:
     """Evaluate trained segmentors and write their bundles: ONNX, manifest, card."""
     torch.set_num_threads(threads)
     with _told():
+        kept = load_bundle(point_of).manifest.postprocessing if point_of else None
         for study in _studies(load_recipe(recipe), segment, mri, pool, runs):
-            _export(study, bundles or shipped_bundles())
+            _export(study, bundles or shipped_bundles(), kept)
 
 
-def _export(study: Study, bundles: Path) -> None:
+def _export(study: Study, bundles: Path, kept_point: PostprocessingSpec | None = None) -> None:
     folder = bundles / study.recipe.segment.lower()
-    ship(study, *_evaluate(study), folder)
+    ship(study, *_evaluate(study, kept_point), folder)
     manifest = load_bundle(folder).manifest
     console.print(f"{folder}: {manifest.name} {manifest.version}", highlight=False, soft_wrap=True)
 

@@ -151,13 +151,11 @@ def predict_cases(cases: Iterable[Case], recipe: SegmentRecipe, infer: Infer) ->
 
 
 def made_traits(case: Case, image: Volume) -> tuple[str, ...]:
-    """Return whether the skull of a made case was cut away, and how thick its slices are."""
-    skull = "skull-stripped" if case.provenance.details.get("stripped") == "True" else "with skull"
-    slice_mm = image.grid.spacing_mm[0]
-    for bound, thickness in SLICE_TRAITS:
-        if slice_mm < bound:
-            return skull, thickness
-    return skull, THICKEST
+    """Return whether the skull of a made case was cut away, how thick slices are, and what diffusion."""
+    details = case.provenance.details
+    skull = "skull-stripped" if details.get("stripped") == "True" else "with skull"
+    thickness = next((what for bound, what in SLICE_TRAITS if image.grid.spacing_mm[0] < bound), THICKEST)
+    return skull, thickness, *([str(details["diffusion"])] if "diffusion" in details else [])
 
 
 def score_case(prediction: Prediction, spec: PostprocessingSpec) -> CaseScores:

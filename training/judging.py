@@ -75,12 +75,14 @@ class Predictions:
     bare: Iterable[Prediction] = ()
 
 
-def evaluate_study(study: Study, announce: Announce) -> tuple[Evaluation, list[Prediction]]:
-    """Predict all cases that a network did not learn from, choose the operating point and score.
+def evaluate_study(
+    study: Study, announce: Announce, kept_point: PostprocessingSpec | None = None
+) -> tuple[Evaluation, list[Prediction]]:
+    """Predict all cases that a network did not learn from, choose the operating point or keep one, and score.
 
     Returns: the scores, and the predictions of the real and the test cases.
     """
-    return judge(predict_study(study, infer_with(load_shipped(study)), announce))
+    return judge(predict_study(study, infer_with(load_shipped(study)), announce), kept_point)
 
 
 def predict_study(study: Study, shipped: Infer, announce: Announce) -> Predictions:

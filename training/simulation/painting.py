@@ -72,6 +72,7 @@ def paint_scan(
         volumes[series] = Volume(artefacts.scale_to_integers(changed, reference, rng), grid)
     mask = marked | drop_unseen(painted, volumes[SERIES_OF[segment][0]].array, segment)
     details: dict[str, float | str] = {
+        **scan.provenance.details,
         "slice_mm": round(grid.spacing_mm[0], 2),
         "pixel_mm": round(grid.spacing_mm[2], 3),
         "stripped": str(stripped),

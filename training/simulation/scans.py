@@ -8,7 +8,7 @@ clinical resolution looks like around them, with the flow voids of real vessels.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +147,11 @@ def _siemens_mosaic(data: Path, numbers: tuple[int, ...]) -> Scan:
     parts = [_read_mosaic(_nth(files, number, data)) for number in numbers]
     mean = np.exp(np.mean([np.log(part.array + 1) for part in parts], axis=0)) - 1
     volume = parts[0].with_array(mean.astype(np.float32))
-    return _unlabelled(volume, still, "siemens_prisma", BSD, diffusion=numbers != (0,))
+    scan = _unlabelled(volume, still, "siemens_prisma", BSD, diffusion=numbers != (0,))
+    if numbers == (0,):
+        return scan
+    details = {"diffusion": "single direction" if len(numbers) == 1 else "trace image"}
+    return replace(scan, provenance=replace(scan.provenance, details=details))
 
 
 def _siemens_enhanced(data: Path) -> Scan:

@@ -186,6 +186,15 @@ def test_a_known_movement_is_found_on_real_series(case: str) -> None:
     assert_close(register(fixed, still, (FLAIR, T1)).fixed_to_moving, np.eye(4), centre_of(fixed.grid))
 
 
+@needs_shared
+def test_a_movement_is_found_past_a_top_between_slices() -> None:
+    """Information has a top of its own 4 mm beside the truth, where slices lie on slices."""
+    fixed, still = (_read_nifti("simvent_104252", name) for name in ("flair", "t1"))
+    truth = rigid((4.98, -3.74, 8.82), (-1.12, -8.5, -11.51), centre_of(fixed.grid))
+    record = register(fixed, moved(still, truth), (FLAIR, T1))
+    assert_close(record.fixed_to_moving, truth, centre_of(fixed.grid))
+
+
 def _read_nifti(case: str, name: str) -> Volume:
     """Read NIfTI with ITK, which reads into LPS on its own, so nothing of this package is used."""
     image = sitk.ReadImage(str(SHARED / "mri" / case / f"{name}.nii.gz"), sitk.sitkFloat32)

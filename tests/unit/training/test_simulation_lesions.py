@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from engines.volume import Grid
 from tests.support.label_head import write_label_head
 from training.cases import CaseKind, Provenance
 from training.errors import CaseError, SimulationSourceError
+from training.evaluation import made_traits
 from training.simulation.anatomy import Anatomy, Site, load_anatomy
 from training.simulation.canvas import rasterise
 from training.simulation.painting import paint_scan
@@ -215,6 +217,14 @@ def test_painted_lesions_differ_from_the_scan_they_are_painted_into(segment: Seg
             around = ndimage.binary_dilation(mask, np.ones((1, 7, 7))) & ~ndimage.binary_dilation(mask)
             assert bool(np.median(image[mask]) > np.median(image[around])) is BRIGHT[segment]
     assert painted >= 2
+
+
+def test_a_painted_case_says_what_diffusion_its_scan_shows() -> None:
+    scan = real_scan(Segment.INFARCT)
+    told = replace(scan, provenance=replace(scan.provenance, details={"diffusion": "single direction"}))
+    for one, traits in ((scan, ()), (told, ("single direction",))):
+        case = paint_scan(Segment.INFARCT, "x", one, np.random.default_rng(0))
+        assert made_traits(case, case.volumes[SeriesType.DWI_B1000])[2:] == traits
 
 
 def test_scan_without_a_brain_is_refused() -> None:

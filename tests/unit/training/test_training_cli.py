@@ -51,6 +51,13 @@ def test_a_recipe_goes_from_pool_to_bundle(places) -> None:
     assert "Not measured" in card  # no real case was there to hold the target against
     assert "4 simulated scans" in card
     assert (folder / "bundles" / "wmh" / "cases.png").is_file()
+    other = shipped_bundles() / "infarct"
+    kept = runner.invoke(
+        app, ["export", *arguments, "--bundles", str(folder / "kept"), "--point-of", str(other)]
+    )
+    assert kept.exit_code == 0, kept.output
+    point = load_bundle(folder / "kept" / "wmh").manifest.postprocessing
+    assert point == load_bundle(other).manifest.postprocessing != manifest.postprocessing
 
 
 def test_a_wrong_key_ends_with_its_name_and_exit_code_1(places) -> None:
