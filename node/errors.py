@@ -177,7 +177,7 @@ class NothingToAssessError(NodeError):
         said = "; ".join(reason.rstrip(".") for reason in reasons)
         super().__init__(
             f"Study {study_uid}: nothing can be assessed: {said}; "
-            "`csvd-node identify` shows what each Series was taken for"
+            "`csvd-node study`, and of files `csvd-node identify`, shows what each Series was taken for"
         )
 
 

@@ -16,7 +16,7 @@ from node.errors import UnknownStudyError
 from node.evaluations import Evaluation, Evaluations
 from node.findings_record import FindingsRecord
 from node.listing import StudyChoice, StudyPage, StudyRow, study_page
-from node.result_files import selection_name
+from node.result_files import SELECTION, selection_name
 from node.store import Store
 
 FINDINGS, PICTURE = "findings.json", "overlays.png"
@@ -45,7 +45,8 @@ class StudyView:
     Attributes:
         row: its line in the list.
         evaluations: all of them, oldest first.
-        series: what the latest evaluation looked at, those that were chosen first; it may have failed.
+        series: what an evaluation looked at, those that were chosen first.
+        series_of: number of that evaluation, the latest that got so far; it may have failed. None before one.
         findings: of the latest evaluation with results; None before there is one.
         deliveries: of the latest evaluation.
         has_picture: whether there is a picture of the overlays.
@@ -54,6 +55,7 @@ class StudyView:
     row: StudyRow
     evaluations: tuple[Evaluation, ...]
     series: tuple[SeriesLine, ...]
+    series_of: int | None
     findings: FindingsRecord | None
     deliveries: tuple[Delivery, ...]
     has_picture: bool
@@ -94,11 +96,12 @@ class StudyViews:
         if not rows:
             raise UnknownStudyError(study_uid)
         (row,) = rows
-        findings = self._read(study_uid, FINDINGS)
+        findings, (series_of, selection) = self._read(study_uid, FINDINGS), self._selection(study_uid)
         return StudyView(
             row=row,
             evaluations=tuple(self._evaluations.of_study(study_uid)),
-            series=_series(self._selection(study_uid)),
+            series=_series(selection),
+            series_of=series_of,
             findings=FindingsRecord.model_validate_json(findings) if findings else None,
             deliveries=tuple(self._deliveries.of_evaluation(row.evaluation_id)) if row.evaluation_id else (),
             has_picture=self.picture(study_uid) is not None,
@@ -108,29 +111,41 @@ class StudyViews:
         """Return the picture of the overlays as PNG, None if there is none."""
         return self._read(study_uid, PICTURE)
 
-    def _selection(self, study_uid: str) -> bytes | None:
-        """Read what the latest run that got so far took each Series for."""
+    def _selection(self, study_uid: str) -> tuple[int, bytes] | tuple[None, None]:
+        """Read what the latest run that got so far took each Series for, and of which evaluation it was."""
         for evaluation in reversed(self._evaluations.of_study(study_uid)):
-            kept = {
-                PurePosixPath(path).name: path
-                for path in self._store.result_paths(study_uid, evaluation.evaluation_id)
-            }
-            for run in range(evaluation.run, 0, -1):
-                if selection_name(run) in kept:
-                    return self._store.path(kept[selection_name(run)]).read_bytes()
-        return None
+            selection = self._selection_of(evaluation)
+            if selection is not None:
+                return evaluation.number, selection
+        return None, None
+
+    def _selection_of(self, evaluation: Evaluation) -> bytes | None:
+        """Read the latest choice of Series of an evaluation; earlier versions kept it only beside results."""
+        paths = self._store.result_paths(evaluation.study_uid, evaluation.evaluation_id)
+        kept = {PurePosixPath(path).name: path for path in paths}
+        for run in range(evaluation.run, 0, -1):
+            if selection_name(run) in kept:
+                return self._store.path(kept[selection_name(run)]).read_bytes()
+        return self._read_beside_results(evaluation, SELECTION)
 
     def _read(self, study_uid: str, name: str) -> bytes | None:
-        """Read a file of the latest evaluation that made results; it lies beside them."""
+        """Read a file of the latest evaluation that made results."""
         for evaluation in reversed(self._evaluations.of_study(study_uid)):
-            for result in reversed(self._evaluations.results(evaluation.evaluation_id)):
-                made = PurePosixPath(result.path)
-                beside = made.with_name(made.name.removesuffix(f"{result.kind}.dcm") + name)
-                try:
-                    return self._store.path(str(beside)).read_bytes()
-                except FileNotFoundError:
-                    return None
+            if self._evaluations.results(evaluation.evaluation_id):
+                return self._read_beside_results(evaluation, name)
         return None
+
+    def _read_beside_results(self, evaluation: Evaluation, name: str) -> bytes | None:
+        """Read a file that lies beside the results of an evaluation; None if there is none."""
+        results = self._evaluations.results(evaluation.evaluation_id)
+        if not results:
+            return None
+        made = PurePosixPath(results[-1].path)
+        beside = made.with_name(made.name.removesuffix(f"{results[-1].kind}.dcm") + name)
+        try:
+            return self._store.path(str(beside)).read_bytes()
+        except FileNotFoundError:
+            return None
 
 
 def _series(selection: bytes | None) -> tuple[SeriesLine, ...]:

@@ -56,16 +56,19 @@ def test_failed_study_keeps_what_each_series_was_taken_for(views: StudyViews) ->
     assert {line.series_type for line in view.series} == {SeriesType.T2_FLAIR, SeriesType.DWI_B1000}
     assert {line.outcome for line in view.series} == {"chosen"}
     assert all(line.evidence for line in view.series)
+    assert view.series_of == 1
     assert view.findings is None
 
 
 def test_command_tells_it_in_words_and_as_json(views: StudyViews) -> None:
     view = views.study(UID)
     said = render_study(view).plain
-    assert "PatientID of DWI b1000 is not that of T2-FLAIR" in said
+    assert said.count("PatientID of DWI b1000 is not that of T2-FLAIR") == 1
+    assert "\n\nEvaluation 1, run 1: failed\n\nAs evaluation 1 took the Series:\n" in said
     for line in view.series:
         assert f"{line.series_uid}: {line.kind}, chosen. {line.reason}" in said
     record = json.loads(json.dumps(study_record(view)))
     assert [line["series_uid"] for line in record["series"]] == [line.series_uid for line in view.series]
+    assert record["series_of_evaluation"] == 1
     assert [(one["state"], one["number"]) for one in record["evaluations"]] == [("failed", 1)]
     assert PATIENT.name not in said + str(record)

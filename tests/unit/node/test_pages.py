@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,22 @@ FINDINGS = FindingsRecord(
         SegmentRecord(segment=Segment.LACUNE, name="Lacune", not_assessed="no T1 <Series>"),
     )
 )
+
+
+def selection_of(kind: str) -> bytes:
+    """Return what an evaluation kept that took the one Series of a Study for this kind."""
+    stack = {
+        "series_uid": "1.2.3.4",
+        "series_number": 1,
+        "label": "",
+        "slices": 3,
+        "series_type": None,
+        "kind": kind,
+        "evidence": [],
+        "outcome": "not wanted",
+        "reason": "",
+    }
+    return json.dumps({"stacks": [stack]}).encode()
 
 
 class Shown:
@@ -121,6 +138,34 @@ def test_findings_of_an_earlier_evaluation_are_called_so(shown: Shown) -> None:
         page = client.get(path).text
     assert f"(it is failed): {said}" in page
     assert "White matter hyperintensity" in page
+
+
+def test_page_says_which_evaluation_took_the_series_for_what(shown: Shown) -> None:
+    """The first one's choice lies where earlier versions wrote it; the second one fails without results."""
+    (first,) = shown.evaluations.of_study(STUDY_UID)
+    store, path = shown.arrivals.store, f"/studies/{STUDY_UID}"
+    with shown.served() as client:
+        assert "No evaluation got as far as to say what they are" in client.get(path).text
+        store.put_result(STUDY_UID, first.evaluation_id, "abc-selection.json", selection_of("old choice"))
+        page = client.get(path).text
+        assert "old choice" in page
+        assert "As evaluation" not in page
+
+        shown.arrivals.whole("more", 40, series=2)
+        second = shown.evaluations.begin(STUDY_UID, None, at(50))
+        assert second is not None
+        page = client.get(path).text
+        assert "old choice" in page
+        assert "As evaluation 1 took them" in page
+
+        for run, kind in ((1, "first run"), (2, "second run")):
+            store.put_result(STUDY_UID, second.evaluation_id, f"{run}-selection.json", selection_of(kind))
+        shown.evaluations.fail(second.evaluation_id, "The disk is full.", at(60))
+        page = client.get(path).text
+        assert "first run" in page, "a run that was not begun has left nothing"
+        assert "As evaluation 2 took them" in page
+        shown.evaluations.retry(STUDY_UID, at(70))
+        assert "second run" in client.get(path).text
 
 
 def test_what_is_not_there_is_said_on_a_page(shown: Shown) -> None:
