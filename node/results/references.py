@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from node.model import FrameReference, SourceVolume
@@ -67,12 +67,20 @@ def series_item(series_uid: str, instances: Iterable[FrameReference]) -> bytes:
     return _series(0x0008114A, series_uid, instances)  # Referenced Instance Sequence
 
 
-def source_image_item(instance: FrameReference) -> bytes:
-    """Encode an item of Source Image Sequence of the General Reference module."""
-    return item(
-        instance_reference(instance.sop_class_uid, instance.sop_instance_uid),
-        code_sequence(0x0040A170, codes.SOURCE_IMAGE),  # Purpose of Reference Code Sequence
-    )
+def source_image_items(source: SourceVolume) -> Iterator[bytes]:
+    """Encode the items of Source Image Sequence of the General Reference module that a source stands for.
+
+    Of a multi-frame Instance the frames are named: others of it may belong to another volume (PS3.3 10.3).
+    """
+    for instance in instances_of(source):
+        frames = frame_numbers(source, instance.sop_instance_uid)
+        # Referenced Frame Number, Purpose of Reference Code Sequence
+        numbers = text_element(0x00081160, b"IS", *map(str, frames)) if frames else b""
+        yield item(
+            instance_reference(instance.sop_class_uid, instance.sop_instance_uid),
+            numbers,
+            code_sequence(0x0040A170, codes.SOURCE_IMAGE),
+        )
 
 
 def study_item(study_uid: str, series: Mapping[str, Iterable[FrameReference]]) -> bytes:

@@ -44,7 +44,7 @@ from node.results.equipment import LONG_STRING, stamp
 from node.results.errors import EncodingFailedError, MaskMismatchError
 from node.results.explicit_vr import encoded_sequence
 from node.results.forms import Form
-from node.results.references import by_series, series_item, source_image_item
+from node.results.references import by_series, series_item, source_image_items
 from node.results.seg_frames import (
     MAXIMUM_FRACTION,
     FramePlan,
@@ -296,7 +296,7 @@ def _set_sources(dataset: Dataset, source: SourceVolume, further: tuple[SourceVo
     items = [series_item(series_uid, instances) for series_uid, instances in series.items()]
     dataset[_REFERENCED_SERIES] = encoded_sequence(_REFERENCED_SERIES, items)
     if further:
-        images = [source_image_item(instance) for instances in series.values() for instance in instances]
+        images = [image for each in (source, *further) for image in source_image_items(each)]
         dataset[_SOURCE_IMAGES] = encoded_sequence(_SOURCE_IMAGES, images)
     else:
         del dataset.SourceImageSequence

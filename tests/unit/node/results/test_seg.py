@@ -51,10 +51,13 @@ def read_back(made: ResultObject) -> Dataset:
     return pydicom.dcmread(BytesIO(encode(made)))
 
 
-def segmentation_of(source: SourceVolume, *masks: np.ndarray) -> Dataset:
+def segmentation_of(
+    source: SourceVolume, *masks: np.ndarray, further: tuple[SourceVolume, ...] = ()
+) -> Dataset:
     plan = SegmentationPlan(
         "seg-test", 9001, "test", "TEST",
         tuple(SegmentMask(one, mask, model_of(one)) for one, mask in zip(Segment, masks, strict=False)),
+        further_sources=further,
     )  # fmt: skip
     header = read_source_header(source, source.study_uid)
     return read_back(ResultObject(plan.role, build_segmentation(plan, source, header, context())))
@@ -251,6 +254,30 @@ def test_frames_of_an_enhanced_source_are_referred_to_by_number(tmp_path: Path, 
         assert origin.MRDiffusionSequence[0].DiffusionBValue == 1000
         place = groups.PlanePositionSequence[0].ImagePositionPatient
         assert np.allclose(place, origin.PlanePositionSequence[0].ImagePositionPatient, atol=1e-3)
+
+
+def test_frames_of_an_enhanced_image_that_another_series_saw_are_named(tmp_path: Path) -> None:
+    """Both volumes lie in one Instance, so it takes the frames' numbers to tell which was seen."""
+    grid = phantom_grid((4, 20, 20), (9.0, 9.0, 9.0))
+    kinds = ((0.0, "NONE", PhantomKind.DWI_B0), (1000.0, "ISOTROPIC", PhantomKind.DWI_B1000))
+    path = write_enhanced(
+        [DiffusionVolume(b, way, phantom_volume(kind, grid)) for b, way, kind in kinds],
+        patterns.SIEMENS_EP2D_TRACEW_B1000, tmp_path / "e.dcm", study_uid=STUDY_UID,
+        frame_of_reference_uid=FRAME_OF_REFERENCE_UID, series_number=3,
+    )  # fmt: skip
+    source, beside = source_from([path], "b 1000"), source_from([path], "b 0")
+    dataset = segmentation_of(source, np.zeros(grid.shape, dtype=bool), further=(beside,))
+    (series,) = dataset.ReferencedSeriesSequence
+    assert len(series.ReferencedInstanceSequence) == 1
+    image = pydicom.dcmread(path)
+    b_values = [
+        [
+            image.PerFrameFunctionalGroupsSequence[number - 1].MRDiffusionSequence[0].DiffusionBValue
+            for number in seen.ReferencedFrameNumber
+        ]
+        for seen in dataset.SourceImageSequence
+    ]
+    assert b_values == [[1000] * 4, [0] * 4]
 
 
 def test_enhanced_source_is_named_once(tmp_path: Path) -> None:
