@@ -64,6 +64,6 @@ def align(
     reference = next(iter(candidates), SeriesType.T2_FLAIR)
     records = []
     for moving in candidates[1:]:
-        progress(Step(REGISTERING, f"registering {moving} to {reference}"))
+        progress(Step(REGISTERING, f"registering {moving.label} to {reference.label}"))
         records.append(register(volumes[reference], volumes[moving], (reference, moving), spec))
     return Alignment(reference, tuple(records))

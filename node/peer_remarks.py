@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pydicom
 from pydicom import Dataset
+from pydicom.multival import MultiValue
 
 from node.damaged_files import READING_ERRORS
 
@@ -23,8 +24,14 @@ STRUCK_OUT = "[...]"
 LONGEST_NUMBER = 5
 """Digits that a word may have: dates have more, and so have most identifiers of patients."""
 
-_NAMES = ("PatientName", "OtherPatientNames", "ReferringPhysicianName")
-_IDENTIFIERS = ("PatientID", "PatientBirthDate", "AccessionNumber")
+_NAMES = (
+    "PatientName",
+    "OtherPatientNames",
+    "PatientBirthName",
+    "PatientMotherBirthName",
+    "ReferringPhysicianName",
+)
+_IDENTIFIERS = ("PatientID", "OtherPatientIDs", "PatientBirthDate", "AccessionNumber")
 _WORD = re.compile(r"[\w.^/-]+")
 _UID = re.compile(r"(2\.25\.\d+|\d+(\.\d+){3,})\.?")
 _PART = re.compile(r"\w{2,}")
@@ -78,7 +85,13 @@ def _identity(instance: Dataset) -> Iterator[str]:
     """Yield what an Instance tells of its patient; of names the parts, too, which a peer may order anew."""
     others = instance.get("OtherPatientIDsSequence") or ()
     for each in (instance, *others):
-        yield from (str(each.get(keyword) or "") for keyword in _IDENTIFIERS if each.get(keyword))
+        yield from (value for keyword in _IDENTIFIERS for value in _values(each, keyword))
     for keyword in _NAMES:
-        name = str(instance.get(keyword) or "")
-        yield from (name, *_PART.findall(name)) if name else ()
+        for name in _values(instance, keyword):
+            yield from (name, *_PART.findall(name))
+
+
+def _values(dataset: Dataset, keyword: str) -> list[str]:
+    """Return what an attribute holds, one value or several, without empty ones."""
+    value = dataset.get(keyword)
+    return [str(one) for one in (value if isinstance(value, MultiValue) else [value]) if one]

@@ -113,7 +113,7 @@ def test_a_study_of_four_series_is_assessed_in_full(segmentors: Mapping[Segment,
     assert not any(record.applied or record.refused for record in findings.registrations)
     assert [record.performed for record in findings.exclusions] == [True, True, True]
     assert "segmenting LACUNE on T1" in heard
-    assert "registering DWI_B1000 to T2_FLAIR" in heard
+    assert "registering DWI b1000 to T2-FLAIR" in heard
 
 
 def test_no_voxel_belongs_to_two_excluding_segments(still: StudyFindings) -> None:

@@ -41,9 +41,12 @@ def test_instance_itself_says_whom_a_remark_must_not_name(tmp_path: Path) -> Non
     dataset.PatientName, dataset.AccessionNumber = "Doe^Jane^^Dr", "A-7"
     dataset.OtherPatientIDsSequence = [type(dataset)()]
     dataset.OtherPatientIDsSequence[0].PatientID = "OLD-3"
+    dataset.add_new("OtherPatientIDs", "LO", ["OLD-1", "OLD-2"])
+    dataset.PatientBirthName = "Roe^Jane"
     path = write_instance(tmp_path, dataset)
     said = "Dr Jane DOE, CSVD-PHANTOM-1, OLD-3, A-7: busy"
     assert remark_on(path, said) == "[...] [...] [...], [...], [...], [...]: busy"
+    assert remark_on(path, "OLD-2 or OLD-1, once ROE: locked") == "[...] or [...], once [...]: locked"
     assert remark_on(path, "") == ""
 
 
