@@ -131,7 +131,7 @@ def segment_all(
 
 
 def _words(segmentor: Segmentor) -> str:
-    return f"segmenting {segmentor.manifest.segment} on {segmentor.manifest.inputs[0]}"
+    return f"segmenting {segmentor.manifest.segment} on {segmentor.manifest.inputs[0].label}"
 
 
 def _timed(

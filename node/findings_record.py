@@ -24,6 +24,7 @@ class SegmentRecord(BaseModel):
         sizes: lesions by size class.
         outside_limits: lesions outside the method's limits of size.
         series_type: which Series it was looked for on.
+        other_inputs: which Series the model saw beside that one.
         model: who looked, and what ran it.
     """
 
@@ -38,6 +39,7 @@ class SegmentRecord(BaseModel):
     sizes: dict[str, int] = {}
     outside_limits: int = 0
     series_type: str = ""
+    other_inputs: tuple[str, ...] = ()
     model: str = ""
 
 
@@ -75,5 +77,6 @@ def _assessed(found: SegmentFinding) -> SegmentRecord:
         sizes=size_counts(found.lesions),
         outside_limits=sum(not lesion.within_limits for lesion in found.lesions),
         series_type=found.series_type.value,
+        other_inputs=tuple(found.other_inputs),
         model=f"{found.model.name} {found.model.version} ({found.model.runner})",
     )

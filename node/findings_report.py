@@ -49,7 +49,8 @@ def _assessed(found: SegmentFinding) -> tuple[str, ...]:
 def _remarks(findings: StudyFindings) -> Iterator[Text]:
     for found in findings.findings:
         model = f"{found.model.name} {found.model.version} ({found.model.runner})"
-        yield Text(f"{found.segment.label} on {found.series_type.label} by {model}")
+        seen = " and ".join(kind.label for kind in found.inputs)
+        yield Text(f"{found.segment.label} on {seen} by {model}")
     for absent in findings.not_assessed:
         yield Text(f"{absent.segment.label} not assessed: {absent.reason}", style="yellow")
     for found in findings.findings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import StringIO
 
 import numpy as np
@@ -16,7 +17,10 @@ from engines.findings import (
     StudyFindings,
 )
 from engines.segments import Segment, SeriesType
+from engines.volume import Grid
+from node.findings_record import record_findings
 from node.findings_report import render_findings, size_counts
+from tests.support.result_studies import finding
 
 
 def shown(findings: StudyFindings) -> str:
@@ -42,6 +46,17 @@ def test_size_classes_ascend_whatever_the_order_of_the_lesions() -> None:
         for number, size in enumerate(sizes, 1)
     ]
     assert list(size_counts(lesions).items()) == [("small", 2), ("medium", 1), ("large", 1)]
+
+
+def test_every_series_that_a_network_saw_is_said_and_recorded() -> None:
+    grid = Grid((2, 2, 2), np.eye(4))
+    nothing = np.zeros(grid.shape, dtype=bool)
+    alone = finding(Segment.LACUNE, SeriesType.T1, nothing, grid)
+    beside = replace(alone, other_inputs=(SeriesType.T2_FLAIR,))
+    assert "Lacune on T1 by" in shown(StudyFindings((alone,), ()))
+    assert "Lacune on T1 and T2-FLAIR by" in shown(StudyFindings((beside,), ()))
+    (record,) = record_findings(StudyFindings((beside,), ())).segments
+    assert (record.series_type, record.other_inputs) == ("T1", ("T2_FLAIR",))
 
 
 def test_registration_and_exclusion_are_said_with_names_for_people() -> None:

@@ -33,7 +33,14 @@ from tests.support.series_files import uid_from
 
 FINDINGS = FindingsRecord(
     segments=(
-        SegmentRecord(segment=Segment.WMH, name="White matter hyperintensity", lesions=0, volume_ml=0.0),
+        SegmentRecord(
+            segment=Segment.WMH,
+            name="White matter hyperintensity",
+            lesions=0,
+            volume_ml=0.0,
+            series_type="T2_FLAIR",
+            other_inputs=("T1",),
+        ),
         SegmentRecord(segment=Segment.LACUNE, name="Lacune", not_assessed="no T1 <Series>"),
     )
 )
@@ -122,6 +129,7 @@ def test_pages_show_what_is_there(shown: Shown) -> None:
         assert "1 Study of this choice" in listed.text
         study = client.get(f"/studies/{STUDY_UID}").text
         assert '<td class="number">0</td>' in study, "none found is a zero"
+        assert "<td>T2-FLAIR and T1<br>" in study
         assert "<strong>Not assessed:</strong> no T1 &lt;Series&gt;" in study, "and not assessed is none"
         assert study.count('<td class="number">0</td>') == 1
         assert "the reference" in client.get("/engines").text
