@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
-from engines.mutual_information import Comparison
+from engines.mutual_information import Comparison, NothingToCompareError
 from engines.volume import Grid, Volume
 
 Floats = NDArray[np.float64]
@@ -105,7 +105,15 @@ def _climb(comparison: Comparison, movement: Floats, centre: Floats, step_mm: fl
 def _leap(comparison: Comparison, movement: Floats, across: Floats, centre: Floats) -> Floats:
     """Return what has most information: the movement, or half a slice or a slice further up or down."""
     leaps = [_moved(movement, np.concatenate([np.zeros(3), leap * across]), centre) for leap in LEAPS]
-    return max([movement, *leaps], key=lambda place: comparison.at(place).nats)
+    return max([movement, *leaps], key=lambda place: _nats(comparison, place))
+
+
+def _nats(comparison: Comparison, movement: Floats) -> float:
+    """Return the information under a movement that is only tried; without overlap it is the least."""
+    try:
+        return comparison.at(movement).nats
+    except NothingToCompareError:
+        return -np.inf
 
 
 def _moved(movement: Floats, step_mm: Floats, centre: Floats) -> Floats:

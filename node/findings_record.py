@@ -77,6 +77,6 @@ def _assessed(found: SegmentFinding) -> SegmentRecord:
         sizes=size_counts(found.lesions),
         outside_limits=sum(not lesion.within_limits for lesion in found.lesions),
         series_type=found.series_type.value,
-        other_inputs=tuple(found.other_inputs),
+        other_inputs=tuple(kind.value for kind in found.other_inputs),
         model=f"{found.model.name} {found.model.version} ({found.model.runner})",
     )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813 - the name that its own documentation uses
+from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
 from engines.registration import RegistrationSpec, register
@@ -193,6 +194,17 @@ def test_a_movement_is_found_past_a_top_between_slices() -> None:
     truth = rigid((4.98, -3.74, 8.82), (-1.12, -8.5, -11.51), centre_of(fixed.grid))
     record = register(fixed, moved(still, truth), (FLAIR, T1))
     assert_close(record.fixed_to_moving, truth, centre_of(fixed.grid))
+
+
+def test_a_thin_slab_is_compared_where_half_a_slice_further_nothing_overlaps() -> None:
+    texture = gaussian_filter(np.random.default_rng(0).random((25, 40, 40)), 2).astype(np.float32)
+    whole = axial_grid((25, 40, 40), (1.0, 4.0, 4.0))
+    thick, slab = whole.affine @ np.diag([8.0, 1, 1, 1]), whole.affine.copy()
+    slab[:3, 3] += 6 * whole.affine[:3, 0]
+    fixed = Volume(texture[::8], Grid((4, 40, 40), thick))
+    record = register(fixed, Volume(texture[6:11], Grid((5, 40, 40), slab)), (FLAIR, T1))
+    assert "could not be compared" not in record.reason
+    assert_close(record.fixed_to_moving, np.eye(4), centre_of(fixed.grid))
 
 
 def _read_nifti(case: str, name: str) -> Volume:
