@@ -17,7 +17,7 @@ from engines.errors import EngineError
 from engines.postprocessing import PostprocessingSpec
 from engines.segments import Segment
 from training.cases import CaseKind
-from training.errors import TrainingError
+from training.errors import OtherSegmentError, TrainingError
 from training.evaluation import Prediction
 from training.judging import Evaluation, evaluate_study, write_evaluation
 from training.loop import Epoch, Report
@@ -150,9 +150,17 @@ def export(
     """Evaluate trained segmentors and write their bundles: ONNX, manifest, card."""
     torch.set_num_threads(threads)
     with _told():
-        kept = load_bundle(point_of).manifest.postprocessing if point_of else None
         for study in _studies(load_recipe(recipe), segment, mri, pool, runs):
+            kept = _point_of(point_of, study.recipe.segment) if point_of else None
             _export(study, bundles or shipped_bundles(), kept)
+
+
+def _point_of(bundle: Path, segment: Segment) -> PostprocessingSpec:
+    """Return the operating point of a bundle for this segment; that of another one would mean nothing."""
+    manifest = load_bundle(bundle).manifest
+    if manifest.segment is not segment:
+        raise OtherSegmentError(bundle, manifest.segment, segment)
+    return manifest.postprocessing
 
 
 def _export(study: Study, bundles: Path, kept_point: PostprocessingSpec | None = None) -> None:

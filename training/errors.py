@@ -60,6 +60,16 @@ class NoSamplesError(TrainingError):
         )
 
 
+class OtherSegmentError(TrainingError):
+    """The operating point of a bundle can not be kept: it is of a segmentor for another segment."""
+
+    def __init__(self, bundle: Path, found: str, wanted: str) -> None:
+        self.bundle, self.found, self.wanted = bundle, found, wanted
+        super().__init__(
+            f"Bundle {bundle} finds {found}, not {wanted}: name one of the same segment (--segment)"
+        )
+
+
 class CheckpointError(TrainingError):
     """A checkpoint can not be resumed: unreadable, or of another recipe or architecture."""
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from click.testing import Result
 from typer.testing import CliRunner
 
 from engines.bundle import load_bundle, shipped_bundles, write_manifest
@@ -51,13 +52,22 @@ def test_a_recipe_goes_from_pool_to_bundle(places) -> None:
     assert "Not measured" in card  # no real case was there to hold the target against
     assert "4 simulated scans" in card
     assert (folder / "bundles" / "wmh" / "cases.png").is_file()
-    other = shipped_bundles() / "infarct"
-    kept = runner.invoke(
-        app, ["export", *arguments, "--bundles", str(folder / "kept"), "--point-of", str(other)]
-    )
+
+    def keep(point_of: str) -> Result:
+        bundle = str(shipped_bundles() / point_of)
+        return runner.invoke(
+            app, ["export", *arguments, "--bundles", str(folder / "kept"), "--point-of", bundle]
+        )
+
+    refused = keep("infarct")
+    assert refused.exit_code == 1
+    assert "finds INFARCT, not WMH" in " ".join(refused.output.split())
+    assert not (folder / "kept").exists()
+    kept = keep("wmh")
     assert kept.exit_code == 0, kept.output
     point = load_bundle(folder / "kept" / "wmh").manifest.postprocessing
-    assert point == load_bundle(other).manifest.postprocessing != manifest.postprocessing
+    shipped = load_bundle(shipped_bundles() / "wmh").manifest.postprocessing
+    assert point == shipped != manifest.postprocessing
 
 
 def test_a_wrong_key_ends_with_its_name_and_exit_code_1(places) -> None:
