@@ -3,8 +3,7 @@
 import json
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from engines.bundle import load_bundle, shipped_bundles, write_manifest
 from engines.segments import Segment
