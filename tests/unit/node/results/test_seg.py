@@ -164,7 +164,7 @@ def test_series_that_the_network_saw_beside_its_own_is_named_after_it(
     assert purposes == {"121322"}, "Source image for image processing operation, CID 7202"
 
 
-@pytest.mark.parametrize("role", [*set(ROLES) - {"seg-LACUNE"}, "seg-combined"])
+@pytest.mark.parametrize("role", [*sorted(set(ROLES) - {"seg-LACUNE"}), "seg-combined"])
 def test_segmentation_of_one_series_names_no_other(results: dict[str, ResultObject], role: str) -> None:
     dataset = results[role].dataset
     assert len(dataset.ReferencedSeriesSequence) == 1
