@@ -53,11 +53,12 @@ def segmentation_of(
     """Encode a segment on the grid of its own Series.
 
     Raises:
-        MissingSourceError: if that Series is not there.
+        MissingSourceError: if that Series, or another one that the network saw, is not there.
         MaskMismatchError: if the mask does not lie on it.
     """
-    if finding.series_type not in series.volumes:
-        raise MissingSourceError(context.study_uid, finding.segment.value, finding.series_type.value)
+    for kind in finding.inputs:
+        if kind not in series.volumes:
+            raise MissingSourceError(context.study_uid, finding.segment.value, kind.value)
     source, concept = series.volumes[finding.series_type], SEGMENT_CONCEPTS[finding.segment]
     mask = mask_on_source(finding.segment, finding.mask.array, finding.mask.grid, source)
     plan = SegmentationPlan(

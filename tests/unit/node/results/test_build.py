@@ -58,7 +58,8 @@ def test_time_of_creation_changes_no_uid(study: ResultStudy, results: dict[str, 
 
 def test_study_without_a_flair_has_no_combined_segmentation(study: ResultStudy) -> None:
     sources = {kind: source for kind, source in study.sources.items() if kind is not SeriesType.T2_FLAIR}
-    found = tuple(one for one in study.findings.findings if one.segment is not Segment.WMH)
+    others = [one for one in study.findings.findings if one.segment is not Segment.WMH]
+    found = tuple(replace(one, other_inputs=()) for one in others)
     made = build_results(replace(study.findings, findings=found, combined={}), sources, context())
     assert [one.role for one in made] == ["seg-LACUNE", "seg-INFARCT", "seg-MICROBLEED", "sr"]
 
@@ -88,9 +89,17 @@ def test_finding_without_its_source_is_refused(study: ResultStudy) -> None:
 
 def test_combined_masks_without_a_flair_are_refused(study: ResultStudy) -> None:
     sources = {SeriesType.T1: study.sources[SeriesType.T1]}
+    (lacune,) = (one for one in study.findings.findings if one.segment is Segment.LACUNE)
+    alone = replace(study.findings, findings=(replace(lacune, other_inputs=()),))
+    with pytest.raises(MissingSourceError, match="the combined mask was found on T2_FLAIR"):
+        build_results(alone, sources, context())
+
+
+def test_a_second_series_that_the_network_saw_must_have_a_source(study: ResultStudy) -> None:
+    sources = {SeriesType.T1: study.sources[SeriesType.T1]}
     found = tuple(one for one in study.findings.findings if one.segment is Segment.LACUNE)
-    with pytest.raises(MissingSourceError, match="T2_FLAIR"):
-        build_results(replace(study.findings, findings=found), sources, context())
+    with pytest.raises(MissingSourceError, match="LACUNE was found on T2_FLAIR"):
+        build_results(replace(study.findings, findings=found, combined={}), sources, context())
 
 
 def test_no_source_at_all_is_refused(study: ResultStudy) -> None:
