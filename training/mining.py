@@ -1,4 +1,4 @@
-"""What a network takes for a lesion and is none: a second round of training looks at it more often.
+"""What a network takes for a lesion and is none: the next round of training looks at it more often.
 
 Most of a brain is easy, and windows drawn by chance seldom show the vein, the calcium or the bright tract
 that a network is mistaken about.
