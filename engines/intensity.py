@@ -91,6 +91,21 @@ def background(array: NDArray[np.float32]) -> float:
     return 0.0 if lowest >= 0 else percentile(array.ravel(), ROBUST_MINIMUM)
 
 
+def head_threshold(array: NDArray[np.float32]) -> float:
+    """Return Otsu's threshold between air and head; nothing of a constant array is above it.
+
+    Args:
+        array: finite intensities, any shape, not empty.
+    """
+    air = background(array)
+    level = np.maximum(array.ravel() - air, 0)
+    positive = level[level > 0]
+    if positive.size == 0:
+        return float(array.max())
+    top = percentile(positive, ROBUST_MAXIMUM)
+    return air + _otsu(np.minimum(level, top), top)
+
+
 def percentile(values: NDArray[np.float32], share: float) -> float:
     """Return NumPy's linear percentile of (n,) finite values, n at least 1, in a fifth of its time.
 

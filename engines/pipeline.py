@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from engines.alignment import Alignment, align
+from engines.coverage import coverage_remarks
 from engines.errors import InputError
 from engines.exclusion import EXCLUSION_ORDER, disjoint, exclude
 from engines.findings import ExclusionRecord, NotAssessed, SegmentFinding, StudyFindings
@@ -75,6 +76,7 @@ def segment_study(
         remarks=(
             *_untold(problems, reasons),
             *_remarks(findings, usable, alignment),
+            *coverage_remarks(_looked_on(findings), usable, alignment),
             *(notice for found in segmented.values() for notice in found.notices),
             *unseen,
         ),
@@ -157,6 +159,14 @@ def _finding(segmentor: Segmentor, mask: Volume, segmented: Segmented) -> Segmen
         size_limits_mm=segmentor.limits_mm,
         other_inputs=segmented.other_inputs,
     )
+
+
+def _looked_on(findings: tuple[SegmentFinding, ...]) -> dict[SeriesType, list[Segment]]:
+    """Return the Series that masks lie on, with the segments that were looked for there."""
+    segments: dict[SeriesType, list[Segment]] = {}
+    for found in findings:
+        segments.setdefault(found.series_type, []).append(found.segment)
+    return segments
 
 
 def _combine(

@@ -14,7 +14,7 @@ from engines.findings import RegistrationRecord
 from engines.mutual_information import NothingToCompareError
 from engines.rigid_search import MAX_STEPS, FoundMovement, find_movement
 from engines.segments import SeriesType
-from engines.volume import Grid, Volume
+from engines.volume import Volume, without_blank_ends
 
 MIN_SIZE = 4
 """Voxels along each axis that the smoothing needs."""
@@ -64,7 +64,7 @@ def register(
     Source: Mattes et al., IEEE TMI 2003, doi 10.1109/TMI.2003.809072.
     """
     spec = spec or RegistrationSpec()
-    fixed, moving = _without_blank_ends(fixed), _without_blank_ends(moving)
+    fixed, moving = without_blank_ends(fixed), without_blank_ends(moving)
     if min(*fixed.grid.shape, *moving.grid.shape) < MIN_SIZE:
         return _refused(names, f"a Series has fewer than {MIN_SIZE} slices, rows or columns")
     try:
@@ -103,16 +103,3 @@ def _refused(
 ) -> RegistrationRecord:
     reason = f"registration refused, scanner geometry used: {problem}"
     return RegistrationRecord(*names, np.eye(4), rotation_deg, translation_mm, False, reason, refused=True)
-
-
-def _without_blank_ends(volume: Volume) -> Volume:
-    """Cut constant slices off both ends: the padding of a resampled Series has edges that are no anatomy."""
-    ranges = np.ptp(volume.array.reshape(volume.grid.shape[0], -1), axis=1)
-    filled = np.flatnonzero(ranges > 0)
-    if not len(filled):
-        return volume
-    first, end = int(filled[0]), int(filled[-1]) + 1
-    affine = volume.grid.affine.copy()
-    affine[:3, 3] += affine[:3, 0] * first
-    array = volume.array[first:end]
-    return Volume(array, Grid((end - first, *volume.grid.shape[1:]), affine))

@@ -95,3 +95,14 @@ class Volume:
     def with_array(self, array: NDArray[Any]) -> Volume:
         """Return other values of the same shape on this grid."""
         return Volume(array, self.grid)
+
+
+def without_blank_ends(volume: Volume) -> Volume:
+    """Cut constant slices off both ends: the padding of a resampled Series shows no anatomy."""
+    filled = [k for k in range(volume.grid.shape[0]) if np.ptp(volume.array[k]) > 0]
+    if not filled:
+        return volume
+    first, end = filled[0], filled[-1] + 1
+    affine = volume.grid.affine.copy()
+    affine[:3, 3] += affine[:3, 0] * first
+    return Volume(volume.array[first:end], Grid((end - first, *volume.grid.shape[1:]), affine))

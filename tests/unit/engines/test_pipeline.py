@@ -116,6 +116,22 @@ def test_a_study_of_four_series_is_assessed_in_full(segmentors: Mapping[Segment,
     assert "registering DWI b1000 to T2-FLAIR" in heard
 
 
+def test_series_without_its_lower_third_is_assessed_and_that_is_said(
+    segmentors: Mapping[Segment, Segmentor], still: StudyFindings
+) -> None:
+    """It ends at -22 mm: of an ellipsoid of 72 mm between -65 and 65 mm 72% lie above."""
+    whole = study()[T2_STAR]
+    affine = whole.grid.affine.copy()
+    affine[:3, 3] += 8 * affine[:3, 0]
+    cut = Volume(whole.array[8:], Grid((16, *whole.grid.shape[1:]), affine))
+    findings = segment_study(study() | {T2_STAR: cut}, segmentors)
+    assert not said_of(still, "covers")
+    (said,) = said_of(findings, "covers")
+    assert 70 <= int(said.removeprefix("T2* covers ").partition("%")[0]) <= 74
+    assert said.endswith("below it was not looked at (cerebral microbleed)")
+    assert len(findings.of(MICROBLEED).lesions) == 1
+
+
 def test_no_voxel_belongs_to_two_excluding_segments(still: StudyFindings) -> None:
     for record in still.exclusions:
         assert record.removed_voxels > 0
