@@ -5,26 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import yaml
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from node.errors import NodeError
-from node.settings import PROTOCOLS, NodeSettings
+from node.fault_words import fault_in_words
+from node.settings import ENVIRONMENT_PREFIX, PROTOCOLS, NodeSettings
+from node.settings_reference import list_settings
 from node.termination import TERMINATION_VARIABLE
-
-ENVIRONMENT_PREFIX = "CSVD_"
-"""Settings are read from variables such as ``CSVD_RECEIVER__PORT``."""
+from node.yaml_file import Location, YamlFile, read_yaml
 
 CONFIG_VARIABLE = f"{ENVIRONMENT_PREFIX}CONFIG"
 """Names the configuration file when the command line does not."""
 
 NOT_SETTINGS = frozenset({CONFIG_VARIABLE, TERMINATION_VARIABLE})
 """Variables that no file can set; the last names where Kubernetes reads why a process ended."""
-
-Location = tuple[str | int, ...]
 
 
 class ConfigurationError(NodeError):
@@ -67,49 +63,23 @@ def load_settings(path: Path | None = None) -> NodeSettings:
     """
     if path is None and CONFIG_VARIABLE in os.environ:
         path = Path(os.environ[CONFIG_VARIABLE])
-    values, lines = _read_yaml(path) if path else ({}, {})
+    file = read_yaml(path) if path else YamlFile()
+    if file.faults:
+        raise ConfigurationError(file.faults)
     _refuse_unknown_variables()
     try:
-        settings = _LoadedSettings(**values)
+        settings = _LoadedSettings(**file.values)
     except ValidationError as error:
-        raise ConfigurationError(_faults(error, path, lines)) from error
+        raise ConfigurationError(_faults(error, path, file.lines)) from error
     _check_paths(settings)
     return settings
 
 
-def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[Location, int]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError((f"{path}: can not be read: {error}",)) from error
-    except yaml.YAMLError as error:
-        raise ConfigurationError((f"{path}: is not YAML: {error}",)) from error
-    if values is None:
-        return {}, {}
-    if not isinstance(values, dict):
-        raise ConfigurationError((f"{path}: must hold keys and values, found a {type(values).__name__}",))
-    return values, dict(_line_numbers(root, ()))
-
-
-def _line_numbers(node: yaml.Node | None, at: Location) -> list[tuple[Location, int]]:
-    """List where each key and item stands, 1-based."""
-    found: list[tuple[Location, int]] = []
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            found.append(((*at, key.value), key.start_mark.line + 1))
-            found += _line_numbers(value, (*at, key.value))
-    elif isinstance(node, yaml.SequenceNode):
-        for position, value in enumerate(node.value):
-            found.append(((*at, position), value.start_mark.line + 1))
-            found += _line_numbers(value, (*at, position))
-    return found
-
-
 def _faults(error: ValidationError, path: Path | None, lines: Mapping[Location, int]) -> tuple[str, ...]:
+    known = [setting.place for setting in list_settings()]
     return tuple(
-        f"{_place(_written(fault['loc']), path, lines)}: {fault['msg']}"
+        f"{_place(_written(fault['loc']), path, lines)}: "
+        f"{fault_in_words(fault['type'], fault['msg'], _written(fault['loc']), known)}"
         for fault in error.errors(include_url=False, include_input=False)
     )
 

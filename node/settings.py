@@ -28,6 +28,9 @@ from node.urgency import UrgentRule
 from node.volume_reader import VolumeSettings
 from node.web.settings import WebSettings
 
+ENVIRONMENT_PREFIX = "CSVD_"
+"""Settings are also read from variables such as ``CSVD_RECEIVER__PORT``."""
+
 C_STORE, STOW = "C-STORE", "STOW-RS"
 PROTOCOLS = frozenset({C_STORE, STOW})
 """How a destination is reached; told by its settings, and no key of the configuration."""

@@ -11,8 +11,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from node.configuration import ENVIRONMENT_PREFIX
-from node.settings import NodeSettings
+from node.settings import ENVIRONMENT_PREFIX, NodeSettings
 
 
 @dataclass(frozen=True, slots=True)

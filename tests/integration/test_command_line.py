@@ -136,7 +136,7 @@ def test_check_config_names_models_and_what_is_missing(configuration: Path) -> N
 @pytest.mark.parametrize(
     ("change", "expected", "code"),
     [
-        pytest.param({"prot": 1}, "prot: Extra inputs", 2, id="unknown key"),
+        pytest.param({"prot": 1}, "prot: no such setting", 2, id="unknown key"),
         pytest.param({"segmentors": {"WMH": "/nowhere"}}, "no model bundle at /nowhere", 2, id="no bundle"),
         pytest.param(
             {"database_url": "postgresql+psycopg://nobody@127.0.0.1:1/none"},

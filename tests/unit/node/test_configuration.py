@@ -80,9 +80,54 @@ def test_defaults_are_safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     ("text", "place", "fault"),
     [
         pytest.param(
-            "receiver:\n  prot: 1\n", "node.yaml:2: receiver.prot", "Extra inputs", id="unknown key"
+            "receiver:\n  prot: 1\n",
+            "node.yaml:2: receiver.prot",
+            "no such setting; is it port?",
+            id="unknown key",
         ),
-        pytest.param("recv: {}\n", "node.yaml:1: recv", "Extra inputs", id="unknown section"),
+        pytest.param("recv: {}\n", "node.yaml:1: recv", "no such setting", id="unknown section"),
+        pytest.param(
+            "destinations:\n  pacs: {ae_titel: PACS, host: here, port: 104}\n",
+            "node.yaml:2: destinations.pacs.ae_titel",
+            "no such setting; is it ae_title?",
+            id="unknown key below a name",
+        ),
+        pytest.param(
+            "destinations:\n  pacs: {ae_title: A, host: a, port: 104}\n"
+            "  pacs: {ae_title: B, host: b, port: 104}\n",
+            "node.yaml:3: pacs",
+            "stands in line 2 already",
+            id="a name twice",
+        ),
+        pytest.param("log: {level: INFO, level: DEBUG}\n", "node.yaml:1: level", "already", id="a key twice"),
+        pytest.param(
+            "receiver: {port: 0104}\n", "node.yaml:1", "for another one: write it without", id="octal port"
+        ),
+        pytest.param(
+            "sender: {connect_timeout_s: 1:30}\n",
+            "node.yaml:1",
+            "for another one: write it without",
+            id="base 60",
+        ),
+        pytest.param("1: 2\n", "node.yaml", "1: a name must be text: put it in quotes", id="number as a key"),
+        pytest.param(
+            "receiver: {calling_aes: MR1}\n", "receiver.calling_aes", "must be a list", id="text for a list"
+        ),
+        pytest.param(
+            "receiver:\n", "node.yaml:1: receiver", "must hold keys and values", id="a section without keys"
+        ),
+        pytest.param(
+            "receiver: {calling_aes: ['MR1 ']}\n",
+            "receiver.calling_aes.0",
+            "is no AE title: 1 to 16 printable ASCII characters",
+            id="AE title with a blank",
+        ),
+        pytest.param(
+            "destinations: {pacs: {ae_title: NO, host: here, port: 104}}\n",
+            "destinations.pacs.ae_title",
+            "must be text: put it in quotes",
+            id="AE title that YAML takes for false",
+        ),
         pytest.param(
             "receiver:\n  port: 70000\n", "node.yaml:2: receiver.port", "less than or equal", id="port"
         ),
