@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -29,6 +30,7 @@ from pydicom.uid import (
     JPEGLosslessSV1,
     JPEGLSLossless,
     RLELossless,
+    SecondaryCaptureImageStorage,
 )
 from pynetdicom.association import Association
 from pynetdicom.dimse_messages import C_STORE_RQ
@@ -129,6 +131,39 @@ def test_storescu_is_told_that_ct_is_not_taken(node: ReceivingNode, tmp_path: Pa
     done = storescu(node.port, [ct, *images], "-R", "--no-halt")
     assert "No presentation context for: (CT)" in done.stderr
     assert len(node.stored()) == 2
+
+
+def with_screenshot(folder: Path) -> list[Path]:
+    """Write four images of a Study with a secondary capture in the middle."""
+    images = write_series(folder / "images", count=4)
+    screenshot = mr_dataset(series=2, number=9, sop_class=SecondaryCaptureImageStorage)
+    return [*images[:2], write_instance(folder / "screenshot", screenshot), *images[2:]]
+
+
+@needs_dcmtk
+@pytest.mark.parametrize(
+    ("send", "options", "exit_code", "ended", "images"),
+    [
+        pytest.param(storescu, (), 1, ABORTED, 2, id="storescu"),
+        pytest.param(storescu, ("--no-halt",), 0, RELEASED, 4, id="storescu-no-halt"),
+        pytest.param(dcmsend, (), 62, ABORTED, 2, id="dcmsend"),
+    ],
+)
+def test_sender_meets_a_secondary_capture_as_operations_says(
+    node: ReceivingNode,
+    tmp_path: Path,
+    send: Callable[..., subprocess.CompletedProcess[str]],
+    options: tuple[str, ...],
+    exit_code: int,
+    ended: AssociationEnd,
+    images: int,
+) -> None:
+    done = send(node.port, with_screenshot(tmp_path / "made"), *options)
+    assert done.returncode == exit_code, done.stderr
+    wait_until(lambda: node.ends() == [ended])
+    assert len(node.stored()) == images
+    held, complete = ArrivalState.HELD, ArrivalState.COMPLETE
+    assert node.verdict(after_s=600).state is (held if ended is ABORTED else complete)
 
 
 @needs_dcmtk
@@ -334,6 +369,21 @@ def test_orthanc_sends_a_study(tmp_path: Path) -> None:
         assert node.verdict().state is ArrivalState.COMPLETE
         sent = {dcmread(path).SOPInstanceUID for path in paths}
         assert {entry.sop_instance_uid for entry in node.index.instances(STUDY_UID)} == sent
+
+
+@needs_orthanc
+def test_orthanc_passes_over_a_secondary_capture_only_if_permissive(tmp_path: Path) -> None:
+    with (
+        receiving_node(tmp_path) as node,
+        orthanc(tmp_path / "orthanc", destination=("CSVD", node.port)) as archive,
+    ):
+        order = {"Resources": archive.upload(with_screenshot(tmp_path / "made")), "Synchronous": True}
+        with pytest.raises(urllib.error.HTTPError):
+            archive.post("/modalities/node/store", order)
+        wait_until(lambda: len(node.ends()) > 0 and set(node.ends()) == {RELEASED})
+        assert len(node.stored()) == 2, "it stops there, yet releases the association"
+        archive.post("/modalities/node/store", {**order, "Permissive": True})
+        wait_until(lambda: len(node.stored()) == 4)
 
 
 REAL_FOLDERS = (
