@@ -116,7 +116,7 @@ def _to_reference(points: Points, kind: SeriesType, alignment: Alignment) -> Poi
     return _moved(points, np.linalg.inv(alignment.reference_to(kind)))
 
 
-def _moved(points: Points, transform: NDArray[np.float64]) -> Points:
+def _moved(points: Points, transform: NDArray[np.floating[Any]]) -> Points:
     moved: Points = points @ transform[:3, :3].T + transform[:3, 3]
     return moved
 

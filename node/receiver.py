@@ -56,6 +56,9 @@ REJECTED_PERMANENT, SERVICE_USER, CALLING_AE_NOT_RECOGNISED = 0x01, 0x01, 0x03
 TRANSFER_SYNTAXES_NOT_SUPPORTED = 0x04
 """Result of a presentation context (PS3.8 9.3.3.2)."""
 
+NAMED_CONTEXTS = 5
+"""Refused presentation contexts that a line of the log names; of the rest it tells how many they are."""
+
 BACKLOG = 128
 """Connections that may wait to be accepted when many senders start at once."""
 
@@ -284,7 +287,8 @@ class Receiver:
         refused = _refused_contexts(event.assoc)
         if refused:
             # Archives propose all they know, hundreds of SOP Classes, for every association.
-            log.info("receiver.contexts_refused", calling_ae=calling_ae, sop_classes=sorted(refused))
+            named = refused[:NAMED_CONTEXTS]
+            log.info("receiver.contexts_refused", calling_ae=calling_ae, count=len(refused), first=named)
 
     def _on_store(self, event: evt.Event) -> int | Dataset:
         sop_instance_uid = str(cast(C_STORE, event.request).AffectedSOPInstanceUID)
@@ -331,17 +335,19 @@ def _titles(association: Association) -> tuple[str, str]:
     return requested.calling_ae_title, requested.called_ae_title
 
 
-def _refused_contexts(association: Association) -> set[str]:
-    """Name the SOP Classes that were refused, with the transfer syntaxes where only these were."""
+def _refused_contexts(association: Association) -> list[str]:
+    """Name the SOP Classes that were refused, those first that are taken, but not in these syntaxes."""
     requested = cast(A_ASSOCIATE, association.requestor.primitive).presentation_context_definition_list
     proposed = {context.context_id: context for context in requested}
-    refused = set()
+    taken, refused = set(), set()
     for context in association.rejected_contexts:
         sop_class = cast(UID, context.abstract_syntax).name
         syntaxes = " or ".join(syntax.name for syntax in proposed[context.context_id].transfer_syntax)
-        is_of_syntax = context.result == TRANSFER_SYNTAXES_NOT_SUPPORTED
-        refused.add(f"{sop_class} in {syntaxes}" if is_of_syntax else sop_class)
-    return refused
+        if context.result == TRANSFER_SYNTAXES_NOT_SUPPORTED:
+            taken.add(f"{sop_class} in {syntaxes}")
+        else:
+            refused.add(sop_class)
+    return [*sorted(taken), *sorted(refused)]
 
 
 def _sentence(error: OSError) -> str:

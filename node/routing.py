@@ -114,8 +114,15 @@ def _for_sender(
     own = [name for name, ae_title in ae_titles.items() if ae_title == sender]
     if own:
         return [(name, f"{sender} sent the Study") for name in own]
-    reason = f"{'no route holds, and ' if routes else ''}{sender} is no destination"
+    reason = f"{'no route holds, and ' if routes else ''}{_else(sender, ae_titles)}"
     return [(name, reason) for name in ae_titles]
+
+
+def _else(sender: str, destinations: Collection[str]) -> str:
+    """Say why results go where no route leads, and not back to their sender."""
+    if len(destinations) == 1:
+        return "it is the only destination"
+    return f"{sender} is none of the destinations: they go to all"
 
 
 def _holds(route: RouteSettings, sender: str, facts: StudyFacts) -> bool:

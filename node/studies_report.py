@@ -55,7 +55,7 @@ def _remarks(row: StudyRow) -> Iterator[str]:
         yield said
     if row.conflict_count:
         yield f"{row.conflict_count} Instances came again with other content under the same UID; kept apart."
-    yield from (f"To {name} (why: {reason})" for name, reason in row.destinations.items())
+    yield from (f"To {name}: {reason}" for name, reason in row.destinations.items())
 
 
 def _clock(time: datetime) -> str:

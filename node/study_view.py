@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -13,7 +13,7 @@ from node.completeness import CompletenessSettings
 from node.database import Database
 from node.deliveries import Deliveries, Delivery
 from node.errors import UnknownStudyError
-from node.evaluations import Evaluation, Evaluations
+from node.evaluations import Evaluation, Evaluations, Result
 from node.findings_record import FindingsRecord
 from node.listing import StudyChoice, StudyPage, StudyRow, study_page
 from node.result_files import SELECTION, selection_name
@@ -60,6 +60,11 @@ class StudyView:
     deliveries: tuple[Delivery, ...]
     has_picture: bool
 
+    def why(self, evaluation: Evaluation) -> str:
+        """Say why an evaluation is where it is; empty where the line of the list says just that."""
+        said = evaluation.reason or evaluation.progress
+        return "" if said in (self.row.reason, self.row.progress) else said
+
 
 class StudyViews:
     """Shows Studies.
@@ -96,24 +101,27 @@ class StudyViews:
         if not rows:
             raise UnknownStudyError(study_uid)
         (row,) = rows
-        findings, (series_of, selection) = self._read(study_uid, FINDINGS), self._selection(study_uid)
+        evaluations = tuple(self._evaluations.of_study(study_uid))
+        series_of, selection = self._selection(evaluations)
+        latest = self._latest_result(evaluations)
+        findings = self._read_beside(latest, FINDINGS)
         return StudyView(
             row=row,
-            evaluations=tuple(self._evaluations.of_study(study_uid)),
+            evaluations=evaluations,
             series=_series(selection),
             series_of=series_of,
             findings=FindingsRecord.model_validate_json(findings) if findings else None,
             deliveries=tuple(self._deliveries.of_evaluation(row.evaluation_id)) if row.evaluation_id else (),
-            has_picture=self.picture(study_uid) is not None,
+            has_picture=self._read_beside(latest, PICTURE) is not None,
         )
 
     def picture(self, study_uid: str) -> bytes | None:
         """Return the picture of the overlays as PNG, None if there is none."""
-        return self._read(study_uid, PICTURE)
+        return self._read_beside(self._latest_result(self._evaluations.of_study(study_uid)), PICTURE)
 
-    def _selection(self, study_uid: str) -> tuple[int, bytes] | tuple[None, None]:
+    def _selection(self, evaluations: Sequence[Evaluation]) -> tuple[int, bytes] | tuple[None, None]:
         """Read what the latest run that got so far took each Series for, and of which evaluation it was."""
-        for evaluation in reversed(self._evaluations.of_study(study_uid)):
+        for evaluation in reversed(evaluations):
             selection = self._selection_of(evaluation)
             if selection is not None:
                 return evaluation.number, selection
@@ -126,22 +134,19 @@ class StudyViews:
         for run in range(evaluation.run, 0, -1):
             if selection_name(run) in kept:
                 return self._store.path(kept[selection_name(run)]).read_bytes()
-        return self._read_beside_results(evaluation, SELECTION)
+        return self._read_beside(self._latest_result([evaluation]), SELECTION)
 
-    def _read(self, study_uid: str, name: str) -> bytes | None:
-        """Read a file of the latest evaluation that made results."""
-        for evaluation in reversed(self._evaluations.of_study(study_uid)):
-            if self._evaluations.results(evaluation.evaluation_id):
-                return self._read_beside_results(evaluation, name)
-        return None
+    def _latest_result(self, evaluations: Sequence[Evaluation]) -> Result | None:
+        """Return the last result of the latest of some evaluations that made any."""
+        made = (self._evaluations.results(one.evaluation_id) for one in reversed(evaluations))
+        return next((results[-1] for results in made if results), None)
 
-    def _read_beside_results(self, evaluation: Evaluation, name: str) -> bytes | None:
-        """Read a file that lies beside the results of an evaluation; None if there is none."""
-        results = self._evaluations.results(evaluation.evaluation_id)
-        if not results:
+    def _read_beside(self, result: Result | None, name: str) -> bytes | None:
+        """Read a file that lies beside a result; None if there is none."""
+        if result is None:
             return None
-        made = PurePosixPath(results[-1].path)
-        beside = made.with_name(made.name.removesuffix(f"{results[-1].kind}.dcm") + name)
+        made = PurePosixPath(result.path)
+        beside = made.with_name(made.name.removesuffix(f"{result.kind}.dcm") + name)
         try:
             return self._store.path(str(beside)).read_bytes()
         except FileNotFoundError:

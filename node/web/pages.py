@@ -20,7 +20,7 @@ from node.study_states import StudyState
 from node.study_view import StudyViews
 from node.web.access import check_token, checked_user, form_token, keep_token
 from node.web.settings import WebSettings
-from node.web.words import clock, delivered_form, delivery_state, dicom_status, number, series_name
+from node.words import clock, delivered_form, delivery_state, dicom_status, number, series_name
 
 SIZE = 50
 """Studies on a page."""

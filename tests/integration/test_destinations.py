@@ -50,7 +50,9 @@ def test_destination_that_refuses_masks_and_report_gets_pictures_once(tmp_path: 
     assert row["state"] == "fallback", node.log()[-3000:]
     assert "old: no presentation context accepted for" in row["reason"]
     assert "key images and pdf sent instead" in row["reason"]
-    assert row["destinations"] == dict.fromkeys(("old", "pacs"), "MR1 is no destination")
+    assert row["destinations"] == dict.fromkeys(
+        ("old", "pacs"), "MR1 is none of the destinations: they go to all"
+    )
     assert row["delivered_count"] < row["delivery_count"], "what was refused does not count as delivered"
     assert "fallback" in report
     assert len(pacs.received) == 6, "four Segmentations, the combined one, the report"

@@ -36,6 +36,7 @@ from pydicom.uid import (
     MRImageStorage,
     RLELossless,
 )
+from pynetdicom import StoragePresentationContexts
 from structlog.testing import capture_logs
 
 from node.completeness import AssociationEnd
@@ -122,7 +123,25 @@ def test_what_is_not_taken_is_refused_at_negotiation(
     assert accepted == [(MRImageStorage, ExplicitVRLittleEndian)]
     (refused,) = (entry for entry in logs if entry["event"] == "receiver.contexts_refused")
     is_mr = sop_class == MRImageStorage
-    assert refused["sop_classes"] == [f"{sop_class.name} in {syntax.name}" if is_mr else sop_class.name]
+    assert refused["first"] == [f"{sop_class.name} in {syntax.name}" if is_mr else sop_class.name]
+    assert refused["count"] == 1
+
+
+def test_log_counts_what_an_archive_proposes_and_names_first_what_is_taken_otherwise(
+    node: ReceivingNode,
+) -> None:
+    others = [UID(context.abstract_syntax or "") for context in StoragePresentationContexts[:60]]
+    # Retired SOP Classes bear the names of those that came for them.
+    classes = {one.name: one for one in others if "MR" not in one.name}.values()
+    other_classes = [(one, ExplicitVRLittleEndian) for one in classes]
+    mr_twice = [(MRImageStorage, syntax) for syntax in (JPEGBaseline8Bit, ImplicitVRLittleEndian)]
+    offered = [*other_classes, *mr_twice]
+    with capture_logs() as logs, scripted_scanner(node.port, offered) as association:
+        rejected = len(association.rejected_contexts)
+    (refused,) = (entry for entry in logs if entry["event"] == "receiver.contexts_refused")
+    assert refused["count"] == rejected > 50
+    assert refused["first"][0] == f"{MRImageStorage.name} in {JPEGBaseline8Bit.name}"
+    assert len(refused["first"]) == 5
 
 
 def test_same_bytes_again_change_nothing(node: ReceivingNode, tmp_path: Path) -> None:

@@ -16,11 +16,13 @@ from pydicom.uid import Comprehensive3DSRStorage
 from engines.segments import Segment
 from node.completeness import CompletenessSettings
 from node.database import Database
+from node.deliveries import Deliveries, DeliveryState
 from node.evaluations import Evaluations, EvaluationState, Result
 from node.findings_record import FindingsRecord, SegmentRecord
 from node.health import Health
 from node.listing import StudyChoice
 from node.retrying import retry_study
+from node.study_report import render_study, study_record
 from node.study_states import StudyState
 from node.study_view import StudyViews
 from node.web.application import add_pages, make_application
@@ -146,6 +148,34 @@ def test_findings_of_an_earlier_evaluation_are_called_so(shown: Shown) -> None:
         page = client.get(path).text
     assert f"(it is failed): {said}" in page
     assert "White matter hyperintensity" in page
+    assert page.count("The disk is full.") == 1, "the table of evaluations says where it was said"
+    assert '<td class="why">as above</td>' in page
+
+
+def test_command_shows_findings_and_deliveries_in_few_lines_and_as_json(shown: Shown) -> None:
+    deliveries, (evaluation,) = Deliveries(shown.database), shown.evaluations.of_study(STUDY_UID)
+    before = render_study(shown.views.study(STUDY_UID)).plain
+    assert "Deliveries" not in before
+    for destination in ("archive", "pacs"):
+        deliveries.queue(evaluation.evaluation_id, destination, ["1.2.3"], at(30))
+    due = next(one for one in deliveries.due(at(31)) if one.destination == "pacs")
+    deliveries.record_attempt(due, DeliveryState.FAILED, 0xA700, "out of space", at(32), at(92))
+
+    view = shown.views.study(STUDY_UID)
+    said = render_study(view).plain
+    lines = [line.strip() for line in said.splitlines()]
+    assert "Findings (AI result, not reviewed):" in lines
+    assert "White matter hyperintensity: 0 lesions, 0.00 ml, on T2-FLAIR and T1" in lines
+    assert "Lacune: not assessed. no T1 <Series>" in lines
+    assert "archive: 1 x report: not tried yet" in lines
+    next_at = f"{at(92):%Y-%m-%d %H:%M:%S} UTC"
+    assert f"pacs: 1 x report: not delivered. out of space (attempt 1; next at {next_at})" in lines
+    record = json.loads(json.dumps(study_record(view)))
+    assert [(one["destination"], one["state"]) for one in record["deliveries"]] == [
+        ("archive", "pending"),
+        ("pacs", "failed"),
+    ]
+    assert record["deliveries"][1]["last_status"] == 0xA700
 
 
 def test_page_says_which_evaluation_took_the_series_for_what(shown: Shown) -> None:

@@ -75,9 +75,16 @@ def test_results_go_back_to_the_destination_that_sent_the_study() -> None:
 
 def test_results_of_a_sender_that_is_no_destination_go_to_all() -> None:
     chosen = choose_destinations(facts("MR1"), [], DESTINATIONS)
-    assert chosen == dict.fromkeys(DESTINATIONS, "MR1 is no destination")
+    assert chosen == dict.fromkeys(DESTINATIONS, "MR1 is none of the destinations: they go to all")
     chosen = choose_destinations(facts("MR1"), [route(lesions={"WMH": 99})], DESTINATIONS)
-    assert chosen == dict.fromkeys(DESTINATIONS, "no route holds, and MR1 is no destination")
+    said = "no route holds, and MR1 is none of the destinations: they go to all"
+    assert chosen == dict.fromkeys(DESTINATIONS, said)
+
+
+def test_the_only_destination_needs_no_other_reason() -> None:
+    assert choose_destinations(facts("MR1"), [], {"pacs": "PACS"}) == {"pacs": "it is the only destination"}
+    chosen = choose_destinations(facts("MR1"), [route(lesions={"WMH": 99})], {"pacs": "PACS"})
+    assert chosen == {"pacs": "no route holds, and it is the only destination"}
 
 
 def test_study_of_two_senders_goes_where_each_is_routed() -> None:

@@ -27,7 +27,7 @@ ROW = StudyRow(
     evaluation_id="e",
     delivered_count=0,
     delivery_count=6,
-    destinations={"pacs": "no route holds, and MR1 is no destination"},
+    destinations={"pacs": "it is the only destination"},
 )
 
 
@@ -51,7 +51,7 @@ def test_times_extent_and_every_reason_are_told() -> None:
         f"evaluated at {evaluated}, 0 of 6 delivered",
         "pacs: can not be reached",
         "2 Instances came again with other content under the same UID; kept apart.",
-        "To pacs (why: no route holds, and MR1 is no destination)",
+        "To pacs: it is the only destination",
     ]
 
 

@@ -9,7 +9,7 @@ import pytest
 from engines.segments import Segment, SeriesType
 from node.deliveries import Delivery, DeliveryState
 from node.results.forms import Form, key_image_role, mask_role, presentation_state_role
-from node.web.words import delivered_form, delivery_state, series_name
+from node.words import delivered_form, delivery_state, series_name
 from tests.support.arrivals import at
 
 DELIVERY = Delivery(

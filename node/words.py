@@ -1,4 +1,4 @@
-"""Words and forms in which the pages show values."""
+"""Words and forms in which pages and terminal show values."""
 
 from __future__ import annotations
 
