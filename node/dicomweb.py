@@ -228,10 +228,18 @@ def _outcome(
     if answer.status_code not in ANSWERED:
         return SendOutcome(path, DeliveryState.FAILED, comment=_in_words(answer.status_code))
     try:
-        told = Dataset.from_json(answer.json())
-    except (ValueError, TypeError, KeyError, AttributeError):
+        return _named(path, sop_instance_uid, transfer_syntax_uid, answer)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        # JSON that is no data set, or one whose elements are of other types than the Standard's.
         said = f"HTTP {answer.status_code}, and no answer in DICOM JSON"
         return SendOutcome(path, DeliveryState.FAILED, comment=said)
+
+
+def _named(
+    path: Path, sop_instance_uid: str, transfer_syntax_uid: str, answer: requests.Response
+) -> SendOutcome:
+    """Find the Instance among what was stored or failed; raises nearly anything if it is no such answer."""
+    told = Dataset.from_json(answer.json())
     for item in told.get("FailedSOPSequence") or ():
         if item.get("ReferencedSOPInstanceUID") == sop_instance_uid:
             return _failed(path, int(item.get("FailureReason") or 0))

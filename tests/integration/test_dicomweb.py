@@ -78,6 +78,18 @@ STORED, FAILED = "00081199", "00081198"
         pytest.param(
             lambda uid: Answer(200), "failed", "HTTP 200, and no answer in DICOM JSON", id="empty-answer"
         ),
+        pytest.param(
+            lambda uid: Answer(200, {STORED: {"vr": "UI", "Value": ["1.2"]}}),
+            "failed", "HTTP 200, and no answer in DICOM JSON", id="a-sequence-that-is-none",
+        ),
+        pytest.param(
+            lambda uid: Answer(409, {FAILED: {"vr": "LO", "Value": ["disk full"]}}),
+            "failed", "HTTP 409, and no answer in DICOM JSON", id="failures-as-text",
+        ),
+        pytest.param(
+            lambda uid: Answer(200, b'{"00081199":{"vr":"SQ","Value":[' * 5000),
+            "failed", "HTTP 200, and no answer in DICOM JSON", id="nested-too-deep",
+        ),
         pytest.param(lambda uid: Answer(302), "failed", "HTTP 302 Found", id="redirection"),
         pytest.param(lambda uid: Answer(401), "failed", "HTTP 401 Unauthorized", id="unauthorized"),
         pytest.param(

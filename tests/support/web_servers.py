@@ -25,7 +25,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What it says."""
+    """What it says: bytes as they are, anything else as JSON."""
 
     status: int
     body: object = None
@@ -51,7 +51,9 @@ def web_server(answer: Callable[[Request], Answer], key_pair: KeyPair | None = N
             request = Request(self.path, dict(self.headers), body)
             seen.requests.append(request)
             said = answer(request)
-            content = b"" if said.body is None else json.dumps(said.body).encode()
+            content = said.body if isinstance(said.body, bytes) else b""
+            if said.body is not None and not content:
+                content = json.dumps(said.body).encode()
             self.send_response(said.status)
             self.send_header("Content-Type", said.media_type)
             self.send_header("Content-Length", str(len(content)))
