@@ -17,7 +17,9 @@ from node.bundle_report import render_bundle
 from node.bundle_samples import samples_of_file, samples_of_study
 from node.console import Config, configured, out
 
-app = typer.Typer(help="Makes and shows model bundles.", no_args_is_help=True)
+app = typer.Typer(
+    help="Make a model bundle of a network from elsewhere, or show what one is.", no_args_is_help=True
+)
 
 
 @app.command("import")

@@ -99,7 +99,9 @@ def process(
     output: Annotated[Path, typer.Option("--output", "-o", help="folder for the results")] = Path("results"),
     form: Annotated[
         list[Form] | None,
-        typer.Option("--form", "-f", help="what to make; again for each further form"),
+        typer.Option(
+            "--form", "-f", help="what to make, by default binary and report; again for each further form"
+        ),
     ] = None,
     masks: Annotated[Masks, typer.Option(help="which Segmentations to make")] = Masks.BOTH,
     config: Config = None,
@@ -133,7 +135,7 @@ def process(
 
 @app.command()
 def studies(config: Config = None, as_json: AsJson = False) -> None:
-    """List the Studies with their state, times and what went wrong."""
+    """List the Studies: where each one is, its times, and why it goes no further."""
     with configured(config) as settings, _index(settings) as database:
         rows = study_rows(database, now(), settings.completeness)
         if as_json:
@@ -144,7 +146,7 @@ def studies(config: Config = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def study(study_uid: StudyUid, config: Config = None, as_json: AsJson = False) -> None:
-    """Show one Study: its evaluations, and what each Series was taken for and why, also if it failed."""
+    """Show one Study, also one that failed: evaluations, findings, deliveries, what each Series is."""
     with configured(config) as settings, _index(settings) as database:
         store = open_store(settings.storage, settings.root)
         view = StudyViews(database, store, settings.completeness, now).study(study_uid)

@@ -21,7 +21,7 @@ from node.engine_plans import build_plans, prune_plans, verify_plans
 from node.engine_report import render_engines, render_plans
 from node.segmentors import load_configured, open_segmentors
 
-app = typer.Typer(help="Shows what runs the models, and compiles them for GPUs.")
+app = typer.Typer(help="Show what runs each model and why; compile models for GPUs.")
 
 
 @app.callback(invoke_without_command=True)

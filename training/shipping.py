@@ -82,7 +82,7 @@ def describe_protocol(study: Study) -> str:
     history = json.loads((folders[0] / HISTORY).read_text(encoding="utf-8"))
     data = _read_data(folders[0])
     earlier = [_read_data(folders[0] / ROUND.format(number)) for number in range(1, len(recipe.rounds))]
-    begun_with = [*earlier, data][0].get("begun_with")
+    begun_with = (earlier or [data])[0].get("begun_with")
     text = f"The weights of {begun_with} were trained on. " if begun_with else ""
     text += f"Trained for {data['steps']} steps of {recipe.schedule.batch} slices in {len(history)} epochs"
     if earlier:
