@@ -74,14 +74,15 @@ class SlabBlock(nn.Module):
 class UNet(nn.Module):
     """U-Net with max pooling, bilinear upsampling and concatenation.
 
-    With ``fold`` 2 a strided convolution takes the slice to half resolution before the first block and the
-    last layer predicts the 2x2 pixels of each cell at once (pixel shuffle): about a third of the arithmetic
-    of the same network at full resolution, and no pixel of the input is lost.
+    With a ``fold`` above 1 a strided convolution takes the slice to that part of its resolution before the
+    first block, and the last layer predicts the pixels of each cell at once (pixel shuffle): with 2 about a
+    third of the arithmetic of the same network at full resolution, and no pixel of the input is lost as long
+    as the first level has as many channels as a cell has values.
 
     Args:
         inputs: channels of the input (slice and its neighbours, times Series).
         channels: channels by level, finest first; the FLAIR study's 16, 32, 64, 128, 256 give 19 layers.
-        fold: 1 or 2.
+        fold: side of a cell, pixels; 1 for none.
         residual: whether blocks add their input.
         deep_supervision: whether coarser levels predict too, in training.
         slim_decoder: whether a 1x1 convolution brings a coarser level to the channels of the finer one before

@@ -92,7 +92,7 @@ class AugmentationSettings(_Block):
     neighbour_drop: Share = 0.0
     input_drop: Share = 0.0
     input_shift: int = Field(default=0, ge=0, le=8)
-    crop: int = Field(default=0, ge=0, multiple_of=32)
+    crop: int = Field(default=0, ge=0, multiple_of=16)
 
 
 class Decay(StrEnum):
@@ -178,6 +178,7 @@ class SegmentorSettings(_Block):
             alarms it looks at more often; none without it.
         ships: what is shipped; ``folds`` saves the training on all cases, and needs folds that start from one
             pretraining, for weights that have nothing in common have no mean.
+        preprocessing: replaces the recipe's preprocessing.
         network: replaces the recipe's network.
         loss: replaces the recipe's loss.
         schedule: replaces the recipe's schedule.
@@ -191,6 +192,7 @@ class SegmentorSettings(_Block):
     pretraining: ScheduleSettings | None = None
     mining: tuple[ScheduleSettings, ...] = ()
     ships: Ships = Ships.FINAL
+    preprocessing: PreprocessingSpec | None = None
     network: NetworkSettings | None = None
     loss: LossSettings | None = None
     schedule: ScheduleSettings | None = None
@@ -218,18 +220,23 @@ class Recipe(_Block):
     segmentors: dict[Segment, SegmentorSettings] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _grid_fits_network(self) -> Self:
-        for network in (self.network, *(own.network for own in self.segmentors.values())):
-            stride = network.fold * 2 ** (len(network.channels) - 1) if network else 1
-            if any(size % stride for size in self.preprocessing.pixel_grid):
-                raise ValueError(f"preprocessing.pixel_grid must be multiples of {stride} for this network")
+    def _sizes_fit_networks(self) -> Self:
+        for own in self.segmentors.values():
+            network = own.network or self.network
+            sizes = (own.preprocessing or self.preprocessing).pixel_grid
+            crop = (own.augmentation or self.augmentation).crop
+            stride = network.fold * 2 ** (len(network.channels) - 1)
+            for key, values in (("preprocessing.pixel_grid", sizes), ("augmentation.crop", (crop,))):
+                if any(size % stride for size in values):
+                    raise ValueError(f"{key} must be multiples of {stride} for this network")
         return self
 
     @model_validator(mode="after")
     def _slab_is_seen(self) -> Self:
-        seen = 2 * self.preprocessing.neighbours + 1
-        if self.network.slab not in (1, seen):
-            raise ValueError(f"network.slab must be 1 or the {seen} slices of preprocessing.neighbours")
+        for own in self.segmentors.values():
+            seen = 2 * (own.preprocessing or self.preprocessing).neighbours + 1
+            if (own.network or self.network).slab not in (1, seen):
+                raise ValueError(f"network.slab must be 1 or the {seen} slices of preprocessing.neighbours")
         return self
 
     def for_segment(self, segment: Segment) -> SegmentRecipe:
@@ -246,7 +253,7 @@ class Recipe(_Block):
             version=self.version,
             seed=self.seed,
             segment=segment,
-            preprocessing=self.preprocessing,
+            preprocessing=chosen.preprocessing or self.preprocessing,
             network=chosen.network or self.network,
             loss=chosen.loss or self.loss,
             augmentation=chosen.augmentation or self.augmentation,
@@ -288,9 +295,15 @@ class SegmentRecipe(_Block):
 
     @property
     def rounds(self) -> tuple[SegmentRecipe, ...]:
-        """What each round of a network's training does; the last one's weights are shipped."""
+        """What each round of a network's training does; the last one's weights are shipped.
+
+        Each has a seed of its own: with the same one it would see the batches of the round before again.
+        """
         schedules = (self.schedule, *self.mining)
-        return tuple(self.model_copy(update={"schedule": schedule}) for schedule in schedules)
+        return tuple(
+            self.model_copy(update={"schedule": schedule, "seed": self.seed + number})
+            for number, schedule in enumerate(schedules)
+        )
 
 
 def shipped_recipes() -> dict[str, Path]:

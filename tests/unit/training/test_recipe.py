@@ -78,10 +78,29 @@ def test_a_wrong_key_is_named(tmp_path, old, new, key) -> None:
     assert caught.value.key == key
 
 
-def test_a_pixel_grid_that_the_network_can_not_halve_is_refused(tmp_path) -> None:
-    path = write_tiny_recipe(tmp_path, TINY_YAML.replace("[32, 32]", "[34, 34]"))
-    with pytest.raises(RecipeError, match="multiples of 4"):
+@pytest.mark.parametrize(
+    ("grid", "crop", "key"),
+    [
+        pytest.param("[34, 34]", 0, "preprocessing.pixel_grid", id="grid"),
+        pytest.param("[36, 36]", 16, "augmentation.crop", id="window"),
+    ],
+)
+def test_sizes_that_the_network_can_not_halve_are_refused(tmp_path, grid, crop, key) -> None:
+    text = TINY_YAML.replace("[32, 32]", grid).replace("fold: 2", "fold: 3")
+    path = write_tiny_recipe(tmp_path, text.replace("flip: 0.5", f"flip: 0.5, crop: {crop}"))
+    with pytest.raises(RecipeError, match=f"{key} must be multiples of 6"):
         load_recipe(str(path))
+
+
+def test_a_segmentor_can_see_finer_pixels_than_the_others(tmp_path) -> None:
+    finer = """
+    preprocessing: {pixel_grid: [48, 48], fit: pad_resize, normalisation: z_score, neighbours: 2}
+    network: {channels: [8, 8], fold: 3}
+"""
+    recipe = load_recipe(str(write_tiny_recipe(tmp_path, TINY_YAML.rstrip() + finer)))
+    resolved = recipe.for_segment(Segment.WMH)
+    assert (resolved.preprocessing.pixel_grid, resolved.channels) == ((48, 48), 5)
+    assert recipe.preprocessing.pixel_grid == (32, 32)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +114,13 @@ def test_a_slab_that_the_network_can_not_see_is_refused(tmp_path, network, probl
     text = TINY_YAML.replace("{channels: [8, 8], fold: 2, deep_supervision: true}", network)
     with pytest.raises(RecipeError, match=problem):
         load_recipe(str(write_tiny_recipe(tmp_path, text)))
+
+
+def test_each_round_sees_batches_of_its_own(tmp_path) -> None:
+    schedule = TINY_YAML.split("schedule: ")[1].splitlines()[0]
+    path = write_tiny_recipe(tmp_path, TINY_YAML.rstrip() + f"\n    mining: [{schedule}, {schedule}]\n")
+    rounds = load_recipe(str(path)).for_segment(Segment.WMH).rounds
+    assert [one.seed for one in rounds] == [1, 2, 3]
 
 
 def test_folds_are_shipped_only_if_they_start_from_one_pretraining(tmp_path) -> None:
