@@ -158,10 +158,15 @@ class ScheduleSettings(_Block):
 
 
 class Ships(StrEnum):
-    """What is shipped: the network that learned from all cases, or the mean of the folds' weights."""
+    """What is shipped: the last network that learned from all cases, or a mean of weights.
+
+    ``FOLDS`` is the mean of the folds' networks. ``ROUNDS`` is that of the networks of all rounds but the
+    first: each saw other batches and other false alarms on its way from the same weights.
+    """
 
     FINAL = "final"
     FOLDS = "folds"
+    ROUNDS = "rounds"
 
 
 class SegmentorSettings(_Block):
@@ -177,7 +182,7 @@ class SegmentorSettings(_Block):
         pretraining: of one network on simulated cases alone, which every fold starts from, and whose false
             alarms it looks at more often; none without it.
         ships: what is shipped; ``folds`` saves the training on all cases, and needs folds that start from one
-            pretraining, for weights that have nothing in common have no mean.
+            pretraining, for weights that have nothing in common have no mean; ``rounds`` needs two of mining.
         preprocessing: replaces the recipe's preprocessing.
         network: replaces the recipe's network.
         loss: replaces the recipe's loss.
@@ -199,9 +204,11 @@ class SegmentorSettings(_Block):
     augmentation: AugmentationSettings | None = None
 
     @model_validator(mode="after")
-    def _folds_to_ship(self) -> Self:
+    def _enough_to_ship(self) -> Self:
         if self.ships is Ships.FOLDS and (self.folds < 2 or self.pretraining is None):
             raise ValueError("ships: folds needs at least 2 folds and a pretraining")
+        if self.ships is Ships.ROUNDS and len(self.mining) < 2:
+            raise ValueError("ships: rounds needs at least 2 rounds of mining")
         return self
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from training.loop import DATA, HISTORY
 from training.pool import Split
 from training.recipe import Ships
 from training.slices import input_volumes
-from training.study import ROUND, Study, load_shipped, shipped_folders
+from training.study import Study, load_shipped, round_folders, shipped_folders
 
 KINDS = {
     CaseKind.REAL: "real scans of patients with multiple sclerosis, labelled by people",
@@ -32,12 +33,11 @@ KINDS = {
 }
 """What each kind of case is."""
 
-
-SHIPPED = {
-    Ships.FINAL: "The shipped network learned from {1}",
-    Ships.FOLDS: "The shipped network is the mean of the {0} networks of the folds, weight by weight",
-}
-"""What is shipped where there are folds."""
+MADE_CASES = (
+    "Simulated and painted test cases come from anatomies and scans of which neither training nor validation "
+    "has seen any, and were made after the last change of recipe and simulation."
+)
+"""What every card says of its test cases."""
 
 
 def ship(study: Study, evaluation: Evaluation, predictions: list[Prediction], folder: Path) -> Manifest:
@@ -78,31 +78,45 @@ def describe_data(study: Study) -> str:
 
 def describe_protocol(study: Study) -> str:
     """Return how long it was trained and how cases were kept apart, from the run folders."""
-    recipe, folders = study.recipe, shipped_folders(study)
-    history = json.loads((folders[0] / HISTORY).read_text(encoding="utf-8"))
-    data = _read_data(folders[0])
-    earlier = [_read_data(folders[0] / ROUND.format(number)) for number in range(1, len(recipe.rounds))]
-    begun_with = (earlier or [data])[0].get("begun_with")
-    text = f"The weights of {begun_with} were trained on. " if begun_with else ""
-    text += f"Trained for {data['steps']} steps of {recipe.schedule.batch} slices in {len(history)} epochs"
+    return " ".join([*_training(study), *_validation(study), MADE_CASES])
+
+
+def _training(study: Study) -> Iterator[str]:
+    """Yield sentences on what the first of the shipped networks went through."""
+    recipe, folder = study.recipe, shipped_folders(study)[0]
+    rounds = [_read_data(place) for place in round_folders(folder, recipe)]
+    if begun_with := rounds[0].get("begun_with"):
+        yield f"The weights of {begun_with} were trained on."
+    *earlier, steps = [one["steps"] for one in rounds]
+    epochs = len(json.loads((folder / HISTORY).read_text(encoding="utf-8")))
+    text = f"Trained for {steps} steps of {recipe.schedule.batch} slices in {epochs} epochs"
     if earlier:
-        steps = " and ".join(str(one["steps"]) for one in earlier)
-        text += f", on from {steps} steps of earlier rounds, whose false alarms were looked at more often"
+        before = " and ".join(map(str, earlier))
+        text += f", on from {before} steps of earlier rounds, whose false alarms were looked at more often"
     if recipe.pretraining is not None:
         before = recipe.pretraining.epoch_steps * recipe.pretraining.epochs
         text += f", after {before} steps on simulated cases alone"
+    yield f"{text}."
+    if recipe.ships is Ships.ROUNDS:
+        yield f"A network is the mean of those of its last {len(earlier)} rounds, weight by weight."
+
+
+def _validation(study: Study) -> Iterator[str]:
+    """Yield sentences on how real cases were scored, where there are some."""
     groups = study.held_out()
-    if groups:
-        names = "; ".join(", ".join(group) for group in groups)
-        text += (
-            f". Real cases are scored by {len(groups)}-fold cross-validation over patients ({names}): each "
-            "by a network, and at an operating point, that no scan of the patient had a part in. "
-        )
-        text += SHIPPED[recipe.ships].format(len(folders), _learned_from(study, groups))
-    return text + (
-        ". Simulated and painted test cases come from anatomies and scans of which neither training nor "
-        "validation has seen any, and were made after the last change of recipe and simulation."
+    if not groups:
+        return
+    names = "; ".join(", ".join(group) for group in groups)
+    yield (
+        f"Real cases are scored by {len(groups)}-fold cross-validation over patients ({names}): each by a "
+        "network, and at an operating point, that no scan of the patient had a part in."
     )
+    if study.recipe.ships is Ships.FOLDS:
+        yield (
+            f"The shipped network is the mean of the {len(groups)} networks of the folds, weight by weight."
+        )
+    else:
+        yield f"The shipped network learned from {_learned_from(study, groups)}."
 
 
 def _read_data(folder: Path) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def train_study(
         learned, unseen = split_cases(recipe, prepared, groups, number)
         folder = study.folder / f"fold_{number}"
         _train_calibrated(recipe, learned, watched, unseen, folder, report, begin_with)
-    if recipe.ships is Ships.FINAL:
+    if recipe.ships is not Ships.FOLDS:
         announce(FINAL)
         learned, unseen = split_cases(recipe, prepared, groups, None)
         _train_calibrated(recipe, learned, watched, unseen, study.folder / FINAL, report, begin_with)
@@ -127,18 +127,21 @@ def _train_calibrated(
     report: Report | None,
     begin_with: Path | None,
 ) -> None:
-    """Train one network, in further rounds where false alarms are mined.
+    """Train one network, in further rounds where false alarms are mined, and calibrate each round's.
 
     The held-out real cases are watched, but do not calibrate what is scored on them.
     """
     seen = [*watched, *unseen]
-    *earlier, last = recipe.rounds
-    for number, one in enumerate(earlier, 1):
-        place = folder / ROUND.format(number)
+    for one, place in zip(recipe.rounds, round_folders(folder, recipe), strict=True):
         network = train(one, learned, seen, place, report, begin_with=begin_with)
-        learned, begin_with = with_alarms(network, learned, place / ALARMS), place / WEIGHTS
-    network = train(last, learned, seen, folder, report, begin_with=begin_with)
-    write_calibration(fit(count_logits(network, watched)), folder)
+        write_calibration(fit(count_logits(network, watched)), place)
+        if place != folder:
+            learned, begin_with = with_alarms(network, learned, place / ALARMS), place / WEIGHTS
+
+
+def round_folders(folder: Path, recipe: SegmentRecipe) -> tuple[Path, ...]:
+    """Return where each round of a run lies: the earlier ones within its folder, the last in it itself."""
+    return (*(folder / ROUND.format(number) for number in range(1, len(recipe.rounds))), folder)
 
 
 def split_cases(
@@ -175,15 +178,20 @@ def _part(
 
 
 def load_network(folder: Path, recipe: SegmentRecipe) -> networks.UNet:
-    """Read the weights of a run, calibrated, onto the GPU if there is one.
+    """Read the network of a run, calibrated, onto the GPU if there is one.
 
-    Raises: CheckpointError: if there are none, or they are of another architecture.
+    Raises: CheckpointError: if there are no weights, or they are of another architecture.
     """
+    places = round_folders(folder, recipe)[1:] if recipe.ships is Ships.ROUNDS else (folder,)
+    model = networks.average([_load_calibrated(place, recipe) for place in places]).to(device_at_hand())
+    return model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
+
+
+def _load_calibrated(folder: Path, recipe: SegmentRecipe) -> networks.UNet:
     model = networks.build(recipe.network, recipe.channels)
     load_weights(model, folder / WEIGHTS)
     read_calibration(folder).fold_into(model)
-    model = model.to(device_at_hand())
-    return model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
+    return model
 
 
 def load_shipped(study: Study) -> networks.UNet:
@@ -196,6 +204,6 @@ def load_shipped(study: Study) -> networks.UNet:
 
 def shipped_folders(study: Study) -> tuple[Path, ...]:
     """Return the run folders of the networks that are shipped."""
-    if study.recipe.ships is Ships.FINAL:
-        return (study.folder / FINAL,)
-    return tuple(study.folder / f"fold_{number}" for number in range(study.recipe.folds))
+    if study.recipe.ships is Ships.FOLDS:
+        return tuple(study.folder / f"fold_{number}" for number in range(study.recipe.folds))
+    return (study.folder / FINAL,)

@@ -123,9 +123,16 @@ def test_each_round_sees_batches_of_its_own(tmp_path) -> None:
     assert [one.seed for one in rounds] == [1, 2, 3]
 
 
-def test_folds_are_shipped_only_if_they_start_from_one_pretraining(tmp_path) -> None:
-    path = write_tiny_recipe(tmp_path, TINY_YAML + "    folds: 3\n    ships: folds\n")
-    with pytest.raises(RecipeError, match="pretraining"):
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        pytest.param("folds: 3\n    ships: folds", "2 folds and a pretraining", id="folds-without-a-start"),
+        pytest.param("ships: rounds", "2 rounds of mining", id="rounds-without-mining"),
+    ],
+)
+def test_means_are_shipped_only_of_weights_that_have_something_in_common(tmp_path, entry, problem) -> None:
+    path = write_tiny_recipe(tmp_path, TINY_YAML + f"    {entry}\n")
+    with pytest.raises(RecipeError, match=problem):
         load_recipe(str(path))
 
 

@@ -136,7 +136,11 @@ def test_each_round_looks_at_the_false_alarms_of_the_one_before(study) -> None:
     }
     assert [set(np.load(one / "alarms.npz").files) for one in rounds[:2]] == [learned, learned]
     assert "on from 12 and 4 steps of earlier rounds" in describe_protocol(thrice)
-    load_shipped(thrice)
+    mixed = Study(recipe.model_copy(update={"ships": Ships.ROUNDS}), study.sources, study.root / "thrice")
+    biases = [load_network(one, thrice.recipe).head.bias for one in rounds]
+    torch.testing.assert_close(load_shipped(thrice).head.bias, biases[2])
+    torch.testing.assert_close(load_shipped(mixed).head.bias, (biases[1] + biases[2]) / 2)
+    assert "the mean of those of its last 2 rounds" in describe_protocol(mixed)
 
 
 def test_scores_and_card_say_what_they_were_measured_on(study) -> None:
