@@ -36,7 +36,7 @@ ANATOMIES: Mapping[Split, tuple[int, ...]] = {
 COUNTS: Mapping[Split, int] = {Split.TRAIN: 480, Split.VALIDATION: 24, Split.TEST: 24}
 """Simulated cases of one segment: about twenty minutes on one core."""
 
-SEEDS: Mapping[Split, int] = {Split.TRAIN: 0, Split.VALIDATION: 0, Split.TEST: 5}
+SEEDS: Mapping[Split, int] = {Split.TRAIN: 0, Split.VALIDATION: 0, Split.TEST: 6}
 """Where chance starts in each split. That of the test rises when models, recipes or simulation were changed
 after a look at scores on test cases, so that what is published was measured on cases that chose nothing."""
 
