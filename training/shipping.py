@@ -91,8 +91,10 @@ def _training(study: Study) -> Iterator[str]:
     epochs = len(json.loads((folder / HISTORY).read_text(encoding="utf-8")))
     text = f"Trained for {steps} steps of {recipe.schedule.batch} slices in {epochs} epochs"
     if earlier:
-        before = " and ".join(map(str, earlier))
-        text += f", on from {before} steps of earlier rounds, whose false alarms were looked at more often"
+        rounds_before = " and ".join(map(str, earlier))
+        text += (
+            f", on from {rounds_before} steps of earlier rounds, whose false alarms were looked at more often"
+        )
     if recipe.pretraining is not None:
         before = recipe.pretraining.epoch_steps * recipe.pretraining.epochs
         text += f", after {before} steps on simulated cases alone"
