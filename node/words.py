@@ -6,9 +6,9 @@ from datetime import datetime
 
 from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS
 
-from engines.segments import SeriesType
+from engines.segments import Segment, SeriesType
 from node.deliveries import Delivery, DeliveryState
-from node.results.forms import Form, form_of
+from node.results.forms import ENCODINGS, Form, form_of, part_of
 
 _STATES = {
     DeliveryState.PENDING: "not tried yet",
@@ -45,6 +45,16 @@ def delivery_state(delivery: Delivery) -> str:
 def delivered_form(delivery: Delivery) -> str:
     """Say what kind of result is delivered."""
     return _FORMS[form_of(delivery.kind)]
+
+
+def delivered_result(delivery: Delivery) -> str:
+    """Say which result is delivered: what kind, and of what."""
+    form, part = delivered_form(delivery), part_of(delivery.kind)
+    if isinstance(part, Segment):
+        return f"{form}, {part.label.lower()}"
+    if form_of(delivery.kind) in ENCODINGS:
+        return f"{form}, all segments"
+    return form if part is None else f"{form} {part}"
 
 
 def series_name(series_type: str) -> str:

@@ -141,3 +141,11 @@ def form_of(role: str) -> Form:
     if not fitting:
         raise ValueError(f"{role} is the role of no result")
     return max(fitting, key=lambda form: len(_PREFIXES[form]))
+
+
+def part_of(role: str) -> Segment | int | None:
+    """Return which part of the findings a role shows: a segment, the number of a picture; None for all."""
+    part = role.removeprefix(_PREFIXES[form_of(role)])
+    if part in set(Segment):
+        return Segment(part)
+    return int(part) if part.isdigit() else None

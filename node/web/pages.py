@@ -20,7 +20,7 @@ from node.study_states import StudyState
 from node.study_view import StudyViews
 from node.web.access import check_token, checked_user, form_token, keep_token
 from node.web.settings import WebSettings
-from node.words import clock, delivered_form, delivery_state, dicom_status, number, series_name
+from node.words import clock, delivered_result, delivery_state, dicom_status, number, series_name
 
 SIZE = 50
 """Studies on a page."""
@@ -143,7 +143,7 @@ def _templates() -> Jinja2Templates:
     templates = Jinja2Templates(Path(__file__).with_name("templates"))
     templates.env.filters |= {
         "clock": clock,
-        "delivered_form": delivered_form,
+        "delivered_result": delivered_result,
         "delivery_state": delivery_state,
         "dicom_status": dicom_status,
         "number": number,

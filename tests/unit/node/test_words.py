@@ -9,7 +9,7 @@ import pytest
 from engines.segments import Segment, SeriesType
 from node.deliveries import Delivery, DeliveryState
 from node.results.forms import Form, key_image_role, mask_role, presentation_state_role
-from node.words import delivered_form, delivery_state, series_name
+from node.words import delivered_form, delivered_result, delivery_state, series_name
 from tests.support.arrivals import at
 
 DELIVERY = Delivery(
@@ -56,19 +56,28 @@ def test_each_state_of_a_delivery_has_words(state: DeliveryState, will_go_on: st
 
 
 @pytest.mark.parametrize(
-    ("role", "words"),
+    ("role", "form", "result"),
     [
-        (mask_role(Form.BINARY, None), "Segmentation"),
-        (mask_role(Form.FRACTIONAL, Segment.WMH), "Segmentation with probabilities"),
-        (mask_role(Form.LABELMAP, None), "label map"),
-        ("sr-labelmap-combined", "report"),
-        (key_image_role(12), "key image"),
-        ("pdf", "PDF"),
-        (presentation_state_role(Segment.LACUNE), "Presentation State"),
+        (mask_role(Form.BINARY, None), "Segmentation", "Segmentation, all segments"),
+        (
+            mask_role(Form.FRACTIONAL, Segment.WMH),
+            "Segmentation with probabilities",
+            "Segmentation with probabilities, white matter hyperintensity",
+        ),
+        (mask_role(Form.LABELMAP, Segment.LACUNE), "label map", "label map, lacune"),
+        ("sr-labelmap-combined", "report", "report"),
+        (key_image_role(12), "key image", "key image 12"),
+        ("pdf", "PDF", "PDF"),
+        (
+            presentation_state_role(Segment.LACUNE),
+            "Presentation State",
+            "Presentation State, lacune",
+        ),
     ],
 )
-def test_each_result_has_a_name(role: str, words: str) -> None:
-    assert delivered_form(replace(DELIVERY, kind=role)) == words
+def test_each_result_has_a_name(role: str, form: str, result: str) -> None:
+    delivery = replace(DELIVERY, kind=role)
+    assert (delivered_form(delivery), delivered_result(delivery)) == (form, result)
 
 
 def test_each_type_of_series_has_a_name() -> None:
