@@ -48,8 +48,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.command("check-peer")(check_peer_command)
-app.command("export-dataset")(export_dataset_command)
 
 app.add_typer(bundle_commands.app, name="bundle")
 app.add_typer(engine_commands.app, name="engines")
@@ -223,3 +221,7 @@ def _progress() -> Progress:
     return Progress(
         SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=err, transient=True
     )
+
+
+app.command("check-peer")(check_peer_command)
+app.command("export-dataset")(export_dataset_command)
