@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from node.errors import NodeError
 from node.fault_words import fault_in_words
@@ -31,24 +32,10 @@ class ConfigurationError(NodeError):
         super().__init__("\n".join(faults))
 
 
-class _LoadedSettings(BaseSettings, NodeSettings):
-    """Settings that the environment has a say in."""
+class _Variables(BaseSettings, NodeSettings):
+    """Names the variables that can set something; never made, for it would take names in any case."""
 
-    model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__"
-    )
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Let the environment win over the file, whose values come in as arguments."""
-        return env_settings, init_settings
+    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__")
 
 
 def load_settings(path: Path | None = None) -> NodeSettings:
@@ -68,11 +55,43 @@ def load_settings(path: Path | None = None) -> NodeSettings:
         raise ConfigurationError(file.faults)
     _refuse_unknown_variables()
     try:
-        settings = _LoadedSettings(**file.values)
+        settings = NodeSettings.model_validate(_merged(file.values, _read_variables()))
     except ValidationError as error:
         raise ConfigurationError(_faults(error, path, file.lines)) from error
     _check_paths(settings)
     return settings
+
+
+def _read_variables() -> dict[str, Any]:
+    """Return what the environment sets.
+
+    Raises:
+        ConfigurationError: if a list or a section is not written as JSON.
+    """
+    try:
+        return EnvSettingsSource(_Variables)()
+    except SettingsError as error:
+        raise ConfigurationError(tuple(_not_json(error))) from None
+
+
+def _not_json(error: SettingsError) -> Iterator[str]:
+    """Name the variable whose value pydantic could not parse; it names only the section."""
+    written = getattr(error.__cause__, "doc", None)
+    names = [name for name, value in os.environ.items() if _is_ours(name) and value == written]
+    for name in sorted(names):
+        yield f'environment {name}: must be JSON: ["a", "b"] for a list, {{"key": "value"}} for a section'
+    if not names:
+        yield f"environment: {error}"
+
+
+def _merged(values: dict[str, Any], stronger: dict[str, Any]) -> dict[str, Any]:
+    """Lay values over others, section by section."""
+    both = {
+        key: _merged(values[key], value)
+        for key, value in stronger.items()
+        if isinstance(value, dict) and isinstance(values.get(key), dict)
+    }
+    return {**values, **stronger, **both}
 
 
 def _faults(error: ValidationError, path: Path | None, lines: Mapping[Location, int]) -> tuple[str, ...]:
@@ -92,10 +111,11 @@ def _written(location: Location) -> Location:
 def _place(location: Location, path: Path | None, lines: Mapping[Location, int]) -> str:
     """Name the fault's origin: environment variable, file with line, or default."""
     dotted = ".".join(map(str, location)) or "configuration"
+    variables = {name.upper(): name for name in os.environ}
     for length in range(len(location), 0, -1):
         variable = ENVIRONMENT_PREFIX + "__".join(map(str, location[:length])).upper()
-        if variable in os.environ:
-            return f"environment {variable}: {dotted}"
+        if variable in variables:
+            return f"environment {variables[variable]}: {dotted}"
         if location[:length] in lines:
             return f"{path}:{lines[location[:length]]}: {dotted}"
     return f"{path}: {dotted}" if path else dotted
@@ -106,12 +126,14 @@ def _refuse_unknown_variables() -> None:
     unknown = [
         name
         for name in os.environ
-        if name.startswith(ENVIRONMENT_PREFIX)
-        and name not in NOT_SETTINGS
-        and name.split("__")[0].upper() not in known
+        if _is_ours(name) and name not in NOT_SETTINGS and name.split("__")[0].upper() not in known
     ]
     if unknown:
         raise ConfigurationError(tuple(f"environment {name}: no such setting" for name in sorted(unknown)))
+
+
+def _is_ours(variable: str) -> bool:
+    return variable.upper().startswith(ENVIRONMENT_PREFIX)
 
 
 def _check_paths(settings: NodeSettings) -> None:

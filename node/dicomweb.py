@@ -229,7 +229,7 @@ def _outcome(
         return SendOutcome(path, DeliveryState.FAILED, comment=_in_words(answer.status_code))
     try:
         return _named(path, sop_instance_uid, transfer_syntax_uid, answer)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         # JSON that is no data set, or one whose elements are of other types than the Standard's.
         said = f"HTTP {answer.status_code}, and no answer in DICOM JSON"
         return SendOutcome(path, DeliveryState.FAILED, comment=said)
@@ -242,12 +242,24 @@ def _named(
     told = Dataset.from_json(answer.json())
     for item in told.get("FailedSOPSequence") or ():
         if item.get("ReferencedSOPInstanceUID") == sop_instance_uid:
-            return _failed(path, int(item.get("FailureReason") or 0))
+            return _failed(path, _reason(item.get("FailureReason")))
     for item in told.get("ReferencedSOPSequence") or ():
         if item.get("ReferencedSOPInstanceUID") == sop_instance_uid:
-            return _stored(path, item.get("WarningReason"), transfer_syntax_uid)
+            return _stored(path, _reason(item.get("WarningReason")), transfer_syntax_uid)
     said = f"HTTP {answer.status_code}, and the answer does not name the Instance"
     return SendOutcome(path, DeliveryState.FAILED, comment=said)
+
+
+def _reason(value: object) -> int:
+    """Return a Failure or Warning Reason, a 16 bit number; 0 where there is none.
+
+    Raises:
+        ValueError: if it is none; the index could not hold every number that JSON can.
+    """
+    reason = int(str(value or 0))
+    if not 0 <= reason <= 0xFFFF:
+        raise ValueError("no reason of 16 bit")
+    return reason
 
 
 def _in_words(status_code: int) -> str:
@@ -265,8 +277,8 @@ def _failed(path: Path, reason: int) -> SendOutcome:
     return SendOutcome(path, DeliveryState.FAILED, reason, comment)
 
 
-def _stored(path: Path, warning: int | None, transfer_syntax_uid: str) -> SendOutcome:
+def _stored(path: Path, warning: int, transfer_syntax_uid: str) -> SendOutcome:
     if not warning:
         return SendOutcome(path, DeliveryState.DELIVERED, 0, "", transfer_syntax_uid)
-    comment = f"0x{int(warning):04X} Warning Reason"
-    return SendOutcome(path, DeliveryState.WARNING, int(warning), comment, transfer_syntax_uid)
+    comment = f"0x{warning:04X} Warning Reason"
+    return SendOutcome(path, DeliveryState.WARNING, warning, comment, transfer_syntax_uid)

@@ -29,7 +29,9 @@ def fault_in_words(kind: str, message: str, location: tuple[str | int, ...], kno
         known: places of all settings, with ``<name>`` and ``<n>`` for what is free.
     """
     if kind == "extra_forbidden":
-        close = difflib.get_close_matches(str(location[-1]), _siblings(location, known), n=1)
+        # A setting of another kind of destination is none here, whatever its name.
+        others = _siblings(location, known) - {str(location[-1])}
+        close = difflib.get_close_matches(str(location[-1]), others, n=1)
         return f"no such setting{f'; is it {close[0]}?' if close else ''}"
     if kind == "string_pattern_mismatch" and _AE_TITLE_FIRST in message:
         return "is no AE title: 1 to 16 printable ASCII characters, no backslash, no space at either end"

@@ -12,9 +12,23 @@ import yaml
 
 Location = tuple[str | int, ...]
 
+_TEXT, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
 _INTEGER, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+_TIMESTAMP = "tag:yaml.org,2002:timestamp"
 _OTHER_BASE = re.compile(r"[-+]?0[0-7_]+")
 """YAML 1.1 reads these as octal: 0104 is 68, a port that nobody meant."""
+
+_QUOTATION = re.compile(r"""(?<!') (?:'[^'<][^']+'|".+")""")
+"""What YAML's messages repeat of the file, longer than a character; names of tokens are in '<>'."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a date stays the text that is written: no setting is one, and not each is a date."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +50,39 @@ def read_yaml(path: Path) -> YamlFile:
     """Read a file whose outermost level is keys and values; an empty one holds none.
 
     A key that stands twice is a fault: YAML keeps the last and drops the others without a word. So
-    is a number that YAML takes for another one than is written; it is not repeated, for it may be a secret.
+    is a number that YAML takes for another one than is written. No value is repeated: it may be a secret.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
+        loader = _Loader(path.read_text(encoding="utf-8"))
+        root = loader.get_single_node()
+        faults = tuple(_faults(root, path, set()))
+        if root is None or faults:
+            return YamlFile(faults=faults)
+        values, lines = loader.construct_document(root), dict(_line_numbers(root, ()))
     except (OSError, UnicodeDecodeError) as error:
         return YamlFile(faults=(f"{path}: can not be read: {error}",))
     except yaml.YAMLError as error:
-        return YamlFile(faults=(f"{path}: is not YAML: {error}",))
+        return YamlFile(faults=(_not_yaml(error, path),))
+    except RecursionError:
+        return YamlFile(faults=(f"{path}: holds something within itself, or too many levels",))
+    except (ValueError, LookupError, AttributeError):
+        return YamlFile(faults=(f"{path}: holds a value that is not of its own type: put it in quotes",))
     if values is None:
         return YamlFile()
     if not isinstance(values, dict):
         return YamlFile(faults=(f"{path}: must hold keys and values, found a {type(values).__name__}",))
-    names = [
-        f"{path}: {key}: a name must be text: put it in quotes" for key in values if type(key) is not str
-    ]
-    return YamlFile(values, dict(_line_numbers(root, ())), (*names, *_faults(root, path)))
+    return YamlFile(values, lines)
+
+
+def _not_yaml(error: yaml.YAMLError, path: Path) -> str:
+    """Say what is wrong and where, without the lines and words of the file that YAML itself would show."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return f"{path}: is not YAML: {getattr(error, 'reason', 'it can not be read')}"
+    place = f"{path}:{error.problem_mark.line + 1}" if error.problem_mark else str(path)
+    begun = f" from line {error.context_mark.line + 1} on" if error.context_mark else ""
+    context = f"{error.context}{begun}: " if error.context else ""
+    said = _QUOTATION.sub("", f"{context}{error.problem}")
+    return f"{place}: is not YAML: {said}; put text with characters such as * & ! : % @ in quotes"
 
 
 def _line_numbers(node: yaml.Node | None, at: Location) -> Iterator[tuple[Location, int]]:
@@ -67,21 +96,34 @@ def _line_numbers(node: yaml.Node | None, at: Location) -> Iterator[tuple[Locati
             yield from _line_numbers(value, (*at, position))
 
 
-def _faults(node: yaml.Node | None, path: Path) -> Iterator[str]:
+def _faults(node: yaml.Node | None, path: Path, visited: set[int]) -> Iterator[str]:
+    """Yield what is wrong with a node, once however often the file refers to it."""
+    if id(node) in visited:
+        return
+    visited.add(id(node))
     if isinstance(node, yaml.ScalarNode):
         yield from _doubtful(node, path)
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
-            yield from _faults(value, path)
+            yield from _faults(value, path, visited)
     elif isinstance(node, yaml.MappingNode):
-        seen: dict[str, int] = {}
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if key.value in seen:
-                said = f"stands in line {seen[key.value]} already: only one of them would count"
-                yield f"{path}:{line}: {key.value}: {said}"
-            seen[key.value] = line
-            yield from _faults(value, path)
+        yield from _names(node, path)
+        for _, value in node.value:
+            yield from _faults(value, path, visited)
+
+
+def _names(node: yaml.MappingNode, path: Path) -> Iterator[str]:
+    """Yield what is wrong with the names of values."""
+    seen: dict[str, int] = {}
+    for key, _ in node.value:
+        line = key.start_mark.line + 1
+        name = key.value if isinstance(key, yaml.ScalarNode) else "a list or keys and values"
+        if key.tag not in (_TEXT, _MERGE):
+            yield f"{path}:{line}: {name}: a name must be text: put it in quotes"
+        elif name in seen:
+            said = f"stands in line {seen[name]} already: only one of them would count"
+            yield f"{path}:{line}: {name}: {said}"
+        seen[name] = line
 
 
 def _doubtful(node: yaml.ScalarNode, path: Path) -> Iterator[str]:

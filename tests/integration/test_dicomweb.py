@@ -41,7 +41,7 @@ def uid_in(request: Request) -> str:
     return str(dcmread(BytesIO(part.rsplit(b"\r\n--", 1)[0])).SOPInstanceUID)
 
 
-def listed(tag: str, uid: str, **more: int) -> dict[str, object]:
+def listed(tag: str, uid: str, **more: float) -> dict[str, object]:
     reasons = {"FailureReason": "00081197", "WarningReason": "00081196"}
     item: dict[str, object] = {UID: {"vr": "UI", "Value": [uid]}}
     item |= {reasons[name]: {"vr": "US", "Value": [value]} for name, value in more.items()}
@@ -89,6 +89,14 @@ STORED, FAILED = "00081199", "00081198"
         pytest.param(
             lambda uid: Answer(200, b'{"00081199":{"vr":"SQ","Value":[' * 5000),
             "failed", "HTTP 200, and no answer in DICOM JSON", id="nested-too-deep",
+        ),
+        pytest.param(
+            lambda uid: Answer(409, listed(FAILED, uid, FailureReason=float("inf"))),
+            "failed", "HTTP 409, and no answer in DICOM JSON", id="infinite-reason",
+        ),
+        pytest.param(
+            lambda uid: Answer(200, listed(STORED, uid, WarningReason=10**20)),
+            "failed", "HTTP 200, and no answer in DICOM JSON", id="reason-above-16-bit",
         ),
         pytest.param(lambda uid: Answer(302), "failed", "HTTP 302 Found", id="redirection"),
         pytest.param(lambda uid: Answer(401), "failed", "HTTP 401 Unauthorized", id="unauthorized"),

@@ -10,6 +10,7 @@ import pytest
 
 from engines.segments import Segment
 from node.configuration import ConfigurationError, load_settings
+from node.dicomweb import StowDestinationSettings
 from node.roles import Role
 from node.settings_reference import list_settings, render_settings
 
@@ -109,7 +110,27 @@ def test_defaults_are_safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             "for another one: write it without",
             id="base 60",
         ),
-        pytest.param("1: 2\n", "node.yaml", "1: a name must be text: put it in quotes", id="number as a key"),
+        pytest.param(
+            "1: 2\n", "node.yaml:1: 1", "a name must be text: put it in quotes", id="number as a key"
+        ),
+        pytest.param(
+            "destinations:\n  no: {ae_title: A, host: a, port: 104}\n",
+            "node.yaml:2: no",
+            "a name must be text: put it in quotes",
+            id="name that YAML takes for false",
+        ),
+        pytest.param("? [a]\n: b\n", "node.yaml:1", "a name must be text", id="list as a key"),
+        pytest.param("log: &log {level: *log}\n", "node.yaml", "within itself", id="alias of itself"),
+        pytest.param("log: {level: 0x_}\n", "node.yaml", "not of its own type", id="number without digits"),
+        pytest.param(
+            "receiver: {port: 1}\nReceiver: {port: 2}\n",
+            "node.yaml:2: Receiver",
+            "no such setting; is it receiver?",
+            id="section in capitals",
+        ),
+        pytest.param(
+            "_env_prefix: X\n", "node.yaml:1: _env_prefix", "no such setting", id="no setting of ours"
+        ),
         pytest.param(
             "receiver: {calling_aes: MR1}\n", "receiver.calling_aes", "must be a list", id="text for a list"
         ),
@@ -168,6 +189,52 @@ def test_fault_is_named_with_its_place(tmp_path: Path, text: str, place: str, fa
     assert fault in message
 
 
+STOW = "destinations:\n  pacs:\n    stow:\n      url: http://here\n      basic:\n        user: us\n"
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "*Hunter2",
+        "!Hunter2",
+        "!x!Hunter2",
+        "&Hunter2",
+        '"Hunter2',
+        "'Hunter'2",
+        "Hunter2: x",
+        "[Hunter2",
+        "07411",
+    ],
+)
+def test_fault_does_not_repeat_a_password(tmp_path: Path, password: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"node\.yaml:[78]: ") as raised:
+        load_settings(write(tmp_path, f"{STOW}        password: {password}\n"))
+    assert "Hunter" not in str(raised.value)
+    assert "7411" not in str(raised.value)
+
+
+def test_date_is_the_text_that_is_written(tmp_path: Path) -> None:
+    """No setting is a date, and a password may look like one that is none."""
+    path = write(tmp_path, f"root: {tmp_path}\n{STOW}        password: 2026-13-45\n")
+    destination = load_settings(path).destinations["pacs"]
+    assert isinstance(destination, StowDestinationSettings)
+    assert destination.stow.basic is not None
+    assert destination.stow.basic.password.get_secret_value() == "2026-13-45"
+
+
+def test_keys_can_be_taken_over_from_another_section(tmp_path: Path) -> None:
+    text = "destinations:\n  a: &all {ae_title: A, host: here, port: 104}\n  b: {<<: *all, ae_title: B}\n"
+    settings = load_settings(write(tmp_path, f"root: {tmp_path}\n{text}"))
+    assert [str(one) for one in settings.destinations.values()] == ["A@here:104", "B@here:104"]
+
+
+def test_fault_in_what_two_sections_share_is_named_once(tmp_path: Path) -> None:
+    text = "destinations:\n  a: &all {ae_title: A, host: here, port: 0104}\n  b: *all\n"
+    with pytest.raises(ConfigurationError) as raised:
+        load_settings(write(tmp_path, text))
+    assert len(raised.value.faults) == 1
+
+
 def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as raised:
         load_settings(write(tmp_path, "receiver:\n  port: -1\nsender:\n  ae_title: ''\n"))
@@ -179,6 +246,28 @@ def test_fault_of_the_environment_names_the_variable(tmp_path: Path, monkeypatch
     monkeypatch.setenv("CSVD_RECEIVER__PORT", "many")
     with pytest.raises(ConfigurationError, match=r"environment CSVD_RECEIVER__PORT: receiver\.port"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "fault"),
+    [
+        pytest.param("CSVD_ROLES", "work", 'must be JSON: ["a", "b"] for a list', id="list"),
+        pytest.param("CSVD_RECEIVER__CALLING_AES", "MR1", "must be JSON", id="list in a section"),
+        pytest.param("CSVD_LOG", "Hunter2", "must be JSON", id="section"),
+        pytest.param(
+            "CSVD_DESTINATIONS__pacs", "x", "destinations.pacs: must hold keys", id="name of our own"
+        ),
+    ],
+)
+def test_variable_that_holds_no_list_or_section_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, fault: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError) as raised:
+        load_settings()
+    assert f"environment {variable}: {fault}" in str(raised.value)
+    assert value == "x" or value not in str(raised.value).removeprefix(f"environment {variable}")
 
 
 def test_unknown_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
