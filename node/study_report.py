@@ -111,7 +111,7 @@ def _series_lines(view: StudyView) -> Iterator[str]:
         return
     yield f"As evaluation {view.series_of} took the Series:"
     for line in view.series:
-        number = "without number" if line.series_number is None else str(line.series_number)
+        which = "without number" if line.series_number is None else str(line.series_number)
         label = f" [{line.label}]" if line.label else ""
-        yield f"Series {number}, {line.series_uid}{label}: {line.kind}, {line.outcome}. {line.reason}"
+        yield f"Series {which}, {line.series_uid}{label}: {line.kind}, {line.outcome}. {line.reason}"
         yield f"    {line.slices} slices; {'; '.join(line.evidence)}"
