@@ -98,12 +98,8 @@ def head_threshold(array: NDArray[np.float32]) -> float:
         array: finite intensities, any shape, not empty.
     """
     air = background(array)
-    level = np.maximum(array.ravel() - air, 0)
-    positive = level[level > 0]
-    if positive.size == 0:
-        return float(array.max())
-    top = percentile(positive, ROBUST_MAXIMUM)
-    return air + _otsu(np.minimum(level, top), top)
+    head = _above_air(array.ravel(), air)
+    return float(array.max()) if head is None else air + head.threshold
 
 
 def percentile(values: NDArray[np.float32], share: float) -> float:
@@ -134,17 +130,34 @@ def white_matter_peak(array: NDArray[np.float32], air: float) -> float:
     Returns: the mode, in the units of the array.
     """
     means, contrasts = _blocks(array)
-    level = np.maximum(means - air, 0.0)
+    above = _above_air(means, air)
+    if above is None:
+        return float(array.max())
+    head = (above.level > above.threshold) & (above.level <= above.top)
+    if not head.any():
+        return air + above.top
+    inside, edges = above.level[head], contrasts[head] / above.level[head]
+    flat = inside[edges <= percentile(edges, FLAT_SHARE)]
+    return air + _mode(flat, above.top)
+
+
+@dataclass(frozen=True, slots=True)
+class _AboveAir:
+    """Intensities above air, where the head among them begins (Otsu), and their robust maximum."""
+
+    level: NDArray[np.float32]
+    threshold: float
+    top: float
+
+
+def _above_air(values: NDArray[np.float32], air: float) -> _AboveAir | None:
+    """Tell head from air among (n,) intensities; None if none is brighter than air."""
+    level = np.maximum(values - air, 0.0)
     positive = level[level > 0]
     if positive.size == 0:
-        return float(array.max())
+        return None
     top = percentile(positive, ROBUST_MAXIMUM)
-    head = (level > _otsu(np.minimum(level, top), top)) & (level <= top)
-    if not head.any():
-        return air + top
-    inside, edges = level[head], contrasts[head] / level[head]
-    flat = inside[edges <= percentile(edges, FLAT_SHARE)]
-    return air + _mode(flat, top)
+    return _AboveAir(level, _otsu(np.minimum(level, top), top), top)
 
 
 def _blocks(array: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -40,6 +40,12 @@ class WebServer:
     requests: list[Request] = field(default_factory=list)
 
 
+def _content(body: object) -> bytes:
+    if isinstance(body, bytes):
+        return body
+    return b"" if body is None else json.dumps(body).encode()
+
+
 @contextmanager
 def web_server(answer: Callable[[Request], Answer], key_pair: KeyPair | None = None) -> Iterator[WebServer]:
     """Run a server that answers each POST as told."""
@@ -51,9 +57,7 @@ def web_server(answer: Callable[[Request], Answer], key_pair: KeyPair | None = N
             request = Request(self.path, dict(self.headers), body)
             seen.requests.append(request)
             said = answer(request)
-            content = said.body if isinstance(said.body, bytes) else b""
-            if said.body is not None and not content:
-                content = json.dumps(said.body).encode()
+            content = _content(said.body)
             self.send_response(said.status)
             self.send_header("Content-Type", said.media_type)
             self.send_header("Content-Length", str(len(content)))
