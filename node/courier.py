@@ -162,7 +162,11 @@ class Courier:
             None
             if outcome.state.has_arrived
             else next_attempt_at(
-                delivery.attempts + 1, delivery.first_queued_at, now, self._settings.sender.retry
+                delivery.attempts + 1,
+                delivery.first_queued_at,
+                now,
+                self._settings.sender.retry,
+                outcome.asked_pause_s,
             )
         )
         self._deliveries.record_attempt(

@@ -11,6 +11,8 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from uuid import uuid4
@@ -27,6 +29,7 @@ from node.errors import AssociationFailedError, TlsConfigurationError, Unreadabl
 from node.form_settings import FormSettings
 from node.outbound import SenderSettings
 from node.part10 import read_part10
+from node.retry_after import pause_asked_for
 from node.send_outcome import SendOutcome
 from node.tls import explain, load_client_files
 
@@ -107,6 +110,8 @@ def store(
 ) -> list[SendOutcome]:
     """Store DICOM files, each in a request of its own, and return their outcomes in the same order.
 
+    A server that asks for a pause gets it: what was not sent yet waits with what was.
+
     Args:
         paths: Part 10 files; each goes as its bytes are.
         destination: where to.
@@ -117,11 +122,13 @@ def store(
         with _session(destination, settings) as session:
             for path in paths:
                 outcomes += [_store_one(path, session, destination, settings)]
+                if outcomes[-1].asked_pause_s is not None:
+                    break
     except AssociationFailedError as error:
         log.warning("sender.association_failed", destination=error.destination, reason=error.reason)
         left = paths[len(outcomes) :]
         outcomes += [SendOutcome(path, DeliveryState.FAILED, comment=error.reason) for path in left]
-    return outcomes
+    return outcomes + [replace(outcomes[-1], path=path) for path in paths[len(outcomes) :]]
 
 
 @contextmanager
@@ -226,13 +233,22 @@ def _outcome(
 ) -> SendOutcome:
     """Read what became of an Instance; it was stored only if the answer names it among what was stored."""
     if answer.status_code not in ANSWERED:
-        return SendOutcome(path, DeliveryState.FAILED, comment=_in_words(answer.status_code))
+        return _unanswered(path, answer)
     try:
         return _named(path, sop_instance_uid, transfer_syntax_uid, answer)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         # JSON that is no data set, or one whose elements are of other types than the Standard's.
         said = f"HTTP {answer.status_code}, and no answer in DICOM JSON"
         return SendOutcome(path, DeliveryState.FAILED, comment=said)
+
+
+def _unanswered(path: Path, answer: requests.Response) -> SendOutcome:
+    """Say what the server answered instead, and how long it asks for a pause."""
+    pause_s = pause_asked_for(answer.status_code, answer.headers, datetime.now(UTC))
+    comment = _in_words(answer.status_code)
+    if pause_s is not None:
+        comment = f"{comment}, asks for a pause of {pause_s:.0f} s"
+    return SendOutcome(path, DeliveryState.FAILED, comment=comment, asked_pause_s=pause_s)
 
 
 def _named(

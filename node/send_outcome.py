@@ -18,6 +18,7 @@ class SendOutcome:
         status: C-STORE status or Failure or Warning Reason of the destination, None if there was none.
         comment: what the destination remarked, or why it has no Instance.
         transfer_syntax_uid: that the Instance was sent in; empty if it was not sent.
+        asked_pause_s: how long the destination asks not to be tried again, s; None if it does not.
     """
 
     path: Path
@@ -25,3 +26,4 @@ class SendOutcome:
     status: int | None = None
     comment: str = ""
     transfer_syntax_uid: str = ""
+    asked_pause_s: float | None = None

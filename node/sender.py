@@ -85,7 +85,11 @@ def echo(destination: DestinationSettings, settings: SenderSettings) -> None:
 
 
 def next_attempt_at(
-    attempts: int, first_queued_at: datetime, now: datetime, settings: RetrySettings
+    attempts: int,
+    first_queued_at: datetime,
+    now: datetime,
+    settings: RetrySettings,
+    asked_pause_s: float | None = None,
 ) -> datetime | None:
     """Tell when to try a delivery again; the last time is at the very end of the patience.
 
@@ -94,6 +98,7 @@ def next_attempt_at(
         first_queued_at: since when it is tried.
         now: the current time.
         settings: pauses and patience.
+        asked_pause_s: that the destination asks for, s; kept, up to the longest pause, if it is the longer.
 
     Returns:
         None if it is given up.
@@ -102,7 +107,8 @@ def next_attempt_at(
     if now >= deadline:
         return None
     # Beyond 2^32 s every pause is the longest one, and a power without a bound would overflow.
-    pause_s = min(settings.first_pause_s * 2.0 ** min(attempts - 1, 32), settings.longest_pause_s)
+    pause_s = max(settings.first_pause_s * 2.0 ** min(attempts - 1, 32), asked_pause_s or 0.0)
+    pause_s = min(pause_s, settings.longest_pause_s)
     return min(now + timedelta(seconds=pause_s), deadline)
 
 

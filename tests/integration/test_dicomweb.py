@@ -132,6 +132,25 @@ def test_each_instance_counts_by_its_own_answer(tmp_path: Path) -> None:
     assert [outcome.state.value for outcome in outcomes] == ["delivered", "failed", "delivered"]
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_server_that_asks_for_a_pause_is_left_alone(tmp_path: Path, status: int) -> None:
+    paths = results(tmp_path, 3)
+
+    def answer(request: Request) -> Answer:
+        uid = uid_in(request)
+        if uid == paths[0].stem:
+            return Answer(200, listed(STORED, uid))
+        return Answer(status, headers={"Retry-After": "120"})
+
+    with web_server(answer) as server:
+        outcomes = store(paths, at(server.url), SETTINGS)
+    assert [outcome.path for outcome in outcomes] == paths
+    assert [outcome.state.value for outcome in outcomes] == ["delivered", "failed", "failed"]
+    assert [outcome.asked_pause_s for outcome in outcomes] == [None, 120, 120]
+    assert outcomes[1].comment.endswith(", asks for a pause of 120 s")
+    assert len(server.requests) == 2, "the third waits, too"
+
+
 def test_nobody_at_the_port_and_unreadable_files_are_no_delivery(tmp_path: Path) -> None:
     (path,) = results(tmp_path)
     (tmp_path / "broken.dcm").write_text("not DICOM")

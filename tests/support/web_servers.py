@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,6 +30,7 @@ class Answer:
     status: int
     body: object = None
     media_type: str = "application/dicom+json"
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -61,6 +62,8 @@ def web_server(answer: Callable[[Request], Answer], key_pair: KeyPair | None = N
             self.send_response(said.status)
             self.send_header("Content-Type", said.media_type)
             self.send_header("Content-Length", str(len(content)))
+            for name, value in said.headers.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)
 

@@ -38,6 +38,23 @@ def test_patience_ends_after_three_days(waited: timedelta, expected: timedelta |
     assert found == (None if expected is None else QUEUED + expected)
 
 
+@pytest.mark.parametrize(
+    ("attempts", "asked_s", "pause_s"),
+    [
+        pytest.param(1, 120, 120, id="longer-than-ours"),
+        pytest.param(6, 1, 320, id="shorter-than-ours"),
+        pytest.param(1, 0, 10, id="none-at-all"),
+        pytest.param(1, 86400, 900, id="beyond-the-longest"),
+    ],
+)
+def test_pause_that_a_destination_asks_for_is_kept_within_the_longest(
+    attempts: int, asked_s: float, pause_s: float
+) -> None:
+    now = QUEUED + timedelta(hours=1)
+    found = next_attempt_at(attempts, QUEUED, now, SETTINGS, asked_s)
+    assert found == now + timedelta(seconds=pause_s)
+
+
 def test_outage_of_a_weekend_is_tried_some_hundred_times_and_no_more() -> None:
     """15 minutes apart over 3 days are 288 attempts; the short first ones add a few."""
     now, attempts = QUEUED, 0
