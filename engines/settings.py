@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import BaseModel, ConfigDict, Field
 
+from engines.local_path import LocalPath
 from engines.precision import Precision
 
 
@@ -14,7 +13,7 @@ class EngineSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    cache: Path | None = Field(
+    cache: LocalPath | None = Field(
         default=None, description="folder of compiled plans; by default engines in the node's root"
     )
     first_precision: Precision = Field(

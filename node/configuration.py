@@ -50,6 +50,7 @@ def load_settings(path: Path | None = None) -> NodeSettings:
     """
     if path is None and CONFIG_VARIABLE in os.environ:
         path = Path(os.environ[CONFIG_VARIABLE])
+    path = path and path.expanduser()
     file = read_yaml(path) if path else YamlFile()
     if file.faults:
         raise ConfigurationError(file.faults)

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydicom import Dataset
 from requests_oauthlib import OAuth2Session
 
+from engines.local_path import LocalPath
 from node.deliveries import DeliveryState
 from node.errors import AssociationFailedError, TlsConfigurationError, UnreadableDatasetError
 from node.form_settings import FormSettings
@@ -74,11 +75,13 @@ class StowSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str = Field(pattern="^https?://", description="URL of the service, without /studies")
-    ca: Path | None = Field(
+    ca: LocalPath | None = Field(
         default=None, description="PEM file of the CAs that may have signed the server's certificate"
     )
-    certificate: Path | None = Field(default=None, description="PEM file of the node's certificate")
-    key: Path | None = Field(default=None, description="PEM file of the certificate's key, without password")
+    certificate: LocalPath | None = Field(default=None, description="PEM file of the node's certificate")
+    key: LocalPath | None = Field(
+        default=None, description="PEM file of the certificate's key, without password"
+    )
     basic: BasicSettings | None = Field(default=None, description="HTTP basic authentication")
     oauth2: OAuth2Settings | None = Field(default=None, description="OAuth 2.0 client credentials")
 

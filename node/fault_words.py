@@ -15,6 +15,10 @@ _WORDS = {
     "model_type": "must hold keys and values",
     "model_attributes_type": "must hold keys and values",
     "string_type": "must be text: put it in quotes",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "bool_parsing": "must be true or false",
 }
 """By pydantic's name of a fault; what is not here is clear as pydantic says it."""
 

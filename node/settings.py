@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, SecretStr, Tag, model_validator
 
 from engines.bundle import shipped_bundles
+from engines.local_path import LocalPath
 from engines.pipeline import PipelineSettings
 from engines.runners.base import RunnerKind, RunnerSettings
 from engines.segments import Segment
@@ -81,7 +82,7 @@ class NodeSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    root: Path = Field(
+    root: LocalPath = Field(
         default=Path("csvd-data"), description="folder of Studies, results and, with SQLite, of the index"
     )
     storage: StorageSettings = Field(
@@ -122,7 +123,7 @@ class NodeSettings(BaseModel):
         default=IdentificationSettings(), description="further rules on what a Series is"
     )
     volumes: VolumeSettings = Field(default=VolumeSettings(), description="what a volume must fulfil")
-    segmentors: dict[Segment, Path] = Field(
+    segmentors: dict[Segment, LocalPath] = Field(
         default_factory=_shipped, description="folder of the model bundle for each segment"
     )
     runner: RunnerKind = Field(default=RunnerKind.AUTO, description="what runs the models")

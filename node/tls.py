@@ -16,6 +16,7 @@ from socket import socket
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from engines.local_path import LocalPath
 from node.errors import TlsConfigurationError
 
 log = structlog.get_logger(__name__)
@@ -47,11 +48,11 @@ class ReceiverTlsSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    certificate: Path = Field(
+    certificate: LocalPath = Field(
         description="PEM file of the receiver's certificate and those between it and its CA"
     )
-    key: Path = Field(description="PEM file of its private key, without a password")
-    ca: Path | None = Field(
+    key: LocalPath = Field(description="PEM file of its private key, without a password")
+    ca: LocalPath | None = Field(
         default=None, description="PEM file of the CAs that senders' certificates come from"
     )
     client_certificate: ClientCertificate = Field(
@@ -71,11 +72,11 @@ class DestinationTlsSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    ca: Path = Field(description="PEM file of the CAs that the destination's certificate may come from")
-    certificate: Path | None = Field(
+    ca: LocalPath = Field(description="PEM file of the CAs that the destination's certificate may come from")
+    certificate: LocalPath | None = Field(
         default=None, description="PEM file of the certificate that the destination is shown, if it asks"
     )
-    key: Path | None = Field(default=None, description="PEM file of its private key, without a password")
+    key: LocalPath | None = Field(default=None, description="PEM file of its private key, without a password")
     host_name: str = Field(
         default="", description="name in the destination's certificate, where that is not its host"
     )

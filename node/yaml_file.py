@@ -14,19 +14,23 @@ Location = tuple[str | int, ...]
 
 _TEXT, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
 _INTEGER, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
-_TIMESTAMP = "tag:yaml.org,2002:timestamp"
-_OTHER_BASE = re.compile(r"[-+]?0[0-7_]+")
-"""YAML 1.1 reads these as octal: 0104 is 68, a port that nobody meant."""
+_TIMESTAMP, _TRUTH = "tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:bool"
+_OTHER_NUMBER = re.compile(r"[-+]?0[0-7]+|.*[:_].*")
+"""YAML 1.1 reads 0104 as octal (68), 1:30 to the base 60 (90) and 1_0 as 10: ports that nobody meant."""
 
 _QUOTATION = re.compile(r"""(?<!') (?:'[^'<][^']+'|".+")""")
 """What YAML's messages repeat of the file, longer than a character; names of tokens are in '<>'."""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a date stays the text that is written: no setting is one, and not each is a date."""
+    """YAML in which a date, and a word such as yes or no, stays the text that is written.
+
+    No setting is a date, and not each that looks like one is. What a word means its setting knows: for
+    one that is on or off, and for an AE title that is NO; a number it never is.
+    """
 
     yaml_implicit_resolvers = {  # noqa: RUF012
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
+        first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_TIMESTAMP, _TRUTH)]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
@@ -128,7 +132,7 @@ def _names(node: yaml.MappingNode, path: Path) -> Iterator[str]:
 
 def _doubtful(node: yaml.ScalarNode, path: Path) -> Iterator[str]:
     is_number = node.tag in (_INTEGER, _FLOAT) and node.style is None
-    if is_number and (":" in node.value or _OTHER_BASE.fullmatch(node.value)):
+    if is_number and _OTHER_NUMBER.fullmatch(node.value):
         line = node.start_mark.line + 1
-        said = "YAML takes a number with a leading 0 or a colon for another one"
+        said = "YAML takes a number with a leading 0, a colon or an underscore for another one"
         yield f"{path}:{line}: {said}: write it without, or text in quotes"

@@ -49,7 +49,9 @@ def serve(folder: Path, configuration: dict[str, object], **variables: str) -> t
 @pytest.mark.parametrize(
     ("configuration", "code", "sentence"),
     [
-        pytest.param({"receiver": {"port": "many"}}, 2, "receiver.port: Input should be", id="wrong-value"),
+        pytest.param(
+            {"receiver": {"port": "many"}}, 2, "receiver.port: must be a whole number", id="wrong-value"
+        ),
         pytest.param(
             {"receiver": {"tls": {"certificate": "gone.pem", "key": "gone.key", "ca": "ca.pem"}}},
             2,

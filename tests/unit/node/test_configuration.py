@@ -11,6 +11,7 @@ import pytest
 from engines.segments import Segment
 from node.configuration import ConfigurationError, load_settings
 from node.dicomweb import StowDestinationSettings
+from node.outbound import DestinationSettings
 from node.roles import Role
 from node.settings_reference import list_settings, render_settings
 
@@ -113,15 +114,39 @@ def test_defaults_are_safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         pytest.param(
             "1: 2\n", "node.yaml:1: 1", "a name must be text: put it in quotes", id="number as a key"
         ),
+        pytest.param("receiver: {port: 1_0}\n", "node.yaml:1", "for another one: write it without", id="1_0"),
         pytest.param(
-            "destinations:\n  no: {ae_title: A, host: a, port: 104}\n",
-            "node.yaml:2: no",
-            "a name must be text: put it in quotes",
-            id="name that YAML takes for false",
+            "receiver: {port: yes}\n", "node.yaml:1: receiver.port", "must be a whole number", id="port yes"
+        ),
+        pytest.param(
+            "receiver: {port: true}\n", "node.yaml:1: receiver.port", "must be a whole number", id="port true"
+        ),
+        pytest.param(
+            "receiver: {port: 1.5}\n",
+            "node.yaml:1: receiver.port",
+            "must be a whole number",
+            id="half a port",
+        ),
+        pytest.param(
+            "sender: {connect_timeout_s: on}\n",
+            "node.yaml:1: sender.connect_timeout_s",
+            "must be a number",
+            id="seconds on",
+        ),
+        pytest.param(
+            "web: {allow_retry: maybe}\n", "web.allow_retry", "must be true or false", id="neither on nor off"
+        ),
+        pytest.param(
+            "root: ~no-such-user/data\n",
+            "node.yaml:1: root",
+            "~no-such-user is no home folder here: write the whole path",
+            id="home of nobody",
         ),
         pytest.param("? [a]\n: b\n", "node.yaml:1", "a name must be text", id="list as a key"),
         pytest.param("log: &log {level: *log}\n", "node.yaml", "within itself", id="alias of itself"),
-        pytest.param("log: {level: 0x_}\n", "node.yaml", "not of its own type", id="number without digits"),
+        pytest.param(
+            "log: {level: !!int x}\n", "node.yaml", "not of its own type", id="number without digits"
+        ),
         pytest.param(
             "receiver: {port: 1}\nReceiver: {port: 2}\n",
             "node.yaml:2: Receiver",
@@ -144,10 +169,10 @@ def test_defaults_are_safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             id="AE title with a blank",
         ),
         pytest.param(
-            "destinations: {pacs: {ae_title: NO, host: here, port: 104}}\n",
+            "destinations: {pacs: {ae_title: 4711, host: here, port: 104}}\n",
             "destinations.pacs.ae_title",
             "must be text: put it in quotes",
-            id="AE title that YAML takes for false",
+            id="AE title that YAML takes for a number",
         ),
         pytest.param(
             "receiver:\n  port: 70000\n", "node.yaml:2: receiver.port", "less than or equal", id="port"
@@ -220,6 +245,45 @@ def test_date_is_the_text_that_is_written(tmp_path: Path) -> None:
     assert isinstance(destination, StowDestinationSettings)
     assert destination.stow.basic is not None
     assert destination.stow.basic.password.get_secret_value() == "2026-13-45"
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [("yes", True), ("true", True), ("On", True), ("no", False), ("False", False), ("off", False)],
+)
+def test_word_is_what_its_setting_takes_it_for(tmp_path: Path, written: str, expected: bool) -> None:
+    """YAML alone would make false of an AE title or a destination that is called NO."""
+    text = f"web: {{allow_retry: {written}}}\ndestinations:\n  no: {{ae_title: NO, host: here, port: 104}}\n"
+    settings = load_settings(write(tmp_path, f"root: {tmp_path}\n{text}"))
+    assert settings.web.allow_retry is expected
+    assert [(name, str(one)) for name, one in settings.destinations.items()] == [("no", "NO@here:104")]
+
+
+def test_every_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("CSVD_CONFIG", "~/node.yaml")
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "manifest.yaml").touch()
+    write(
+        tmp_path,
+        "root: ~/data\n"
+        "engines: {cache: ~/plans}\n"
+        "segmentors: {WMH: ~/bundle}\n"
+        "receiver: {tls: {certificate: ~/a.pem, key: ~/a.key, ca: ~/ca.pem}}\n"
+        "destinations:\n"
+        "  pacs: {ae_title: A, host: a, port: 1, tls: {certificate: ~/a.pem, key: ~/a.key, ca: ~/ca.pem}}\n"
+        "  web: {stow: {url: 'https://a', certificate: ~/a.pem, key: ~/a.key, ca: ~/ca.pem}}\n",
+    )
+    settings = load_settings()
+    assert (settings.root, settings.engine_folder) == (tmp_path / "data", tmp_path / "plans")
+    assert settings.segmentors[Segment.WMH] == tmp_path / "bundle"
+    files = tmp_path / "a.pem", tmp_path / "a.key", tmp_path / "ca.pem"
+    pacs, web = settings.destinations["pacs"], settings.destinations["web"]
+    assert isinstance(pacs, DestinationSettings)
+    assert isinstance(web, StowDestinationSettings)
+    for used in (settings.receiver.tls, pacs.tls, web.stow):
+        assert used is not None
+        assert (used.certificate, used.key, used.ca) == files
 
 
 def test_keys_can_be_taken_over_from_another_section(tmp_path: Path) -> None:
