@@ -9,6 +9,9 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
+NO_IMAGE = "None of its Instances is an MR image: they are kept and not evaluated."
+"""Why a Study that is here goes no further."""
+
 
 class CompletenessSettings(BaseModel):
     """How long to wait before a Study counts as complete, or as abandoned."""
@@ -70,6 +73,7 @@ class StudyArrival:
         study_uid: Study Instance UID.
         revision: grows with everything that arrives; guards a decision against what came meanwhile.
         instance_count: Instances in the index.
+        image_count: MR images among them, which are what is evaluated.
         carriages: by association and Series.
         reachable_since: since when senders could reach a receiver without a gap; None if they can not.
         undeclared: AE titles among its senders with an open association that carried nothing yet; its first
@@ -79,17 +83,19 @@ class StudyArrival:
     study_uid: str
     revision: int
     instance_count: int
+    image_count: int
     carriages: tuple[Carriage, ...]
     reachable_since: datetime | None
     undeclared: tuple[str, ...] = ()
 
 
 class ArrivalState(StrEnum):
-    """Whether a Study can be evaluated."""
+    """Whether a Study can be evaluated; KEPT: all is here, and none of it is an MR image."""
 
     RECEIVING = "receiving"
     HELD = "held"
     COMPLETE = "complete"
+    KEPT = "kept"
     ABANDONED = "abandoned"
 
 
@@ -136,6 +142,8 @@ def is_complete(arrival: StudyArrival, now: datetime, settings: CompletenessSett
     quiet_until = waits_since + timedelta(seconds=settings.series_quiet_s)
     if now < quiet_until:
         return Verdict(ArrivalState.RECEIVING, f"Waits for more Instances until {_clock(quiet_until)}.")
+    if not arrival.image_count:
+        return Verdict(ArrivalState.KEPT, NO_IMAGE)
     extent = f"{arrival.instance_count} Instances in {_series_count(arrival)} Series"
     return Verdict(ArrivalState.COMPLETE, f"{extent}, quiet since {_clock(last_heard)}.")
 
@@ -158,16 +166,18 @@ def _held(
         return Verdict(
             ArrivalState.HELD, f"{what}; waits until {deadline} for {sender} to send the Study again."
         )
-    advice = (
-        f"it may be incomplete; `csvd-node retry {arrival.study_uid}` processes the "
-        f"{arrival.instance_count} Instances that are here"
-        if arrival.instance_count
-        else "nothing of it is here"
-    )
-    return Verdict(
-        ArrivalState.ABANDONED,
-        f"{what} and did not send the Study again within {patience.total_seconds():g} s: {advice}.",
-    )
+    waited = f"{what} and did not send the Study again within {patience.total_seconds():g} s"
+    return Verdict(ArrivalState.ABANDONED, f"{waited}: {_advice(arrival)}.")
+
+
+def _advice(arrival: StudyArrival) -> str:
+    """Say what can be done about a Study that was broken off."""
+    if not arrival.instance_count:
+        return "nothing of it is here"
+    if not arrival.image_count:
+        return f"none of the {arrival.instance_count} Instances that are here is an MR image"
+    processes = f"`csvd-node retry {arrival.study_uid}` processes"
+    return f"it may be incomplete; {processes} the {arrival.instance_count} Instances that are here"
 
 
 def _not_sent_again(carriages: Iterable[Carriage]) -> list[Carriage]:

@@ -114,7 +114,7 @@ def _wait(settings: NodeSettings, progress: Callable[[str], None]) -> StudyRow:
 def _said(row: StudyRow) -> str:
     if row.state is StudyState.EVALUATING and row.progress:
         return row.progress
-    return f"{row.state.value}: {row.instance_count} Instances in {row.series_count} Series"
+    return f"{row.state.value}: {row.extent}"
 
 
 def _collect(settings: NodeSettings, row: StudyRow, pacs: StandInPacs) -> Demonstration:

@@ -110,6 +110,8 @@ class Dispatcher:
                 )
                 quiet_since = max(carried.last_instance_at for carried in arrival.carriages)
                 self._observer.stage_ended(Stage("quiet_wait", arrival.study_uid, quiet_since, now))
+        elif verdict.state is ArrivalState.KEPT and self._index.keep(arrival.study_uid, arrival.revision):
+            log.info("study.kept", study_uid=arrival.study_uid, reason=verdict.reason)
         elif verdict.state is ArrivalState.ABANDONED and self._index.give_up(
             arrival.study_uid, arrival.revision, verdict.reason
         ):

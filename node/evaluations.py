@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, exists, func, insert, select, update
 
 from node.database import Database
-from node.errors import UnknownEvaluationError, UnknownStudyError
-from node.index import IndexedInstance, read_instances
+from node.errors import NothingToAssessError, UnknownEvaluationError, UnknownStudyError
+from node.index import IndexedInstance, is_image, read_instances
 from node.tables import evaluation_inputs, evaluations, instances, results, studies
 
 
@@ -91,10 +91,11 @@ class Evaluations:
         self._database = database
 
     def begin(self, study_uid: str, revision: int | None, now: datetime) -> Evaluation | None:
-        """Fix the Instances of a complete Study and open their evaluation.
+        """Fix the MR images of a complete Study and open their evaluation.
 
-        With the same Instances as before it is the same evaluation, in whatever state that is. Earlier ones
-        that did not start yet become superseded.
+        What else came plays no part, so that results that a PACS sends back cause no new ones. With the same
+        images as before it is the same evaluation, in whatever state that is. Earlier ones that did not start
+        yet become superseded.
 
         Args:
             study_uid: which Study.
@@ -105,21 +106,24 @@ class Evaluations:
             None, and no change, if something arrived since that revision.
 
         Raises:
-            UnknownStudyError: if no Instance of the Study is in the index.
+            UnknownStudyError: if nothing of the Study is in the index.
+            NothingToAssessError: if none of its Instances is an MR image.
         """
         with self._database.writing() as connection:
             if not _settle(connection, study_uid, revision):
                 return None
-            inputs = read_instances(connection, select(instances).where(instances.c.study_uid == study_uid))
+            of_study = select(instances).where(instances.c.study_uid == study_uid)
+            inputs = read_instances(connection, of_study.where(is_image()))
             if not inputs:
-                raise UnknownStudyError(study_uid)
+                raise NothingToAssessError(study_uid, ("none of its Instances is an MR image",))
             return self._open(connection, study_uid, inputs, now)
 
     def retry(self, study_uid: str, now: datetime) -> Evaluation:
         """Begin an evaluation of what is here, and again if it ended before.
 
         Raises:
-            UnknownStudyError: if no Instance of the Study is in the index.
+            UnknownStudyError: if nothing of the Study is in the index.
+            NothingToAssessError: if none of its Instances is an MR image.
         """
         evaluation = self.begin(study_uid, None, now)
         if evaluation is None:

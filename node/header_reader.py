@@ -10,7 +10,7 @@ from pathlib import Path
 import pydicom
 from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage, MRImageStorage
+from pydicom.uid import UID, MRImageStorage
 
 from node.acquisition_reader import read_acquisition
 from node.b_values import read_diffusion
@@ -19,9 +19,7 @@ from node.header_layers import HeaderLayers, Layer
 from node.headers import FrameHeader, ImageHeader, Plane
 from node.mosaic import read_mosaic, tile_planes
 from node.private_elements import PrivateBlocks
-
-MR_IMAGE_CLASSES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
-"""The SOP Classes whose Instances can be volumes."""
+from node.sop_classes import MR_IMAGE_SOP_CLASSES, unread_encoding
 
 
 class NotDicomError(NodeError):
@@ -57,7 +55,7 @@ def read_image_header(source: Path | Dataset) -> ImageHeader:
     if not sop_class:
         name = str(source) if isinstance(source, Path) else "A data set"
         raise NotDicomError(name, "its header names no SOP Class")
-    if sop_class not in MR_IMAGE_CLASSES:
+    if sop_class not in MR_IMAGE_SOP_CLASSES:
         raise NotAnMrImageError(
             str(dataset.get("StudyInstanceUID", "unknown")),
             str(dataset.get("SeriesInstanceUID", "unknown")),
@@ -185,4 +183,10 @@ def _instance(dataset: Dataset, layers: HeaderLayers, frames: Sequence[FrameHead
         rows=layers.integer("Rows") or 0,
         columns=layers.integer("Columns") or 0,
         frames=tuple(frames),
+        unread_encoding=_unread_encoding(dataset),
     )
+
+
+def _unread_encoding(dataset: Dataset) -> str:
+    meta = getattr(dataset, "file_meta", None)
+    return unread_encoding(UID(meta.TransferSyntaxUID)) if meta and "TransferSyntaxUID" in meta else ""

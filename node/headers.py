@@ -135,6 +135,7 @@ class ImageHeader:
         rows: of one frame; of one tile for a mosaic.
         columns: of one frame; of one tile for a mosaic.
         mosaic_tiles_per_side: 0 if the Instance is not a mosaic.
+        unread_encoding: name of the transfer syntax if it is not read, as it may have changed grey values.
     """
 
     study_uid: str
@@ -151,6 +152,7 @@ class ImageHeader:
     columns: int
     frames: tuple[FrameHeader, ...]
     mosaic_tiles_per_side: int = 0
+    unread_encoding: str = ""
 
     @property
     def is_multi_frame(self) -> bool:

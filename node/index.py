@@ -8,12 +8,14 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Exists,
     Insert,
     Row,
     Select,
     Table,
+    case,
     delete,
     exists,
     func,
@@ -26,6 +28,7 @@ from node.completeness import AssociationEnd, Carriage, StudyArrival
 from node.database import Database
 from node.leases import held
 from node.part10 import InstanceHeader
+from node.sop_classes import MR_IMAGE_SOP_CLASSES
 from node.store import Placement, PlacementKind, ReceivedInstance
 from node.tables import associations, carried, conflicts, instances, processes, studies
 
@@ -207,13 +210,11 @@ class Index:
             revision: of the arrival on which this was decided.
             reason: one sentence for a person.
         """
-        with self._database.writing() as connection:
-            done = connection.execute(
-                update(studies)
-                .where(studies.c.study_uid == study_uid, studies.c.revision == revision)
-                .values(is_open=False, is_given_up=True, reason=reason)
-            )
-        return done.rowcount == 1
+        return self._close(study_uid, revision, is_given_up=True, reason=reason)
+
+    def keep(self, study_uid: str, revision: int) -> bool:
+        """Close a Study that holds nothing to evaluate; False, and no change, if something arrived since."""
+        return self._close(study_uid, revision, is_given_up=False, reason="")
 
     def instances(self, study_uid: str) -> list[IndexedInstance]:
         """List the Instances of a Study by Series and UID; conflicting ones are not among them."""
@@ -224,6 +225,12 @@ class Index:
         """List what was kept apart of a Study because its SOP Instance UIDs were taken."""
         with self._database.reading() as connection:
             return read_instances(connection, select(conflicts).where(conflicts.c.study_uid == study_uid))
+
+    def _close(self, study_uid: str, revision: int, **values: object) -> bool:
+        as_judged = (studies.c.study_uid == study_uid) & (studies.c.revision == revision)
+        with self._database.writing() as connection:
+            done = connection.execute(update(studies).where(as_judged).values(is_open=False, **values))
+        return done.rowcount == 1
 
     def _enter_association(self, connection: Connection, association: AssociationReference) -> None:
         row = {
@@ -308,6 +315,11 @@ def read_instances(connection: Connection, statement: Select[Any]) -> list[Index
     ]
 
 
+def is_image() -> ColumnElement[bool]:
+    """Return the condition on ``instances`` that one is an MR image: only these are evaluated."""
+    return instances.c.sop_class_uid.in_(MR_IMAGE_SOP_CLASSES)
+
+
 def _carried_something() -> Exists:
     return exists().where(carried.c.association_id == associations.c.association_id)
 
@@ -340,9 +352,9 @@ def _reachable_since(connection: Connection) -> datetime | None:
 
 def _arrival(connection: Connection, study: Row[Any], reachable_since: datetime | None) -> StudyArrival:
     """Collect how a Study came in, within one transaction with the reading of its row."""
-    count = connection.scalar(
-        select(func.count()).select_from(instances).where(instances.c.study_uid == study.study_uid)
-    )
+    of_study = instances.c.study_uid == study.study_uid
+    images = func.coalesce(func.sum(case((is_image(), 1), else_=0)), 0)
+    count, image_count = connection.execute(select(func.count(), images).where(of_study)).one()
     carriages = connection.execute(
         select(carried, associations)
         .join(associations, associations.c.association_id == carried.c.association_id)
@@ -351,7 +363,8 @@ def _arrival(connection: Connection, study: Row[Any], reachable_since: datetime 
     return StudyArrival(
         study_uid=study.study_uid,
         revision=study.revision,
-        instance_count=count or 0,
+        instance_count=count,
+        image_count=image_count,
         carriages=tuple(
             Carriage(
                 association_id=row.association_id,

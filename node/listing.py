@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, func, select
+from sqlalchemy import Connection, Row, Select, Table, case, func, select
 
-from node.completeness import CompletenessSettings, Verdict
+from node.completeness import NO_IMAGE, CompletenessSettings, Verdict
 from node.database import Database
 from node.deliveries import DeliveryState
 from node.evaluations import EvaluationState
+from node.index import is_image
 from node.outcomes import Outcome
 from node.round_trip_instance import NOT_EVALUATED, is_round_trip
 from node.study_states import (
@@ -41,6 +42,7 @@ class StudyRow:
         evaluated_at: when its latest evaluation ended.
         series_count: Series in the index.
         instance_count: Instances in the index.
+        image_count: MR images among them, which are what is evaluated.
         conflict_count: Instances kept apart because their UIDs were taken.
         evaluation_id: its latest evaluation, if there is one.
         delivered_count: deliveries of the latest evaluation that arrived.
@@ -57,11 +59,19 @@ class StudyRow:
     evaluated_at: datetime | None
     series_count: int
     instance_count: int
+    image_count: int
     conflict_count: int
     evaluation_id: str | None
     delivered_count: int
     delivery_count: int
     destinations: Mapping[str, str]
+
+    @property
+    def extent(self) -> str:
+        """Say how much is here, and how much of it is not for evaluation."""
+        others = self.instance_count - self.image_count
+        apart = f", {others} of them no MR images" if self.image_count and others else ""
+        return f"{self.instance_count} Instances in {self.series_count} Series{apart}"
 
 
 def study_rows(database: Database, now: datetime, settings: CompletenessSettings) -> list[StudyRow]:
@@ -155,7 +165,7 @@ def _chosen(choice: StudyChoice, verdicts: Mapping[str, Verdict]) -> Select[Any]
 class _Collected:
     """What is known beside the table of Studies, by Study UID; deliveries and destinations by evaluation."""
 
-    extents: dict[str, tuple[int, int]]
+    extents: dict[str, tuple[int, int, int]]
     conflicts: dict[str, int]
     evaluations: dict[str, Row[Any]]
     deliveries: dict[str, list[Row[Any]]]
@@ -168,8 +178,9 @@ def _collect(connection: Connection, shown: list[str] | None) -> _Collected:
     def of_shown(statement: Select[Any], table: Table) -> Select[Any]:
         return statement if shown is None else statement.where(table.c.study_uid.in_(shown))
 
+    images = func.sum(case((is_image(), 1), else_=0))
     by_study = select(
-        instances.c.study_uid, func.count(instances.c.series_uid.distinct()), func.count()
+        instances.c.study_uid, func.count(instances.c.series_uid.distinct()), func.count(), images
     ).group_by(instances.c.study_uid)
     kept_apart = select(conflicts.c.study_uid, func.count().label("kept_apart")).group_by(
         conflicts.c.study_uid
@@ -187,7 +198,7 @@ def _collect(connection: Connection, shown: list[str] | None) -> _Collected:
     counted = connection.execute(of_shown(by_study, instances))
     apart = connection.execute(of_shown(kept_apart, conflicts))
     return _Collected(
-        extents={study: (series, count) for study, series, count in counted},
+        extents={study: (series, count, image_count) for study, series, count, image_count in counted},
         conflicts={row.study_uid: row.kept_apart for row in apart},
         evaluations={row.study_uid: row for row in connection.execute(of_shown(in_order, evaluations))},
         deliveries=outbox,
@@ -201,8 +212,9 @@ def _collect(connection: Connection, shown: list[str] | None) -> _Collected:
 def _row(study: Row[Any], verdict: Verdict | None, collected: _Collected) -> StudyRow:
     evaluation = collected.evaluations.get(study.study_uid)
     outbox = collected.deliveries.get(evaluation.evaluation_id, []) if evaluation else []
-    series_count, instance_count = collected.extents.get(study.study_uid, (0, 0))
-    state, reason = _state(study, verdict, evaluation, outbox)
+    series_count, instance_count, image_count = collected.extents.get(study.study_uid, (0, 0, 0))
+    is_kept = instance_count > 0 and image_count == 0
+    state, reason = _state(study, verdict, evaluation, outbox, is_kept=is_kept)
     return StudyRow(
         study_uid=study.study_uid,
         state=state,
@@ -213,6 +225,7 @@ def _row(study: Row[Any], verdict: Verdict | None, collected: _Collected) -> Stu
         evaluated_at=evaluation.finished_at if evaluation else None,
         series_count=series_count,
         instance_count=instance_count,
+        image_count=image_count,
         conflict_count=collected.conflicts.get(study.study_uid, 0),
         evaluation_id=evaluation.evaluation_id if evaluation else None,
         delivered_count=sum(_has_arrived(delivery) for delivery in outbox),
@@ -222,14 +235,19 @@ def _row(study: Row[Any], verdict: Verdict | None, collected: _Collected) -> Stu
 
 
 def _state(
-    study: Row[Any], verdict: Verdict | None, evaluation: Row[Any] | None, outbox: list[Row[Any]]
+    study: Row[Any],
+    verdict: Verdict | None,
+    evaluation: Row[Any] | None,
+    outbox: list[Row[Any]],
+    *,
+    is_kept: bool,
 ) -> tuple[StudyState, str]:
     if verdict is not None:
         return ARRIVING[verdict.state], verdict.reason
     if study.is_given_up:
         return StudyState.FAILED, study.reason
     if evaluation is None:
-        return StudyState.HELD, study.reason
+        return (StudyState.KEPT, NO_IMAGE) if is_kept else (StudyState.HELD, study.reason)
     if evaluation.state != EvaluationState.EVALUATED:
         return EVALUATING[evaluation.state], evaluation.reason
     if is_round_trip(study.study_uid):

@@ -6,7 +6,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, cast
@@ -26,7 +26,7 @@ from node.errors import PartStoppedError, ReceiverUnavailableError, RefusedInsta
 from node.index import Index
 from node.intake import Intake, StoreRequest
 from node.observation import NOBODY, Observer, ReceivedAs
-from node.sop_classes import received_contexts
+from node.sop_classes import MR_IMAGE_SOP_CLASSES, received_contexts
 from node.store import Store
 from node.tls import ReceiverTlsSettings, ServerContext, explain
 from node.upper_layer import (
@@ -227,7 +227,8 @@ class Receiver:
     def _make_entity(self) -> AE:
         settings = self._settings
         entity = make_application_entity(settings.ae_title, settings.maximum_pdu_bytes)
-        entity.supported_contexts = received_contexts()
+        # What else is taken depends on what the peer proposes, and is said when it does.
+        entity.supported_contexts = received_contexts(MR_IMAGE_SOP_CLASSES)
         entity.require_called_aet = True
         entity.maximum_associations = settings.maximum_associations
         entity.acse_timeout = settings.acse_timeout_s
@@ -237,7 +238,7 @@ class Receiver:
     def _handlers(self) -> list[evt.EventHandlerType]:
         return [
             (evt.EVT_CONN_OPEN, self._on_connected),
-            (evt.EVT_REQUESTED, self._check_sender),
+            (evt.EVT_REQUESTED, self._on_requested),
             (evt.EVT_REJECTED, self._log_rejection),
             (evt.EVT_ESTABLISHED, self._on_established),
             (evt.EVT_C_STORE, self._on_store),
@@ -261,14 +262,16 @@ class Receiver:
                 return
         prepare_socket(event, self._settings.idle_timeout_s)
 
-    def _check_sender(self, event: evt.Event) -> None:
+    def _on_requested(self, event: evt.Event) -> None:
         """Reject an AE that may not send; pynetdicom's own check takes an empty list for anyone."""
         calling_ae, _ = _titles(event.assoc)
-        if not self._settings.accept_any_calling_ae and calling_ae not in self._settings.calling_aes:
-            event.assoc.acse.send_reject(REJECTED_PERMANENT, SERVICE_USER, CALLING_AE_NOT_RECOGNISED)
-            self._log_rejection(event)
-            # Waits until the rejection was sent; without it the socket would be closed before.
-            event.assoc.kill()
+        if self._settings.accept_any_calling_ae or calling_ae in self._settings.calling_aes:
+            event.assoc.acceptor.supported_contexts = received_contexts(_proposed(event.assoc))
+            return
+        event.assoc.acse.send_reject(REJECTED_PERMANENT, SERVICE_USER, CALLING_AE_NOT_RECOGNISED)
+        self._log_rejection(event)
+        # Waits until the rejection was sent; without it the socket would be closed before.
+        event.assoc.kill()
 
     def _log_rejection(self, event: evt.Event) -> None:
         calling_ae, called_ae = _titles(event.assoc)
@@ -333,6 +336,12 @@ def _titles(association: Association) -> tuple[str, str]:
     """Return calling and called AE title of a requested association."""
     requested = cast(A_ASSOCIATE, association.requestor.primitive)
     return requested.calling_ae_title, requested.called_ae_title
+
+
+def _proposed(association: Association) -> Iterator[UID]:
+    """List the SOP Classes that a peer proposes, each as often as it does."""
+    requested = cast(A_ASSOCIATE, association.requestor.primitive).presentation_context_definition_list
+    return (cast(UID, context.abstract_syntax) for context in requested)
 
 
 def _refused_contexts(association: Association) -> list[str]:

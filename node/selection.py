@@ -13,7 +13,7 @@ from engines.segments import SeriesType
 from node.geometry import VolumeSettings, arrange, extent_mm, normal_of
 from node.identification import Identification, IdentificationRule, identify
 from node.stacks import Stack
-from node.volume_errors import VolumeError
+from node.volume_errors import UnreadEncodingError, VolumeError
 
 WHOLE_BRAIN_MM = 120.0
 """A stack that reaches this far covers the brain; reaching further is no advantage."""
@@ -112,11 +112,11 @@ class _Criterion:
 def identify_stacks(
     stacks: Sequence[Stack], rules: Sequence[IdentificationRule], settings: VolumeSettings
 ) -> tuple[IdentifiedStack, ...]:
-    """Identify stacks and check the geometry of those that are wanted."""
+    """Identify stacks, and check encoding and geometry of those that are wanted."""
     identified = []
     for stack in stacks:
         identification = identify(stack, rules)
-        problem = _geometry_problem(stack, settings) if identification.series_type else ""
+        problem = _problem(stack, settings) if identification.series_type else ""
         identified.append(IdentifiedStack(stack, identification, problem))
     return tuple(identified)
 
@@ -144,12 +144,19 @@ def stack_name(stack: Stack) -> str:
     return f"Series{number} (...{stack.series_uid[-12:]}){label}"
 
 
-def _geometry_problem(stack: Stack, settings: VolumeSettings) -> str:
+def _problem(stack: Stack, settings: VolumeSettings) -> str:
     try:
+        _check_encoding(stack)
         arrange(stack, settings)
     except VolumeError as error:
         return str(error)
     return ""
+
+
+def _check_encoding(stack: Stack) -> None:
+    unread = sorted({item.instance.unread_encoding for item in stack.frames} - {""})
+    if unread:
+        raise UnreadEncodingError(stack.study_uid, stack.series_uid, " and ".join(unread))
 
 
 def _plane_name(one: IdentifiedStack) -> str:

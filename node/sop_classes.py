@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 
 from pydicom.uid import (
@@ -11,16 +11,21 @@ from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     EncapsulatedPDFStorage,
     EnhancedMRImageStorage,
+    ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     GrayscaleSoftcopyPresentationStateStorage,
     HTJ2KLossless,
     HTJ2KLosslessRPCL,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEG2000TransferSyntaxes,
     JPEGLossless,
     JPEGLosslessSV1,
     JPEGLSLossless,
+    JPEGLSTransferSyntaxes,
+    JPEGTransferSyntaxes,
     LegacyConvertedEnhancedMRImageStorage,
+    MPEGTransferSyntaxes,
     MRImageStorage,
     RLELossless,
     SecondaryCaptureImageStorage,
@@ -28,6 +33,8 @@ from pydicom.uid import (
 )
 from pynetdicom import build_context
 from pynetdicom.presentation import PresentationContext
+from pynetdicom.service_class import NonPatientObjectStorageServiceClass, ServiceClass, StorageServiceClass
+from pynetdicom.sop_class import register_uid, uid_to_service_class
 
 VERIFICATION = UID("1.2.840.10008.1.1")
 """Verification SOP Class: C-ECHO."""
@@ -35,12 +42,16 @@ VERIFICATION = UID("1.2.840.10008.1.1")
 LABEL_MAP_SEGMENTATION = UID("1.2.840.10008.5.1.4.1.1.66.7")
 """Label Map Segmentation Storage."""
 
-RECEIVED_SOP_CLASSES: tuple[UID, ...] = (
+MR_IMAGE_SOP_CLASSES: tuple[UID, ...] = (
     MRImageStorage,
     EnhancedMRImageStorage,
     LegacyConvertedEnhancedMRImageStorage,
 )
-"""All that is received; anything else is refused when the association is negotiated, never dropped later."""
+"""What is evaluated. All else that a Study holds is received and kept: a sender that is refused a screenshot
+may send no more of the Study, and still end the association as if all were well."""
+
+STANDARD_ROOT, STORAGE_ROOT = "1.2.840.10008.", "1.2.840.10008.5.1.4.1.1."
+"""What the Standard's UIDs begin with, and those of its SOP Classes that are parts of Studies (PS3.4 B.5)."""
 
 CREATED_SOP_CLASSES: Mapping[UID, str] = MappingProxyType(
     {
@@ -57,7 +68,7 @@ CREATED_SOP_CLASSES: Mapping[UID, str] = MappingProxyType(
 UNCOMPRESSED: tuple[UID, ...] = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 """Transfer syntaxes that every data set can be written in, the preferred one first."""
 
-RECEIVED_TRANSFER_SYNTAXES: tuple[UID, ...] = (
+READ_TRANSFER_SYNTAXES: tuple[UID, ...] = (
     *UNCOMPRESSED,
     DeflatedExplicitVRLittleEndian,
     JPEGLossless,
@@ -67,14 +78,51 @@ RECEIVED_TRANSFER_SYNTAXES: tuple[UID, ...] = (
     RLELossless,
     HTJ2KLossless,
     HTJ2KLosslessRPCL,
+    ExplicitVRBigEndian,
 )
-"""Lossless only: a lossy encoding changes the grey values that the segmentors read."""
+"""Those that keep the grey values that the segmentors read, the preferred one first."""
+
+_OTHERS: tuple[UID, ...] = (
+    *JPEGTransferSyntaxes,
+    *JPEGLSTransferSyntaxes,
+    *JPEG2000TransferSyntaxes,
+    *MPEGTransferSyntaxes,
+)
+"""What is received beside these, as files are kept as they come; not those whose pixel data lie elsewhere."""
+
+RECEIVED_TRANSFER_SYNTAXES = tuple(dict.fromkeys((*READ_TRANSFER_SYNTAXES, *_OTHERS)))
+"""What is received, the preferred one first."""
 
 
-def received_contexts() -> list[PresentationContext]:
-    """List the presentation contexts of the receiver: storage of MR, and Verification."""
-    storage = [build_context(uid, list(RECEIVED_TRANSFER_SYNTAXES)) for uid in RECEIVED_SOP_CLASSES]
+def received_contexts(proposed: Iterable[UID]) -> list[PresentationContext]:
+    """List which presentation contexts the receiver supports of those SOP Classes that a peer proposes.
+
+    Storage of everything that can be part of a Study, private SOP Classes too, and Verification.
+    """
+    storage = [_storage_context(uid) for uid in sorted(set(proposed)) if is_stored(uid)]
     return [*storage, build_context(VERIFICATION, list(UNCOMPRESSED))]
+
+
+def unread_encoding(transfer_syntax: UID) -> str:
+    """Name a transfer syntax that images are not read in, as it may have changed grey values; else empty."""
+    is_read = transfer_syntax in READ_TRANSFER_SYNTAXES or transfer_syntax not in _OTHERS
+    return "" if is_read else transfer_syntax.name
+
+
+def is_stored(sop_class: UID) -> bool:
+    """Tell whether Instances of a SOP Class are taken: all that may be part of a Study, private ones too."""
+    if not sop_class.startswith(STANDARD_ROOT):
+        return True
+    return sop_class.startswith(STORAGE_ROOT) and (
+        uid_to_service_class(sop_class) is not NonPatientObjectStorageServiceClass
+    )
+
+
+def _storage_context(sop_class: UID) -> PresentationContext:
+    if uid_to_service_class(sop_class) is ServiceClass:
+        # What pynetdicom does not know it would negotiate, and abort at the first Instance.
+        register_uid(sop_class, f"Storage_{sop_class.replace('.', '_')}", StorageServiceClass)
+    return build_context(sop_class, list(RECEIVED_TRANSFER_SYNTAXES))
 
 
 MASK_SOP_CLASSES = frozenset({SegmentationStorage, LABEL_MAP_SEGMENTATION})

@@ -32,10 +32,7 @@ def render_studies(rows: Sequence[StudyRow]) -> Text:
 
 def _lines(row: StudyRow) -> Iterator[Text]:
     yield Text.assemble(row.study_uid, "  ", (row.state.value, STYLES.get(row.state, "")))
-    yield Text(
-        f"{row.instance_count} Instances in {row.series_count} Series, "
-        f"arrived from {_clock(row.first_at)} to {_clock(row.last_at)}"
-    )
+    yield Text(f"{row.extent}; arrived from {_clock(row.first_at)} to {_clock(row.last_at)}")
     if row.evaluated_at is not None:
         sent = f", {row.delivered_count} of {row.delivery_count} delivered" if row.delivery_count else ""
         yield Text(f"evaluated at {_clock(row.evaluated_at)}{sent}")

@@ -6,20 +6,24 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Exists, FromClause, Label, and_, case, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Exists, FromClause, Label, and_, case, exists, func, select
 
 from node.completeness import ArrivalState, CompletenessSettings, Verdict, is_complete
 from node.deliveries import ARRIVED, DeliveryState
 from node.evaluations import EvaluationState
-from node.index import read_open_arrivals
-from node.tables import deliveries, evaluations, studies
+from node.index import is_image, read_open_arrivals
+from node.tables import deliveries, evaluations, instances, studies
 
 
 class StudyState(StrEnum):
-    """Where a Study is on its way; FALLBACK: a destination refused a form and has another instead."""
+    """Where a Study is on its way.
+
+    KEPT: it holds nothing to evaluate. FALLBACK: a destination refused a form and has another instead.
+    """
 
     RECEIVING = "receiving"
     HELD = "held"
+    KEPT = "kept"
     WAITING = "waiting"
     EVALUATING = "evaluating"
     EVALUATED = "evaluated"
@@ -32,6 +36,7 @@ class StudyState(StrEnum):
 ARRIVING = {
     ArrivalState.RECEIVING: StudyState.RECEIVING,
     ArrivalState.HELD: StudyState.HELD,
+    ArrivalState.KEPT: StudyState.KEPT,
     ArrivalState.COMPLETE: StudyState.WAITING,
     ArrivalState.ABANDONED: StudyState.FAILED,
 }
@@ -65,12 +70,14 @@ def decided_state() -> Label[Any]:
 
     Of an open Study it holds nothing: whether that is complete depends on the time.
     """
+    undecided = evaluations.c.evaluation_id.is_(None)
     missing = deliveries.c.state.not_in((*ARRIVED, DeliveryState.REPLACED))
     replaced = deliveries.c.state == DeliveryState.REPLACED
     return case(
         (studies.c.is_open, None),
         (studies.c.is_given_up, StudyState.FAILED),
-        (evaluations.c.evaluation_id.is_(None), StudyState.HELD),
+        (undecided & _has_instance() & ~_has_instance(is_image()), StudyState.KEPT),
+        (undecided, StudyState.HELD),
         *((evaluations.c.state == made_of, state) for made_of, state in EVALUATING.items()),
         (~_has_delivery(), StudyState.EVALUATED),
         (~_has_delivery(missing) & _has_delivery(replaced), StudyState.FALLBACK),
@@ -100,6 +107,10 @@ def count_states(
     for verdict in open_verdicts(connection, now, settings).values():
         counts[ARRIVING[verdict.state]] += 1
     return counts
+
+
+def _has_instance(*conditions: ColumnElement[bool]) -> Exists:
+    return exists().where(instances.c.study_uid == studies.c.study_uid, *conditions)
 
 
 def _has_delivery(*conditions: Any) -> Exists:

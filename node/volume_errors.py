@@ -51,6 +51,19 @@ class MissingGeometryError(VolumeError):
         )
 
 
+class UnreadEncodingError(VolumeError):
+    """Images in an encoding that is not read, as it may have changed grey values."""
+
+    def __init__(self, study_uid: str, series_uid: str, encoding: str) -> None:
+        self.encoding = encoding
+        super().__init__(
+            study_uid,
+            series_uid,
+            f"images are encoded in {encoding}, which is none of the lossless encodings that are read",
+            "send them uncompressed, or in one of these",
+        )
+
+
 class InvalidOrientationError(VolumeError):
     """Row and column cosines that are no perpendicular unit vectors."""
 

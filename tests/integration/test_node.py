@@ -7,7 +7,7 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.uid import Comprehensive3DSRStorage, SegmentationStorage
 
-from tests.support.peers import needs_dcmtk, needs_orthanc, orthanc, scripted_pacs
+from tests.support.peers import needs_dcmtk, needs_orthanc, orthanc, scripted_pacs, wait_until
 from tests.support.running_node import RunningNode
 from tests.support.small_study import (
     ENDED,
@@ -44,6 +44,12 @@ def test_study_pushed_by_orthanc_comes_back_to_orthanc_as_seg_and_sr(
             ]
             assert classes.count(SegmentationStorage) == RESULTS - 1
             assert classes.count(Comprehensive3DSRStorage) == 1
+            pacs.post("/modalities/node/store", [held])
+            wait_until(lambda: (node.study(study_of("one")) or {})["instance_count"] == len(instances))
+            row = node.wait_for(study_of("one"), *ENDED)
+            assert (row["state"], row["image_count"]) == ("delivered", len(all_of(study)))
+            assert len(pacs.get("/instances")) == len(instances), "results that come back make no new ones"
+            assert node.log().count("evaluation.started") == 1
 
 
 def test_results_bear_the_patient_and_the_log_does_not(tmp_path: Path, study: dict[str, list[Path]]) -> None:

@@ -33,11 +33,13 @@ from node.results.segment_concepts import SEGMENT_CONCEPTS
 from node.results.source_header import LOSSY, TYPE_2, TYPE_3
 from node.sop_classes import (
     CREATED_SOP_CLASSES,
-    RECEIVED_SOP_CLASSES,
+    MR_IMAGE_SOP_CLASSES,
     RECEIVED_TRANSFER_SYNTAXES,
+    STORAGE_ROOT,
     UNCOMPRESSED,
     VERIFICATION,
     sop_class_name,
+    unread_encoding,
 )
 from tests.support.result_studies import BALLS, SERIES_OF, context, four_series
 from tests.support.validators import REMARKS
@@ -61,10 +63,12 @@ def _sop_classes(uids: Iterable[UID]) -> Iterator[tuple[str, str]]:
 def received_sop_classes() -> str:
     """What the receiver accepts."""
     rows = [
-        *((name, uid, "no", "yes") for name, uid in _sop_classes(RECEIVED_SOP_CLASSES)),
-        *((name, uid, "yes", "yes") for name, uid in _sop_classes([VERIFICATION])),
+        *((name, uid, "evaluated", "no", "yes") for name, uid in _sop_classes(MR_IMAGE_SOP_CLASSES)),
+        ("each other Storage SOP Class of a Study", f"{STORAGE_ROOT}*", "kept", "no", "yes"),
+        ("private SOP Classes", "others than 1.2.840.10008.*", "kept", "no", "yes"),
+        *((name, uid, "–", "yes", "yes") for name, uid in _sop_classes([VERIFICATION])),
     ]
-    return table(("SOP Class", "UID", "SCU", "SCP"), rows)
+    return table(("SOP Class", "UID", "what becomes of it", "SCU", "SCP"), rows)
 
 
 def created_sop_classes() -> str:
@@ -75,7 +79,11 @@ def created_sop_classes() -> str:
 
 def received_transfer_syntaxes() -> str:
     """The transfer syntaxes that the receiver accepts, the preferred one first."""
-    return table(("transfer syntax", "UID"), _sop_classes(RECEIVED_TRANSFER_SYNTAXES))
+    rows = [
+        (syntax.name, str(syntax), "no" if unread_encoding(syntax) else "yes")
+        for syntax in RECEIVED_TRANSFER_SYNTAXES
+    ]
+    return table(("transfer syntax", "UID", "MR images evaluated"), rows)
 
 
 def sent_transfer_syntaxes() -> str:

@@ -20,7 +20,7 @@ START = datetime(2024, 1, 15, 9, 0, 0, tzinfo=UTC)
 SETTINGS = CompletenessSettings(series_quiet_s=5, abandoned_after_s=3600)
 
 OPEN, RELEASED, ABORTED = AssociationEnd.OPEN, AssociationEnd.RELEASED, AssociationEnd.ABORTED
-RECEIVING, HELD, COMPLETE, ABANDONED = ArrivalState
+RECEIVING, HELD, COMPLETE, KEPT, ABANDONED = ArrivalState
 
 
 def at(second: float) -> datetime:
@@ -51,8 +51,8 @@ def carried(
     )
 
 
-def arrival(*carriages: Carriage, instances: int = 24) -> StudyArrival:
-    return StudyArrival("1.2.3", 1, instances, carriages, at(0))
+def arrival(*carriages: Carriage, instances: int = 24, images: int | None = None) -> StudyArrival:
+    return StudyArrival("1.2.3", 1, instances, instances if images is None else images, carriages, at(0))
 
 
 DONE = carried("a", 0, 10, 11)
@@ -164,13 +164,13 @@ def test_only_time_counts_in_which_a_receiver_could_be_reached(
     carriage: Carriage, reachable_since: float | None, second: float, expected: ArrivalState
 ) -> None:
     since = None if reachable_since is None else at(reachable_since)
-    verdict = is_complete(StudyArrival("1.2.3", 1, 24, (carriage,), since), at(second), SETTINGS)
+    verdict = is_complete(StudyArrival("1.2.3", 1, 24, 24, (carriage,), since), at(second), SETTINGS)
     assert verdict.state is expected
     assert ("waits for a receiver" in verdict.reason.lower()) is (since is None)
 
 
 def test_open_association_of_its_sender_may_still_carry_the_study() -> None:
-    study = StudyArrival("1.2.3", 1, 24, (DONE,), at(0), undeclared=("SCANNER1",))
+    study = StudyArrival("1.2.3", 1, 24, 24, (DONE,), at(0), undeclared=("SCANNER1",))
     verdict = is_complete(study, at(60), SETTINGS)
     assert (verdict.state, verdict.reason) == (RECEIVING, "Association of SCANNER1 is still open.")
 
@@ -179,6 +179,19 @@ def test_study_of_which_nothing_could_be_taken_is_given_up() -> None:
     verdict = is_complete(arrival(DONE, instances=0), at(60), SETTINGS)
     assert verdict.state is ABANDONED
     assert "UIDs belong to Instances stored before" in verdict.reason
+
+
+@pytest.mark.parametrize(("second", "expected"), [(12, RECEIVING), (16, KEPT)])
+def test_study_without_an_mr_image_is_kept(second: float, expected: ArrivalState) -> None:
+    verdict = is_complete(arrival(DONE, instances=3, images=0), at(second), SETTINGS)
+    assert verdict.state is expected
+    assert ("not evaluated" in verdict.reason) is (expected is KEPT)
+
+
+def test_broken_off_study_without_an_mr_image_is_not_to_be_retried() -> None:
+    verdict = is_complete(arrival(BROKEN, instances=3, images=0), at(4000), SETTINGS)
+    assert verdict.state is ABANDONED
+    assert verdict.reason.endswith("none of the 3 Instances that are here is an MR image.")
 
 
 @pytest.mark.parametrize(("second", "expected"), [(60, HELD), (3611, ABANDONED)])

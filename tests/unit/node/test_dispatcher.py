@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydicom.uid import SecondaryCaptureImageStorage, SegmentationStorage
 
 from node.completeness import CompletenessSettings
 from node.database import Database
@@ -104,6 +105,35 @@ def test_aborted_study_is_given_up_with_a_reason(node: Node) -> None:
     assert row.state is StudyState.FAILED
     assert "csvd-node retry" in row.reason
     assert not node.queue.evaluations
+
+
+def test_results_that_come_back_make_no_new_work(node: Node) -> None:
+    send_study(node.arrivals)
+    node.look(8)
+    ((evaluation_id, _),) = node.queue.evaluations
+    node.evaluations.start(evaluation_id, at(9))
+    node.evaluations.finish(evaluation_id, at(10))
+    node.arrivals.open("b", 20, "PACS")
+    node.arrivals.send("b", 21, mr_dataset(series=9, sop_class=SegmentationStorage))
+    node.arrivals.release("b", 22)
+    node.look(23)
+    node.look(30)
+    assert list(node.queue.evaluations) == [(evaluation_id, 1)]
+    assert node.arrivals.index.open_studies() == []
+
+
+def test_study_without_an_mr_image_is_kept_until_one_comes(node: Node) -> None:
+    node.arrivals.open("a", 0)
+    node.arrivals.send("a", 1, mr_dataset(series=9, sop_class=SecondaryCaptureImageStorage))
+    node.arrivals.release("a", 2)
+    node.look(8)
+    (row,) = study_rows(node.database, at(8), SETTINGS)
+    assert (row.state, node.arrivals.index.open_studies()) == (StudyState.KEPT, [])
+    node.arrivals.open("b", 20)
+    node.arrivals.send("b", 21, mr_dataset())
+    node.arrivals.release("b", 22)
+    node.look(30)
+    assert len(node.queue.evaluations) == 1
 
 
 def test_due_results_are_one_parcel_for_each_destination_and_a_retry_is_another(node: Node) -> None:

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pydicom.uid import Comprehensive3DSRStorage, SegmentationStorage
+from pydicom.uid import Comprehensive3DSRStorage, MRImageStorage, SegmentationStorage
 
 from node.database import Database
 from node.deliveries import Deliveries, Delivery, DeliveryState
-from node.errors import UnknownEvaluationError, UnknownStudyError
+from node.errors import NothingToAssessError, UnknownEvaluationError, UnknownStudyError
 from node.evaluations import Evaluation, Evaluations, EvaluationState, Result, fingerprint_of
 from node.outcomes import Outcome, Outcomes
 from tests.support.arrivals import STUDY_UID, Arrivals, at
@@ -76,6 +76,25 @@ def test_outcome_that_many_extend_at_once_holds_what_each_added(
     assert len(extended.instances) == len(extended.choices) == 17
     with pytest.raises(UnknownEvaluationError):
         outcomes.extend(evaluation_id, first.model_copy(update={"fingerprint": "bb"}))
+
+
+def test_what_is_no_mr_image_takes_no_part(arrivals: Arrivals, evaluations: Evaluations) -> None:
+    first = begun(evaluations)
+    arrivals.open("b", 20, "PACS")
+    arrivals.send("b", 21, mr_dataset(series=2, sop_class=SegmentationStorage))
+    arrivals.release("b", 22)
+    assert begun(evaluations, 30) == first
+    assert {each.sop_class_uid for each in evaluations.inputs(first.evaluation_id)} == {MRImageStorage}
+
+
+def test_study_without_an_mr_image_is_not_begun_and_says_why(
+    arrivals: Arrivals, evaluations: Evaluations
+) -> None:
+    arrivals.open("b", 20)
+    arrivals.send("b", 21, mr_dataset(study=2, sop_class=Comprehensive3DSRStorage))
+    with pytest.raises(NothingToAssessError, match="none of its Instances is an MR image"):
+        evaluations.retry(mr_dataset(study=2).StudyInstanceUID, at(30))
+    assert evaluations.of_study(mr_dataset(study=2).StudyInstanceUID) == []
 
 
 def test_fingerprint_tells_instances_and_bytes_apart_but_not_their_order() -> None:

@@ -128,6 +128,26 @@ def one_given_up_one_to_come(played: Played) -> None:
     played.queue((DeliveryState.REFUSED, None), (DeliveryState.FAILED, 31))
 
 
+def without_image(played: Played) -> None:
+    played.arrivals.open("a", 0)
+    played.arrivals.send("a", 1, mr_dataset(sop_class=SegmentationStorage))
+    played.arrivals.release("a", 2)
+
+
+def without_image_decided(played: Played) -> None:
+    without_image(played)
+    assert played.arrivals.index.keep(STUDY_UID, 1)
+
+
+def results_come_back(played: Played) -> None:
+    """A PACS sends the results on to whoever sent the images; the index decides on them as the first time."""
+    all_delivered(played)
+    played.arrivals.open("b", 900, "PACS")
+    played.arrivals.send("b", 901, mr_dataset(series=9, sop_class=SegmentationStorage))
+    played.arrivals.release("b", 902)
+    assert played.evaluations.begin(STUDY_UID, None, at(910)) is not None
+
+
 def late_instance_after_delivery(played: Played) -> None:
     all_delivered(played)
     played.arrivals.open("b", 900)
@@ -155,6 +175,9 @@ def late_instance_after_delivery(played: Played) -> None:
         (one_replaced, StudyState.FALLBACK, "PACS: can not be reached"),
         (one_given_up, StudyState.FAILED, "PACS: can not be reached (given up after 1 attempts)"),
         (one_given_up_one_to_come, StudyState.DELIVERING, "PACS: can not be reached (given up after 1"),
+        (without_image, StudyState.KEPT, "None of its Instances is an MR image"),
+        (without_image_decided, StudyState.KEPT, "None of its Instances is an MR image"),
+        (results_come_back, StudyState.DELIVERED, ""),
         (late_instance_after_delivery, StudyState.RECEIVING, "Association of SCANNER1 is still open."),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
@@ -183,6 +206,12 @@ def test_row_counts_what_is_there(played: Played) -> None:
     assert (row.study_uid, row.series_count, row.instance_count, row.conflict_count) == (STUDY_UID, 2, 4, 1)
     assert (row.first_at, row.last_at, row.evaluated_at) == (at(0), at(52), at(20))
     assert (row.delivered_count, row.delivery_count) == (1, 2)
+
+
+def test_extent_tells_what_is_not_for_evaluation(played: Played) -> None:
+    results_come_back(played)
+    assert played.row().extent == "4 Instances in 2 Series, 1 of them no MR images"
+    assert len(played.evaluations.of_study(STUDY_UID)) == 1
 
 
 def test_progress_is_shown(played: Played) -> None:

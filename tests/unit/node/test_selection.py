@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -35,6 +36,15 @@ def chosen_number(selection: Selection, series_type: SeriesType) -> int | None:
 def candidate(selection: Selection, number: int) -> Candidate:
     (found,) = (one for one in selection.candidates if one.stack.header.series_number == number)
     return found
+
+
+def test_images_in_a_lossy_encoding_are_left_out_with_the_reason() -> None:
+    name = "JPEG Baseline (Process 1)"
+    lossy = [replace(header, unread_encoding=name) for header in series(1, **FLAIR)]
+    selection = select_series(lossy + series(2, **T1))
+    assert candidate(selection, 1).outcome is Outcome.UNUSABLE
+    assert f"encoded in {name}" in selection.unavailable[SeriesType.T2_FLAIR]
+    assert chosen_number(selection, SeriesType.T1) == 2
 
 
 def test_each_type_gets_its_only_series() -> None:

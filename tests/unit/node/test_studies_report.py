@@ -23,6 +23,7 @@ ROW = StudyRow(
     evaluated_at=at(90),
     series_count=6,
     instance_count=141,
+    image_count=138,
     conflict_count=2,
     evaluation_id="e",
     delivered_count=0,
@@ -47,7 +48,7 @@ def test_uid_and_state_stand_in_one_piece_on_one_line() -> None:
 def test_times_extent_and_every_reason_are_told() -> None:
     first, last, evaluated = (f"{at(seconds):%Y-%m-%d %H:%M:%S} UTC" for seconds in (0, 60, 90))
     assert [line.strip() for line in shown(ROW)[1:]] == [
-        f"141 Instances in 6 Series, arrived from {first} to {last}",
+        f"141 Instances in 6 Series, 3 of them no MR images; arrived from {first} to {last}",
         f"evaluated at {evaluated}, 0 of 6 delivered",
         "pacs: can not be reached",
         "2 Instances came again with other content under the same UID; kept apart.",
