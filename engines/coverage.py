@@ -89,27 +89,37 @@ def head_points(volume: Volume) -> Points:
 
 def coverage_remarks(
     looked_on: Mapping[SeriesType, Sequence[Segment]],
+    seen_beside: Mapping[tuple[SeriesType, SeriesType], Sequence[Segment]],
     volumes: Mapping[SeriesType, Volume],
     alignment: Alignment,
 ) -> Iterator[str]:
     """Say of each Series that covers clearly less of the head than another one that it does.
 
+    One that masks lie on is compared with whichever shows most beyond it, a second one that a network saw
+    with the one that the mask lies on.
+
     Args:
         looked_on: the Series that masks lie on, with the segments that were looked for there.
+        seen_beside: by such a Series and a second one that networks saw beside it, the segments.
         volumes: the Study's usable volumes.
         alignment: relates them.
     """
     heads = {kind: _to_reference(head_points(volume), kind, alignment) for kind, volume in volumes.items()}
-    for kind, segments in looked_on.items():
+    compared = [
+        (kind, [other for other in heads if other is not kind], "not looked at", segments)
+        for kind, segments in looked_on.items()
+    ] + [
+        (second, [first], f"looked at without {second.label}", segments)
+        for (first, second), segments in seen_beside.items()
+    ]
+    for kind, others, done, segments in compared:
         grid, there = without_blank_ends(volumes[kind]).grid, alignment.reference_to(kind)
         covered = {
-            other: _covered(heads[other], heads[kind], there, grid)
-            for other in heads
-            if other is not kind and len(heads[other])
+            other: _covered(heads[other], heads[kind], there, grid) for other in others if len(heads[other])
         }
         fullest = min(covered, key=lambda other: covered[other].share, default=None)
         if fullest is not None and covered[fullest].share < LEAST_SHARE:
-            yield _sentence(kind, segments, fullest, covered[fullest])
+            yield _sentence(kind, fullest, covered[fullest], done, segments)
 
 
 def _to_reference(points: Points, kind: SeriesType, alignment: Alignment) -> Points:
@@ -137,10 +147,12 @@ def _covered(shown: Points, own: Points, reference_to_grid: NDArray[np.float64],
     return cover(_moved(counted, reference_to_grid), grid) if len(counted) else whole
 
 
-def _sentence(kind: SeriesType, segments: Sequence[Segment], other: SeriesType, covered: Coverage) -> str:
+def _sentence(
+    kind: SeriesType, other: SeriesType, covered: Coverage, done: str, segments: Sequence[Segment]
+) -> str:
     where = " and ".join(f"up to {beyond:.0f} mm {side} it" for side, beyond in covered.beyond_mm.items())
     looked_for = ", ".join(segment.label.lower() for segment in segments)
     return (
         f"{kind.label} covers {int(100 * covered.share)}% of the head that {other.label} shows, counted to "
-        f"{HEAD_MM:.0f} mm below the vertex; what lies {where} was not looked at ({looked_for})"
+        f"{HEAD_MM:.0f} mm below the vertex; what lies {where} was {done} ({looked_for})"
     )

@@ -7,6 +7,7 @@ one Series costs only the segments that need it; each of them says why it was no
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -45,6 +46,7 @@ def segment_study(
     segmentors: Mapping[Segment, Segmentor],
     settings: PipelineSettings | None = None,
     progress: Progress = lambda _: None,
+    unavailable: Mapping[SeriesType, str] = MappingProxyType({}),
 ) -> StudyFindings:
     """Find, exclude and measure the lesions of a Study.
 
@@ -53,13 +55,14 @@ def segment_study(
         segmentors: by segment; a segment without one is not assessed.
         settings: of the pipeline.
         progress: told what is done now.
+        unavailable: why there is no volume of a Series, a sentence; told where one is wanted.
 
     Returns: the findings. The same arguments give the same findings.
     Raises: RunnerError: if a runtime fails, which has nothing to do with the Study.
     """
     settings = settings or PipelineSettings()
     usable, problems = _usable(volumes)
-    planned, not_assessed = _plan(segmentors, usable, problems)
+    planned, not_assessed = _plan(segmentors, usable, {**unavailable, **problems})
     alignment = align(usable, _meeting(planned, usable), settings.registration, progress)
     segmented, unusable = segment_all(planned, usable, alignment, progress)
     reasons = not_assessed | unusable
@@ -76,7 +79,7 @@ def segment_study(
         remarks=(
             *_untold(problems, reasons),
             *_remarks(findings, usable, alignment),
-            *coverage_remarks(_looked_on(findings), usable, alignment),
+            *coverage_remarks(_looked_on(findings), _seen_beside(findings), usable, alignment),
             *(notice for found in segmented.values() for notice in found.notices),
             *unseen,
         ),
@@ -100,23 +103,32 @@ def _usable(
 def _plan(
     segmentors: Mapping[Segment, Segmentor],
     usable: Mapping[SeriesType, Volume],
-    problems: Mapping[SeriesType, str],
+    absences: Mapping[SeriesType, str],
 ) -> tuple[dict[Segment, Segmentor], dict[Segment, str]]:
-    """Decide in the order of ``Segment`` what can be looked for, and why the rest can not."""
+    """Decide in the order of ``Segment`` what can be looked for, and why the rest can not.
+
+    Args:
+        segmentors: by segment.
+        usable: the volumes that hold an image.
+        absences: why others do not, or are not there.
+    """
     planned, reasons = {}, {}
     for segment in Segment:
         segmentor = segmentors.get(segment)
         if segmentor is None:
-            reasons[segment] = f"no model for {segment} is configured"
+            reasons[segment] = f"No model for {segment.label.lower()} is configured."
             continue
         optional = segmentor.manifest.optional_inputs
         missing = [one for one in segmentor.manifest.inputs if one not in usable and one not in optional]
         if missing:
-            absent = [problems.get(series, f"no {series.label} Series in the Study") for series in missing]
-            reasons[segment] = "; ".join(absent)
+            reasons[segment] = " / ".join(absences.get(one, _is_absent(one)) for one in missing)
         else:
             planned[segment] = segmentor
     return planned, reasons
+
+
+def _is_absent(series_type: SeriesType) -> str:
+    return f"There is no {series_type.label} Series in the Study."
 
 
 def _meeting(planned: Mapping[Segment, Segmentor], usable: Mapping[SeriesType, Volume]) -> set[SeriesType]:
@@ -166,6 +178,15 @@ def _looked_on(findings: tuple[SegmentFinding, ...]) -> dict[SeriesType, list[Se
     segments: dict[SeriesType, list[Segment]] = {}
     for found in findings:
         segments.setdefault(found.series_type, []).append(found.segment)
+    return segments
+
+
+def _seen_beside(findings: tuple[SegmentFinding, ...]) -> dict[tuple[SeriesType, SeriesType], list[Segment]]:
+    """Return the second Series that networks saw, each with the one that the masks lie on."""
+    segments: dict[tuple[SeriesType, SeriesType], list[Segment]] = {}
+    for found in findings:
+        for second in found.other_inputs:
+            segments.setdefault((found.series_type, second), []).append(found.segment)
     return segments
 
 

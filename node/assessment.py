@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from engines.findings import NotAssessed, StudyFindings
+from engines.findings import StudyFindings
 from engines.pipeline import segment_study
 from engines.progress import READING, WRITING, Progress, Step
 from engines.segmentation import Segmentor
@@ -143,19 +143,10 @@ class Assessor:
         self, selection: Selection, sources: Mapping[SeriesType, SourceVolume], progress: Progress
     ) -> StudyFindings:
         volumes = {series_type: source.volume for series_type, source in sources.items()}
-        findings = segment_study(volumes, self._segmentors, self._settings.pipeline, progress)
-        return replace(
-            findings,
-            not_assessed=tuple(self._with_reason(absent, selection) for absent in findings.not_assessed),
-            remarks=(*findings.remarks, *_cut_off(selection)),
+        findings = segment_study(
+            volumes, self._segmentors, self._settings.pipeline, progress, selection.unavailable
         )
-
-    def _with_reason(self, absent: NotAssessed, selection: Selection) -> NotAssessed:
-        """Say of a segment without its Series why that Series is missing."""
-        segmentor = self._segmentors.get(absent.segment)
-        wanted = segmentor.bundle.manifest.inputs[0] if segmentor else None
-        reason = selection.unavailable.get(wanted) if wanted else None
-        return replace(absent, reason=reason) if reason else absent
+        return replace(findings, remarks=(*findings.remarks, *_cut_off(selection)))
 
 
 def _cut_off(selection: Selection) -> Iterator[str]:
@@ -171,9 +162,10 @@ def _cut_off(selection: Selection) -> Iterator[str]:
 def _sentences(selection: Selection) -> Iterator[str]:
     """Say of each chosen Series what it was taken for, and on what evidence."""
     for candidate in selection.candidates:
-        if candidate.outcome is Outcome.CHOSEN:
-            identification = candidate.identified.identification
+        identification = candidate.identified.identification
+        kind = identification.series_type
+        if candidate.outcome is Outcome.CHOSEN and kind is not None:
             yield (
-                f"Series {candidate.stack.series_uid} was taken for {identification.series_type} "
+                f"Series {candidate.stack.series_uid} was taken for {kind.label} "
                 f"({identification.kind}): {'; '.join(identification.evidence)}. {candidate.reason}"
             )

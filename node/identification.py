@@ -66,6 +66,12 @@ class IdentificationRule(BaseModel):
         default=None, description="expression found in Series Description or Protocol Name: a tie-break"
     )
     not_text: str | None = Field(default=None, description="expression not found there: a tie-break")
+    not_taken: str | None = Field(
+        default=None,
+        min_length=1,
+        description="why images of this kind are not taken although they are of a wanted type, which "
+        "`series_type` names or else the rules that follow tell",
+    )
 
     @field_validator("sequence_name", "text", "not_text")
     @classmethod
@@ -106,22 +112,39 @@ class Identification:
         kind: what it is, in words.
         rank: preference of the kind among those of its type; the lowest is taken first.
         evidence: the conditions that held, each with the value found.
+        not_taken_as: the wanted type that it is of and is not taken for, None if it is of none.
+        not_taken: why not.
     """
 
     series_type: SeriesType | None
     kind: str
     rank: int
     evidence: tuple[str, ...]
+    not_taken_as: SeriesType | None = None
+    not_taken: str = ""
 
 
 def identify(stack: Stack, rules: Sequence[IdentificationRule]) -> Identification:
     """Take a stack for what the first rule that holds says; unrecognised if none does."""
-    facts = gather_facts(stack)
-    for rule in rules:
+    return _identify(gather_facts(stack), rules)
+
+
+def _identify(facts: Facts, rules: Sequence[IdentificationRule]) -> Identification:
+    for place, rule in enumerate(rules):
         evidence = _evidence(rule, facts)
-        if evidence is not None:
+        if evidence is None:
+            continue
+        if rule.not_taken is None:
             return Identification(rule.series_type, rule.kind, rule.rank, evidence)
+        of = rule.series_type or _type_told_by(facts, rules[place + 1 :])
+        return Identification(None, rule.kind, rule.rank, evidence, of, rule.not_taken if of else "")
     return Identification(None, UNRECOGNISED, 0, tuple(_main_facts(facts)))
+
+
+def _type_told_by(facts: Facts, rules: Sequence[IdentificationRule]) -> SeriesType | None:
+    """Say of which wanted type images are that are not taken: a reformat is of the type of its original."""
+    told = _identify(facts, rules)
+    return told.series_type or told.not_taken_as
 
 
 def _evidence(rule: IdentificationRule, facts: Facts) -> tuple[str, ...] | None:

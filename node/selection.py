@@ -5,8 +5,9 @@ The first criterion in which two candidates differ decides between them; its sen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from engines.segments import SeriesType
@@ -137,11 +138,15 @@ def select(identified: Sequence[IdentifiedStack]) -> Selection:
     return Selection(candidates, unavailable)
 
 
-def stack_name(stack: Stack) -> str:
-    """Name a stack by Series Number, the end of its Series UID, and what sets it apart in its Series."""
+def series_name(stack: Stack) -> str:
+    """Name the Series of a stack by Series Number and the end of its Series UID."""
     number = "" if stack.header.series_number is None else f" {stack.header.series_number}"
-    label = f" [{stack.label}]" if stack.label else ""
-    return f"Series{number} (...{stack.series_uid[-12:]}){label}"
+    return f"Series{number} (...{stack.series_uid[-12:]})"
+
+
+def stack_name(stack: Stack) -> str:
+    """Name a stack by its Series, and by what sets it apart in there."""
+    return f"{series_name(stack)} [{stack.label}]" if stack.label else series_name(stack)
 
 
 def _problem(stack: Stack, settings: VolumeSettings) -> str:
@@ -241,14 +246,20 @@ def _candidate(
 ) -> Candidate:
     series_type = one.identification.series_type
     if series_type is None:
-        reason = f"Taken for {one.identification.kind}, which is none of the wanted types."
-        return Candidate(one, Outcome.NOT_WANTED, reason)
+        return Candidate(one, Outcome.NOT_WANTED, _why_not_wanted(one.identification))
     if one.problem:
         return Candidate(one, Outcome.UNUSABLE, f"It can not become a volume: {one.problem}.")
     winner = best[series_type]
     if winner is None or winner is one:
         return Candidate(one, Outcome.CHOSEN, _why_chosen(one, series_type, identified))
     return Candidate(one, Outcome.LOST, _why_lost(one, winner))
+
+
+def _why_not_wanted(identification: Identification) -> str:
+    if identification.not_taken_as is None:
+        return f"Taken for {identification.kind}, which is none of the wanted types."
+    label = identification.not_taken_as.label
+    return f"Taken for {identification.kind}, and not taken as {label}: {identification.not_taken}."
 
 
 def _why_chosen(
@@ -279,9 +290,21 @@ def _difference(winner: IdentifiedStack, loser: IdentifiedStack) -> str:
 
 def _why_unavailable(identified: Sequence[IdentifiedStack], series_type: SeriesType) -> str:
     problems = [one.problem for one in identified if one.identification.series_type is series_type]
-    if not problems:
-        return f"No Series of the Study was recognised as {series_type.label}."
-    return f"No {series_type.label} can become a volume: {' / '.join(dict.fromkeys(problems))}."
+    if problems:
+        said = f"No {series_type.label} can become a volume: {' / '.join(dict.fromkeys(problems))}."
+    else:
+        said = f"No Series of the Study was recognised as {series_type.label}."
+    return " ".join((said, *_not_taken_as(identified, series_type)))
+
+
+def _not_taken_as(identified: Sequence[IdentifiedStack], series_type: SeriesType) -> Iterator[str]:
+    """Name the Series that are of a type and are not taken, those of one kind together."""
+    series: dict[Identification, dict[str, None]] = defaultdict(dict)
+    for one in identified:
+        if one.identification.not_taken_as is series_type:
+            series[replace(one.identification, evidence=())][series_name(one.stack)] = None
+    for kind, names in series.items():
+        yield f"{', '.join(names)}, {kind.kind}, not taken as {series_type.label}: {kind.not_taken}."
 
 
 def _record(candidate: Candidate) -> dict[str, object]:

@@ -95,7 +95,8 @@ def scanned(top_mm: float, bottom_mm: float) -> Volume:
 
 def remarks(volumes: Mapping[SeriesType, Volume], alignment: Alignment = UNMOVED) -> list[str]:
     looked_on = {FLAIR: [Segment.WMH], T2_STAR: [Segment.MICROBLEED]}
-    return list(coverage_remarks({k: v for k, v in looked_on.items() if k in volumes}, volumes, alignment))
+    there = {k: v for k, v in looked_on.items() if k in volumes}
+    return list(coverage_remarks(there, {}, volumes, alignment))
 
 
 def test_head_is_the_largest_bright_part() -> None:
@@ -114,6 +115,27 @@ def test_series_that_ends_too_early_is_told_with_its_segments() -> None:
         "T2* covers 71% of the head that T2-FLAIR shows, counted to 140 mm below the vertex; "
         "what lies up to 38 mm below it was not looked at (cerebral microbleed)"
     )
+
+
+@pytest.mark.parametrize(
+    ("lowest_mm", "expected"),
+    [
+        pytest.param(-120, "", id="86-percent"),
+        pytest.param(
+            -100,
+            "T2-FLAIR covers 71% of the head that T1 shows, counted to 140 mm below the vertex; "
+            "what lies up to 38 mm below it was looked at without T2-FLAIR (lacune)",
+            id="71-percent",
+        ),
+    ],
+)
+def test_second_series_that_a_network_saw_and_that_ends_too_early_is_told(
+    lowest_mm: float, expected: str
+) -> None:
+    """DWI shows more than either and is none of the network's business."""
+    volumes = {FLAIR: scanned(10, lowest_mm), T1: scanned(10, -150), DWI: scanned(30, -200)}
+    beside = {(T1, FLAIR): [Segment.LACUNE]}
+    assert "".join(coverage_remarks({}, beside, volumes, UNMOVED)) == expected
 
 
 def test_small_trims_are_normal() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -201,7 +202,9 @@ def test_a_study_without_a_series_gets_the_rest(
     findings = segment_study(volumes, segmentors)
     assert {found.segment for found in findings.findings} == assessed
     expected = {
-        one: f"no {INPUT_OF[one].label} Series in the Study" for one in Segment if one not in assessed
+        one: f"There is no {INPUT_OF[one].label} Series in the Study."
+        for one in Segment
+        if one not in assessed
     }
     assert reasons(findings) == expected
     assert [(record.fixed, record.moving) for record in findings.registrations] == registered
@@ -225,7 +228,23 @@ def test_a_series_without_an_image_costs_only_its_segment(segmentors: Mapping[Se
 def test_a_segment_without_a_model_is_not_assessed(segmentors: Mapping[Segment, Segmentor]) -> None:
     findings = segment_study(study(), {WMH: segmentors[WMH]})
     assert [found.segment for found in findings.findings] == [WMH]
-    assert reasons(findings)[INFARCT] == "no model for INFARCT is configured"
+    assert reasons(findings)[INFARCT] == "No model for recent small subcortical infarct is configured."
+
+
+def test_every_series_that_a_segment_needs_and_the_study_lacks_has_its_reason(
+    segmentors: Mapping[Segment, Segmentor],
+) -> None:
+    """The network needs both; who calls knows why one of them is not there."""
+    manifest = segmentors[LACUNE].manifest.model_copy(update={"inputs": (T1, FLAIR)})
+    needs_both = replace(segmentors[LACUNE], bundle=replace(segmentors[LACUNE].bundle, manifest=manifest))
+    for present, expected in (
+        ({T1}, "Only reformats of a T2-FLAIR."),
+        (set(), "There is no T1 Series in the Study. / Only reformats of a T2-FLAIR."),
+    ):
+        volumes = {kind: volume for kind, volume in study().items() if kind in present}
+        told = {FLAIR: "Only reformats of a T2-FLAIR."}
+        findings = segment_study(volumes, {LACUNE: needs_both}, unavailable=told)
+        assert reasons(findings)[LACUNE] == expected
 
 
 def test_nothing_at_all_is_an_answer(segmentors: Mapping[Segment, Segmentor]) -> None:
@@ -345,6 +364,18 @@ def test_a_missing_optional_input_is_told(tmp_path: Path) -> None:
     findings = segment_study({T1: study()[T1]}, {LACUNE: two_inputs(tmp_path / "two")})
     assert [(found.segment, found.other_inputs) for found in findings.findings] == [(LACUNE, ())]
     assert said_of(findings, "looked for without") == ["Lacune was looked for without T2-FLAIR"]
+
+
+def test_an_optional_input_that_covers_less_is_told(tmp_path: Path) -> None:
+    """Of 20 slices of the T2-FLAIR the upper eight are left, 52 mm; the T1 shows 130 mm."""
+    whole = study()[FLAIR]
+    affine = whole.grid.affine.copy()
+    affine[:3, 3] = whole.grid.to_lps(np.array([[12, 0, 0]]))[0]
+    upper = Volume(whole.array[12:], Grid((8, *whole.grid.shape[1:]), affine))
+    findings = segment_study({T1: study()[T1], FLAIR: upper}, {LACUNE: two_inputs(tmp_path / "two")})
+    assert findings.findings[0].other_inputs == (FLAIR,)
+    (said,) = said_of(findings, "T2-FLAIR covers")
+    assert "below it was looked at without T2-FLAIR (lacune)" in said
 
 
 def test_an_optional_input_that_may_lie_askew_is_left_out(tmp_path: Path) -> None:

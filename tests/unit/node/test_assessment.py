@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 
 from engines.progress import READING, WRITING, Step
+from engines.runners.choice import open_runner
+from engines.segmentation import Segmentor
+from engines.segments import Segment
 from node.assessment import Assessment, Assessor
 from node.inventory import StudyInventory
 from node.results.errors import PatientMismatchError
 from node.results.forms import DEFAULT_CHOICE
 from node.settings import NodeSettings
 from tests.support.header_patterns import SIEMENS_FLAIR_TSE, PrivateElement
+from tests.support.onnx_models import write_threshold_bundle
 from tests.support.phantoms import PhantomKind, phantom_volume
 from tests.support.series_files import write_series
 from tests.support.small_study import GRID, PATIENT, all_of, study_of, write_study
@@ -73,3 +77,27 @@ def test_series_that_lacks_its_last_slices_is_evaluated_and_that_is_said(tmp_pat
     assert not any("absent" in remark for remark in whole.findings.remarks)
     cut = assess(assessor, inventory_of(assessor, paths[:-3]), [])
     assert [remark for remark in cut.findings.remarks if remark.startswith(said)]
+
+
+def test_report_names_the_series_that_are_reformats_and_calls_types_as_readers_do(tmp_path: Path) -> None:
+    reformat = SIEMENS_FLAIR_TSE.but(ImageType=["DERIVED", "SECONDARY", "MPR", "NORM"])
+    series = write_study(tmp_path, "reformats", ("t1",))
+    paths = write_series(
+        phantom_volume(PhantomKind.T2_FLAIR, GRID),
+        reformat,
+        tmp_path,
+        study_uid=study_of("reformats"),
+        frame_of_reference_uid=study_of("frame"),
+        series_number=7,
+        patient=PATIENT,
+    )
+    bundle = write_threshold_bundle(tmp_path / "wmh", Segment.WMH)
+    segmentors = {Segment.WMH: Segmentor(bundle, open_runner(bundle))}
+    assessor = Assessor(NodeSettings(root=tmp_path / "node"), segmentors)
+    made = assess(assessor, inventory_of(assessor, [*all_of(series), *paths]), [])
+    (report,) = (one.dataset for one in made.objects if one.role == "sr")
+    said = [str(item.get("TextValue", "")) for item in report.ContentSequence[-1].ContentSequence]
+    (why,) = (text for text in said if text.startswith("White matter hyperintensity: not assessed"))
+    assert "Series 7 (..." in why
+    assert "reformatted image (MPR), not taken as T2-FLAIR: its slices were interpolated" in why
+    assert any(" was taken for T1 (T1 spin echo): " in text for text in said)

@@ -18,6 +18,11 @@ BOLD = {
     "ScanningSequence": ["EP", "GR"], "RepetitionTime": 2000, "EchoTime": 30, "FlipAngle": 90,
     "PixelSpacing": [3.0, 3.0],
 }  # fmt: skip
+FLAIR_3D = {
+    "ScanningSequence": ["SE", "IR"], "RepetitionTime": 5000, "EchoTime": 388, "InversionTime": 1800,
+    "FlipAngle": 120, "MRAcquisitionType": "3D",
+}  # fmt: skip
+DWI = {"ScanningSequence": ["EP", "SE"], "RepetitionTime": 6300, "EchoTime": 92, "DiffusionBValue": 1000.0}
 
 
 def test_configured_rule_decides_before_the_table() -> None:
@@ -72,4 +77,20 @@ def test_example_of_the_documentation_can_be_configured() -> None:
     text = (Path(__file__).resolve().parents[3] / "docs" / "identification.md").read_text(encoding="utf-8")
     example = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
     rules = [IdentificationRule.model_validate(rule) for rule in example["identification"]["rules"]]
-    assert [rule.kind for rule in rules] == ["haemorrhage EPI of scanner 7", "research FLAIR"]
+    assert [(rule.kind, rule.series_type, rule.not_taken) for rule in rules] == [
+        ("haemorrhage EPI of scanner 7", SeriesType.T2_STAR, None),
+        ("T2 FLAIR, reformatted", SeriesType.T2_FLAIR, None),
+        ("single direction of scanner 7", SeriesType.DWI_B1000, "it shows one direction of diffusion"),
+        ("research FLAIR", None, None),
+    ]
+    reformat = one_stack(
+        mr_series(
+            24, **FLAIR_3D, ImageType=["DERIVED", "SECONDARY", "MPR"], SeriesDescription="flair_mpr_tra"
+        )
+    )
+    assert identify(reformat, rules_with(rules)).series_type is SeriesType.T2_FLAIR
+    assert identify(reformat, DEFAULT_RULES).series_type is None
+    direction = one_stack(mr_series(24, **DWI, SeriesDescription="b1000_dir2"))
+    found = identify(direction, rules_with(rules))
+    assert (found.series_type, found.not_taken_as) == (None, SeriesType.DWI_B1000)
+    assert found.not_taken == "it shows one direction of diffusion"

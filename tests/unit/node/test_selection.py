@@ -170,6 +170,75 @@ def test_unwanted_series_says_what_it_is() -> None:
     assert candidate(selection, 1).reason == "Taken for T2 TSE, which is none of the wanted types."
 
 
+FLAIR_3D = {
+    **FLAIR, "RepetitionTime": 5000, "EchoTime": 388, "InversionTime": 1800, "MRAcquisitionType": "3D"
+}  # fmt: skip
+NOT_TAKEN = [
+    pytest.param(
+        FLAIR_3D, {"ImageType": ["DERIVED", "SECONDARY", "MPR", "NORM"]}, SeriesType.T2_FLAIR,
+        "reformatted image (MPR)", "its slices were interpolated from those of another Series", id="MPR",
+    ),
+    pytest.param(
+        SWI, {"ImageType": ["DERIVED", "PRIMARY", "MNIP", "NORM"]}, SeriesType.T2_STAR,
+        "intensity projection", "it shows the darkest or brightest of several slices", id="minIP",
+    ),
+    pytest.param(
+        SWI, {"ImageType": ["ORIGINAL", "PRIMARY", "P", "ND"]}, SeriesType.T2_STAR,
+        "phase or complex image", "it is no magnitude image", id="phase",
+    ),
+    pytest.param(
+        T1, {"ContrastBolusAgent": "Gadobutrol"}, SeriesType.T1,
+        "contrast-enhanced T1", "a contrast agent changes what the model looks at", id="with contrast agent",
+    ),
+    pytest.param(
+        DWI, {"DiffusionDirectionality": "DIRECTIONAL"}, SeriesType.DWI_B1000,
+        "DWI of one direction", "it shows one direction of diffusion and not the trace of all",
+        id="direction",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("physics", "changed", "series_type", "kind", "why"), NOT_TAKEN)
+def test_series_that_are_all_there_is_of_a_type_and_are_not_taken_are_named(
+    physics: dict[str, Any], changed: dict[str, Any], series_type: SeriesType, kind: str, why: str
+) -> None:
+    selection = select_series(series(7, **physics | changed) + series(8, **physics | changed))
+    label = series_type.label
+    assert selection.unavailable[series_type] == (
+        f"No Series of the Study was recognised as {label}. "
+        f"Series 7 (...1.2.3.7), Series 8 (...1.2.3.8), {kind}, not taken as {label}: {why}."
+    )
+    assert candidate(selection, 7).reason == f"Taken for {kind}, and not taken as {label}: {why}."
+
+
+def test_reformat_of_what_is_none_of_the_wanted_types_is_no_more_than_that() -> None:
+    reformat = {**T2, "ImageType": ["DERIVED", "SECONDARY", "MPR"]}
+    selection = select_series(series(1, **reformat))
+    assert candidate(selection, 1).reason == (
+        "Taken for reformatted image (MPR), which is none of the wanted types."
+    )
+    assert set(selection.unavailable.values()) == {
+        f"No Series of the Study was recognised as {series_type.label}." for series_type in SeriesType
+    }
+
+
+def test_reformat_beside_its_original_leaves_that_to_be_taken() -> None:
+    reformat = {**FLAIR_3D, "ImageType": ["DERIVED", "SECONDARY", "MPR"]}
+    selection = select_series(series(1, **reformat) + series(2, orientation=SAGITTAL, **FLAIR_3D))
+    assert chosen_number(selection, SeriesType.T2_FLAIR) == 2
+    assert SeriesType.T2_FLAIR not in selection.unavailable
+
+
+def test_directions_of_one_series_are_named_once() -> None:
+    directions = [
+        header
+        for gradient in ([1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0])
+        for header in series(3, DiffusionGradientOrientation=gradient, **DWI)
+    ]
+    selection = select_series(directions)
+    assert selection.unavailable[SeriesType.DWI_B1000].count("Series 3") == 1
+
+
 def test_nothing_recognised_is_a_message_and_no_error() -> None:
     selection = select_series(series(1, **T2))
     assert selection.chosen == {}
