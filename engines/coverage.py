@@ -96,7 +96,7 @@ def coverage_remarks(
     """Say of each Series that covers clearly less of the head than another one that it does.
 
     One that masks lie on is compared with whichever shows most beyond it, a second one that a network saw
-    with the one that the mask lies on.
+    with the one that the mask lies on. A Series whose place among the others is not known takes no part.
 
     Args:
         looked_on: the Series that masks lie on, with the segments that were looked for there.
@@ -104,13 +104,19 @@ def coverage_remarks(
         volumes: the Study's usable volumes.
         alignment: relates them.
     """
-    heads = {kind: _to_reference(head_points(volume), kind, alignment) for kind, volume in volumes.items()}
+    heads = {
+        kind: _to_reference(head_points(volume), kind, alignment)
+        for kind, volume in volumes.items()
+        if alignment.is_placed(kind)
+    }
     compared = [
         (kind, [other for other in heads if other is not kind], "not looked at", segments)
         for kind, segments in looked_on.items()
+        if kind in heads
     ] + [
         (second, [first], f"looked at without {second.label}", segments)
         for (first, second), segments in seen_beside.items()
+        if first in heads and second in heads
     ]
     for kind, others, done, segments in compared:
         grid, there = without_blank_ends(volumes[kind]).grid, alignment.reference_to(kind)

@@ -10,7 +10,7 @@ A voxel is removed when its centre lies in a voxel of the other mask. The masks 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,16 +41,14 @@ def exclude(
     Args:
         masks: bool, each on the grid of its own Series; a segment that was not assessed is absent.
         reference_to: for each mask the (4, 4) transform of LPS mm points of a common patient space into
-            that of its Series.
+            that of its Series; absent where it is not known.
 
     Returns: the masks, reduced, and a record of each step.
     """
     left = dict(masks)
     records = []
     for minuend, subtrahend in EXCLUSION_ORDER:
-        absent = [segment for segment in (minuend, subtrahend) if segment not in left]
-        if absent:
-            reason = " and ".join(absent) + (" were" if len(absent) > 1 else " was") + " not assessed"
+        if reason := _why_not((minuend, subtrahend), left, reference_to):
             records.append(ExclusionRecord(minuend, subtrahend, False, 0, 0.0, reason))
             continue
         to_subtrahend = reference_to[subtrahend] @ np.linalg.inv(reference_to[minuend])
@@ -58,6 +56,20 @@ def exclude(
         removed_ml = removed * left[minuend].grid.voxel_mm3 / MM3_PER_ML
         records.append(ExclusionRecord(minuend, subtrahend, True, removed, removed_ml))
     return left, tuple(records)
+
+
+def _why_not(
+    pair: tuple[Segment, Segment], masks: Container[Segment], reference_to: Container[Segment]
+) -> str:
+    """Say why a step can not be performed; empty if it can."""
+    for known, what in (
+        (masks, "not assessed"),
+        (reference_to, "found in an unknown place beside the other"),
+    ):
+        unknown = [segment.label for segment in pair if segment not in known]
+        if unknown:
+            return f"{' and '.join(unknown)} {'were' if len(unknown) > 1 else 'was'} {what}"
+    return ""
 
 
 def subtract(

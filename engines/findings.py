@@ -118,6 +118,7 @@ class RegistrationRecord:
         applied: False if it was refused or not needed; then the scanner geometry was used.
         reason: why it was refused or not needed, or how good it is.
         refused: True if it failed or is implausible, so that the scanner geometry is in doubt.
+        shares_frame: whether both lie in one Frame of Reference; the scanner relates them only then.
     """
 
     fixed: SeriesType
@@ -128,6 +129,7 @@ class RegistrationRecord:
     applied: bool
     reason: str
     refused: bool = False
+    shares_frame: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,13 @@ from engines.alignment import Alignment, align
 from engines.coverage import coverage_remarks
 from engines.errors import InputError
 from engines.exclusion import EXCLUSION_ORDER, disjoint, exclude
-from engines.findings import ExclusionRecord, NotAssessed, SegmentFinding, StudyFindings
+from engines.findings import (
+    ExclusionRecord,
+    NotAssessed,
+    RegistrationRecord,
+    SegmentFinding,
+    StudyFindings,
+)
 from engines.lesions import measure
 from engines.preprocessing import check_image
 from engines.progress import MEASURING, Progress, Step
@@ -47,6 +53,7 @@ def segment_study(
     settings: PipelineSettings | None = None,
     progress: Progress = lambda _: None,
     unavailable: Mapping[SeriesType, str] = MappingProxyType({}),
+    frames: Mapping[SeriesType, str] = MappingProxyType({}),
 ) -> StudyFindings:
     """Find, exclude and measure the lesions of a Study.
 
@@ -56,6 +63,7 @@ def segment_study(
         settings: of the pipeline.
         progress: told what is done now.
         unavailable: why there is no volume of a Series, a sentence; told where one is wanted.
+        frames: the Frame of Reference of each volume; those that are not named share one.
 
     Returns: the findings. The same arguments give the same findings.
     Raises: RunnerError: if a runtime fails, which has nothing to do with the Study.
@@ -63,7 +71,7 @@ def segment_study(
     settings = settings or PipelineSettings()
     usable, problems = _usable(volumes)
     planned, not_assessed = _plan(segmentors, usable, {**unavailable, **problems})
-    alignment = align(usable, _meeting(planned, usable), settings.registration, progress)
+    alignment = align(usable, _meeting(planned, usable), settings.registration, progress, frames)
     segmented, unusable = segment_all(planned, usable, alignment, progress)
     reasons = not_assessed | unusable
     progress(Step(MEASURING, "excluding and measuring"))
@@ -154,7 +162,8 @@ def _exclude(
     """Apply the rules of exclusion to the masks, each on the grid of its own Series."""
     masks = {segment: found.mask for segment, found in segmented.items()}
     series_of = {segment: planned[segment].manifest.inputs[0] for segment in segmented}
-    return exclude(masks, {segment: alignment.reference_to(series) for segment, series in series_of.items()})
+    placed = {segment: series for segment, series in series_of.items() if alignment.is_placed(series)}
+    return exclude(masks, {segment: alignment.reference_to(series) for segment, series in placed.items()})
 
 
 def _finding(segmentor: Segmentor, mask: Volume, segmented: Segmented) -> SegmentFinding:
@@ -199,6 +208,12 @@ def _combine(
     if flair is None:
         return combined, unseen
     for found in findings:
+        if not alignment.is_placed(found.series_type):
+            unseen.append(
+                f"{found.segment.label} is only in the segmentation of the {found.series_type.label}, whose "
+                f"place in the {SeriesType.T2_FLAIR.label} is not known"
+            )
+            continue
         labels = found.mask.with_array(found.labels)
         there = resample(labels, flair.grid, alignment.reference_to(found.series_type))
         combined[found.segment] = there.with_array(there.array > 0)
@@ -225,9 +240,14 @@ def _remarks(
         remarks.append(
             f"There is no usable {SeriesType.T2_FLAIR.label}, so the masks were not brought onto one grid"
         )
-    remarks.extend(
-        f"{record.moving.label} may lie askew to {record.fixed.label}: {record.reason}"
-        for record in alignment.records
-        if record.refused
-    )
+    remarks.extend(_askew(record) for record in alignment.records if record.refused)
     return remarks
+
+
+def _askew(record: RegistrationRecord) -> str:
+    moving, fixed = record.moving.label, record.fixed.label
+    if record.shares_frame:
+        return f"{moving} may lie askew to {fixed}, for the scanner geometry alone was used: {record.reason}"
+    return (
+        f"{moving} lies in another Frame of Reference than {fixed}, and where is not known: {record.reason}"
+    )

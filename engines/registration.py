@@ -101,5 +101,5 @@ def _judge(
 def _refused(
     names: tuple[SeriesType, SeriesType], problem: str, rotation_deg: float = 0.0, translation_mm: float = 0.0
 ) -> RegistrationRecord:
-    reason = f"registration refused, scanner geometry used: {problem}"
+    reason = f"registration refused: {problem}"
     return RegistrationRecord(*names, np.eye(4), rotation_deg, translation_mm, False, reason, refused=True)

@@ -143,8 +143,9 @@ class Assessor:
         self, selection: Selection, sources: Mapping[SeriesType, SourceVolume], progress: Progress
     ) -> StudyFindings:
         volumes = {series_type: source.volume for series_type, source in sources.items()}
+        frames = {series_type: source.frame_of_reference_uid for series_type, source in sources.items()}
         findings = segment_study(
-            volumes, self._segmentors, self._settings.pipeline, progress, selection.unavailable
+            volumes, self._segmentors, self._settings.pipeline, progress, selection.unavailable, frames
         )
         return replace(findings, remarks=(*findings.remarks, *_cut_off(selection)))
 

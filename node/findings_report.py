@@ -58,7 +58,8 @@ def _remarks(findings: StudyFindings) -> Iterator[Text]:
         if outside:
             yield Text(f"{found.segment.label}: {outside} outside the method's size limits, kept and flagged")
     for registration in findings.registrations:
-        verb = "moved onto" if registration.applied else "left as scanned beside"
+        kept = "left as scanned beside" if registration.shares_frame else "in another Frame of Reference than"
+        verb = "moved onto" if registration.applied else kept
         yield Text(
             f"{registration.moving.label} {verb} {registration.fixed.label}: "
             f"{registration.rotation_deg:.1f} degrees, {registration.translation_mm:.1f} mm "

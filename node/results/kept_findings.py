@@ -77,6 +77,7 @@ class KeptRegistration(BaseModel):
     applied: bool
     reason: str
     refused: bool
+    shares_frame: bool = True
 
 
 class KeptRecord(BaseModel):

@@ -73,13 +73,16 @@ def not_assessed(segment: Segment, reason: str) -> str:
 
 def registration(record: RegistrationRecord) -> str:
     """Say how one Series was brought onto another."""
-    rows = "; ".join(" ".join(f"{value:.5f}" for value in row) for row in record.fixed_to_moving[:3])
-    done = "applied" if record.applied else "not applied, the scanner's geometry was used"
     fixed, moving = record.fixed.label, record.moving.label
+    if record.refused and not record.shares_frame:
+        done, transform = "not applied; they lie in different Frames of Reference, which nothing relates", ""
+    else:
+        done = "applied" if record.applied else "not applied, the scanner's geometry was used"
+        rows = "; ".join(" ".join(f"{value:.5f}" for value in row) for row in record.fixed_to_moving[:3])
+        transform = f" Transform of LPS mm points from {fixed} to {moving}: {rows}"
     return ascii_text(
         f"{moving} to {fixed}: rigid registration {done}; rotation {record.rotation_deg:.2f} deg, "
-        f"shift {record.translation_mm:.2f} mm. {record.reason} "
-        f"Transform of LPS mm points from {fixed} to {moving}: {rows}"
+        f"shift {record.translation_mm:.2f} mm. {record.reason}{transform}"
     )
 
 

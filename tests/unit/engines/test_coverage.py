@@ -173,6 +173,15 @@ def test_registration_decides_where_a_series_lies() -> None:
     assert len(remarks(volumes)) == 1
 
 
+def test_series_whose_place_is_not_known_is_compared_with_none() -> None:
+    """Each shows another part of the head, if they lay in one Frame of Reference."""
+    volumes = {FLAIR: scanned(10, -80), T2_STAR: scanned(-60, -200)}
+    refused = RegistrationRecord(FLAIR, T2_STAR, np.eye(4), 0.0, 0.0, False, "", refused=True)
+    for frames, told in (({FLAIR: "1.2", T2_STAR: "1.2"}, 2), ({FLAIR: "1.2", T2_STAR: "1.3"}, 0)):
+        assert len(remarks(volumes, Alignment(FLAIR, (refused,), frames))) == told
+        assert len(remarks(volumes, Alignment(FLAIR, (), frames))) == told
+
+
 def test_series_elsewhere_covers_nothing() -> None:
     far = slab(20, 5.0, 400.0)
     elsewhere = Volume(scanned(10, -90).array, far)

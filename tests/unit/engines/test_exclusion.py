@@ -10,6 +10,7 @@ from tests.support.head import axial_grid
 
 WMH, LACUNE, INFARCT, MICROBLEED = Segment
 GRID = axial_grid((6, 20, 20), (6.0, 1.0, 1.0))
+RECENT = "Recent small subcortical infarct"
 STAY = {segment: np.eye(4) for segment in Segment}
 
 
@@ -44,14 +45,18 @@ def test_microbleeds_take_no_part() -> None:
     ("present", "reasons"),
     [
         pytest.param(
-            {WMH, LACUNE}, ["INFARCT was not assessed", "", "INFARCT was not assessed"], id="no-infarct"
+            {WMH, LACUNE}, [f"{RECENT} was not assessed", "", f"{RECENT} was not assessed"], id="no-infarct"
         ),
         pytest.param(
-            {WMH, INFARCT}, ["", "LACUNE was not assessed", "LACUNE was not assessed"], id="no-lacune"
+            {WMH, INFARCT}, ["", "Lacune was not assessed", "Lacune was not assessed"], id="no-lacune"
         ),
         pytest.param(
             {INFARCT},
-            ["WMH was not assessed", "WMH and LACUNE were not assessed", "LACUNE was not assessed"],
+            [
+                "White matter hyperintensity was not assessed",
+                "White matter hyperintensity and Lacune were not assessed",
+                "Lacune was not assessed",
+            ],
             id="infarct-only",
         ),
     ],
@@ -110,3 +115,13 @@ def test_masks_on_one_grid_are_made_disjoint_smallest_lesions_first() -> None:
     np.testing.assert_array_equal(left[WMH].array, columns(0, 4).array)
     assert sum(mask.array.astype(int) for mask in left.values()).max() == 1
     assert masks[WMH].array.sum() == columns(0, 12).array.sum(), "the masks given stay as they are"
+
+
+def test_nothing_is_subtracted_whose_place_is_not_known() -> None:
+    """The infarct covers all; it may lie anywhere."""
+    masks = {WMH: columns(0, 12), LACUNE: columns(6, 16), INFARCT: columns(0, 20)}
+    left, records = exclude(masks, {WMH: np.eye(4), LACUNE: np.eye(4)})
+    said = f"{RECENT} was found in an unknown place beside the other"
+    assert [record.reason for record in records] == [said, "", said]
+    np.testing.assert_array_equal(left[WMH].array, columns(0, 6).array)
+    np.testing.assert_array_equal(left[LACUNE].array, masks[LACUNE].array)

@@ -213,6 +213,39 @@ def test_a_study_without_a_series_gets_the_rest(
     assert unavailable == (FLAIR not in present)
 
 
+@pytest.mark.parametrize(
+    ("frame", "max_rotation_deg", "performed", "combined", "remark"),
+    [
+        pytest.param("1", 1.0, True, True, "DWI b1000 may lie askew to T2-FLAIR", id="same-frame-refused"),
+        pytest.param("2", 15.0, True, True, "", id="another-frame-registered"),
+        pytest.param(
+            "2", 1.0, False, False, "DWI b1000 lies in another Frame of Reference than T2-FLAIR, and",
+            id="another-frame-refused",
+        ),
+    ],
+)  # fmt: skip
+def test_scanner_geometry_counts_within_one_frame_of_reference_only(
+    segmentors: Mapping[Segment, Segmentor],
+    frame: str,
+    max_rotation_deg: float,
+    performed: bool,
+    combined: bool,
+    remark: str,
+) -> None:
+    volumes = study()
+    volumes[DWI] = moved(volumes[DWI], (4, -3, 7), (9, -8, 6))
+    spec = RegistrationSpec(max_rotation_deg=max_rotation_deg)
+    frames = dict.fromkeys(SeriesType, "1") | {DWI: frame}
+    settings = PipelineSettings(registration=spec)
+    findings = segment_study(volumes, segmentors, settings, frames=frames)
+    steps = {(one.minuend, one.subtrahend): one.performed for one in findings.exclusions}
+    assert steps[WMH, INFARCT] is performed
+    assert (INFARCT in findings.combined) is combined
+    assert any(said.startswith(remark) for said in findings.remarks) or not remark
+    only = "infarct is only in the segmentation of the DWI b1000, whose place in the T2-FLAIR is not known"
+    assert bool(said_of(findings, only)) is not combined
+
+
 def test_a_series_without_an_image_costs_only_its_segment(segmentors: Mapping[Segment, Segmentor]) -> None:
     volumes = study()
     volumes[T1] = volumes[T1].with_array(np.full(volumes[T1].grid.shape, np.nan, np.float32))

@@ -82,6 +82,24 @@ def test_refused_registration_says_that_the_scanner_geometry_was_used() -> None:
     assert "not applied, the scanner's geometry was used" in registration(record)
 
 
+def test_refused_registration_of_two_frames_of_reference_states_no_transform() -> None:
+    record = RegistrationRecord(
+        SeriesType.T2_FLAIR,
+        SeriesType.T1,
+        np.eye(4),
+        31,
+        4,
+        False,
+        "Too far.",
+        refused=True,
+        shares_frame=False,
+    )
+    assert registration(record) == (
+        "T1 to T2-FLAIR: rigid registration not applied; they lie in different Frames of Reference, which "
+        "nothing relates; rotation 31.00 deg, shift 4.00 mm. Too far."
+    )
+
+
 def test_exclusion_says_what_was_removed() -> None:
     record = ExclusionRecord(Segment.WMH, Segment.LACUNE, True, 12, 0.23)
     assert exclusion(record) == (
