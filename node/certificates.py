@@ -20,7 +20,6 @@ from node.settings import NodeSettings
 from node.tls import (
     DestinationTlsSettings,
     ReceiverTlsSettings,
-    client_context,
     load_client_files,
     server_context,
 )
@@ -86,7 +85,7 @@ def check_tls(settings: NodeSettings) -> list[ConfiguredCertificate]:
     for name, destination in settings.destinations.items():
         if isinstance(destination, DestinationSettings) and destination.tls is not None:
             with _named_as(f"destinations.{name}.tls"):
-                client_context(destination.tls, [])
+                load_client_files(destination.tls.ca, destination.tls.certificate, destination.tls.key)
         elif isinstance(destination, StowDestinationSettings):
             stow = destination.stow
             with _named_as(f"destinations.{name}.stow"):

@@ -21,6 +21,7 @@ from node.database import Database
 from node.dataset_command import export_dataset_command
 from node.demonstration import demonstrate
 from node.destinations_report import describe_destinations
+from node.ending import ending_in_time
 from node.findings_report import render_findings
 from node.folder import process_folder
 from node.identification_rules import rules_with
@@ -72,7 +73,12 @@ def serve(config: Config = None, role: Roles = None) -> None:
     stop = threading.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, lambda *_: stop.set())
-    with serving(), configured(config, logs=True) as settings, Service(settings.with_roles(role), stop):
+    with (
+        ending_in_time(),
+        serving(),
+        configured(config, logs=True) as settings,
+        Service(settings.with_roles(role), stop),
+    ):
         stop.wait()
 
 

@@ -8,7 +8,6 @@ Source: PS3.18 10.5 (Store transaction), I.2 (response), RFC 6749 4.4 (client cr
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,11 +27,12 @@ from engines.local_path import LocalPath
 from node.deliveries import DeliveryState
 from node.errors import AssociationFailedError, TlsConfigurationError, UnreadableDatasetError
 from node.form_settings import FormSettings
+from node.http_faults import why_no_answer
 from node.outbound import SenderSettings
 from node.part10 import read_part10
 from node.retry_after import pause_asked_for
 from node.send_outcome import SendOutcome
-from node.tls import explain, load_client_files
+from node.tls import load_client_files
 
 log = structlog.get_logger(__name__)
 
@@ -205,20 +205,9 @@ def _store_one(
             timeout=(settings.connect_timeout_s, settings.response_timeout_s),
             allow_redirects=False,
         )
-    except requests.exceptions.SSLError as error:
-        raise AssociationFailedError(str(destination), f"TLS failed: {explain(_of_openssl(error))}") from None
     except (requests.RequestException, OAuth2Error) as error:
-        reason = f"can not be reached: {type(error).__name__}"
-        raise AssociationFailedError(str(destination), reason) from None
+        raise AssociationFailedError(str(destination), why_no_answer(error, settings)) from None
     return _outcome(path, header.sop_instance_uid, header.transfer_syntax_uid, answer)
-
-
-def _of_openssl(error: BaseException) -> OSError:
-    """Find the error of OpenSSL that requests and urllib3 have wrapped."""
-    found: BaseException | None = error
-    while found is not None and not isinstance(found, ssl.SSLError):
-        found = found.__cause__ or found.__context__
-    return found if found is not None else OSError(type(error).__name__)
 
 
 def _related(content: bytes, boundary: str) -> bytes:

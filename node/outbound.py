@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
@@ -16,7 +16,8 @@ from pynetdicom.presentation import PresentationContext
 
 from node.errors import AssociationFailedError, NoContextAcceptedError, TlsConfigurationError
 from node.form_settings import FormSettings
-from node.tls import DestinationTlsSettings, client_context, explain
+from node.peer_sockets import Notes, PlainContext, tls_socket_of
+from node.tls import DestinationTlsSettings, explain, load_client_files
 from node.upper_layer import DEFAULT_MAXIMUM_PDU_BYTES, AeTitle, make_application_entity, prepare_socket
 
 
@@ -110,8 +111,7 @@ def open_association(
     entity.acse_timeout = settings.acse_timeout_s
     entity.dimse_timeout = settings.response_timeout_s
     entity.network_timeout = settings.response_timeout_s
-    is_connected = threading.Event()
-    tls_errors: list[OSError] = []
+    notes, began = Notes(settings.response_timeout_s), time.monotonic()
     try:
         association = entity.associate(
             destination.host,
@@ -119,41 +119,45 @@ def open_association(
             contexts=contexts,
             ae_title=destination.ae_title,
             max_pdu=settings.maximum_pdu_bytes,
-            tls_args=_tls_of(destination, tls_errors),
-            evt_handlers=[
-                (evt.EVT_CONN_OPEN, prepare_socket, [settings.response_timeout_s]),
-                (evt.EVT_CONN_OPEN, lambda _event: is_connected.set()),
-            ],
+            tls_args=_sockets_of(destination, notes),
+            evt_handlers=[(evt.EVT_CONN_OPEN, prepare_socket, [settings.response_timeout_s])],
         )
     except TlsConfigurationError as exc:
         raise AssociationFailedError(str(destination), f"TLS failed: {exc}") from exc
     except OSError as exc:
         raise AssociationFailedError(str(destination), f"can not be reached: {exc.strerror}") from exc
     if not association.is_established:
-        if tls_errors:
-            raise AssociationFailedError(str(destination), f"TLS failed: {explain(tls_errors[0])}")
-        raise _not_established(association, destination, is_connected.is_set())
+        if association.rejected_contexts and not (association.accepted_contexts or association.is_rejected):
+            raise NoContextAcceptedError(str(destination))
+        waited_s = time.monotonic() - began
+        raise AssociationFailedError(str(destination), _why_not(association, settings, notes, waited_s))
     try:
         yield association
     finally:
         association.release()
 
 
-def _tls_of(destination: DestinationSettings, errors: list[OSError]) -> tuple[ssl.SSLContext, str] | None:
-    """Return what pynetdicom needs for TLS, made anew each time: certificates may have been renewed."""
-    if destination.tls is None:
-        return None
-    return client_context(destination.tls, errors), destination.tls.host_name or destination.host
+def _sockets_of(destination: DestinationSettings, notes: Notes) -> tuple[ssl.SSLContext, str]:
+    """Return what pynetdicom makes sockets with; anew each time: certificates may have been renewed."""
+    tls = destination.tls
+    if tls is None:
+        return cast(ssl.SSLContext, PlainContext(notes)), destination.host
+    context = load_client_files(tls.ca, tls.certificate, tls.key)
+    context.sslsocket_class = tls_socket_of(notes)
+    return context, tls.host_name or destination.host
 
 
-def _not_established(
-    association: Association, destination: DestinationSettings, was_connected: bool
-) -> AssociationFailedError:
-    if not was_connected:
-        return AssociationFailedError(str(destination), "can not be reached")
+def _why_not(association: Association, settings: SenderSettings, notes: Notes, waited_s: float) -> str:
+    """Say why there is no association."""
+    if notes.tls is not None:
+        return f"TLS failed: {explain(notes.tls)}"
+    if isinstance(notes.unreachable, TimeoutError):
+        return f"can not be reached: no connection within {settings.connect_timeout_s:g} s"
+    if notes.unreachable is not None:
+        return f"can not be reached: {notes.unreachable.strerror}"
     if association.is_rejected:
         answer = cast(A_ASSOCIATE, association.acceptor.primitive)
-        return AssociationFailedError(str(destination), f"rejected the association: {answer.reason_str}")
-    if association.rejected_contexts and not association.accepted_contexts:
-        return NoContextAcceptedError(str(destination))
-    return AssociationFailedError(str(destination), "did not answer the request for an association")
+        return f"rejected the association: {answer.reason_str}"
+    if waited_s >= settings.acse_timeout_s:
+        return f"did not answer the request for an association within {settings.acse_timeout_s:g} s"
+    return "ended the connection instead of answering the request for an association"

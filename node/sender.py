@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -129,7 +130,7 @@ def _send_all(
     try:
         with open_association(contexts, destination, settings) as association:
             while left:
-                yield _send_one(left[0], association, destination)
+                yield _send_one(left[0], association, destination, settings.response_timeout_s)
                 del left[0]
     except NoContextAcceptedError:
         yield from map(_refused, left)
@@ -138,10 +139,13 @@ def _send_all(
         yield from (SendOutcome(each.path, DeliveryState.FAILED, comment=exc.reason) for each in left)
 
 
-def _send_one(outgoing: _Outgoing, association: Association, destination: DestinationSettings) -> SendOutcome:
+def _send_one(
+    outgoing: _Outgoing, association: Association, destination: DestinationSettings, answer_within_s: float
+) -> SendOutcome:
     syntax = _accepted_syntax(outgoing, association)
     if syntax is None:
         return _refused(outgoing)
+    began = time.monotonic()
     try:
         # A path is sent as its bytes are, a data set is encoded anew.
         what = outgoing.path if syntax == outgoing.transfer_syntax else _read(outgoing, syntax, destination)
@@ -153,7 +157,10 @@ def _send_one(outgoing: _Outgoing, association: Association, destination: Destin
             return SendOutcome(outgoing.path, DeliveryState.FAILED, comment=comment)
         raise AssociationFailedError(str(destination), "ended the association") from exc
     if "Status" not in answer:
-        raise AssociationFailedError(str(destination), "gave no answer, or ended the association")
+        # pynetdicom says the same of both.
+        is_late = time.monotonic() - began >= answer_within_s
+        reason = f"gave no answer within {answer_within_s:g} s" if is_late else "ended the association"
+        raise AssociationFailedError(str(destination), reason)
     return _outcome(outgoing.path, answer, syntax)
 
 

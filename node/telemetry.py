@@ -43,6 +43,10 @@ QUIET_LIBRARIES = (
 ``py.warnings`` is what Python calls all that is warned of by its own means."""
 
 
+SILENT_LIBRARIES = ("pynetdicom.transport",)
+"""Not heard at all: why a destination can not be reached, the node's own line says, and says it once."""
+
+
 def describe_error(error: BaseException) -> str:
     """Say what went wrong and where, without the text of foreign errors, which may quote a patient's data.
 
@@ -87,6 +91,8 @@ def configure_logging(settings: LogSettings) -> None:
     logging.captureWarnings(True)
     for library in QUIET_LIBRARIES:
         logging.getLogger(library).setLevel(logging.ERROR)
+    for library in SILENT_LIBRARIES:
+        logging.getLogger(library).setLevel(logging.CRITICAL)
 
 
 def _add_exception(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

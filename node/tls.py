@@ -5,10 +5,8 @@ Source: DICOM PS3.15 B.12, BCP 195 RFC 8996, 9325 TLS Secure Transport Connectio
 
 from __future__ import annotations
 
-import contextlib
 import ssl
 import threading
-from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from socket import socket
@@ -146,31 +144,6 @@ def server_context(settings: ReceiverTlsSettings) -> ssl.SSLContext:
     return context
 
 
-def client_context(settings: DestinationTlsSettings, noted: list[OSError]) -> ssl.SSLContext:
-    """Make our side of TLS with a destination, whose certificate must bear its host name.
-
-    Args:
-        settings: of the destination.
-        noted: gets the errors of handshakes and of reading, which pynetdicom keeps to itself.
-
-    Raises:
-        TlsConfigurationError: if the files can not be used.
-    """
-    context = load_client_files(settings.ca, settings.certificate, settings.key)
-
-    class NotingSocket(ssl.SSLSocket):
-        def do_handshake(self, block: bool = False) -> None:
-            with _noting(noted, OSError):
-                super().do_handshake(block)
-
-        def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-            with _noting(noted, ssl.SSLError):
-                return super().recv(buflen, flags)
-
-    context.sslsocket_class = NotingSocket
-    return context
-
-
 def load_client_files(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
     """Load what our side of TLS believes and shows, as far as it is named.
 
@@ -183,15 +156,6 @@ def load_client_files(ca: Path | None, certificate: Path | None, key: Path | Non
     if certificate is not None and key is not None:
         _load_own(context, certificate, key)
     return context
-
-
-@contextlib.contextmanager
-def _noting(noted: list[OSError], kind: type[OSError]) -> Iterator[None]:
-    try:
-        yield
-    except kind as error:
-        noted.append(error)
-        raise
 
 
 def _bound(context: ssl.SSLContext) -> ssl.SSLContext:

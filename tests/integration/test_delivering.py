@@ -73,4 +73,6 @@ def _assert_log_tells_why(node: RunningNode) -> None:
     entries = [json.loads(line) for line in node.log().splitlines()]
     attempts = [each for each in entries if each["event"] == "delivery.attempted"]
     assert {each["study_uid"] for each in attempts} == {study_of("one")}
-    assert {(each["level"], each["reason"]) for each in attempts} == {("warning", "can not be reached")}
+    assert {(each["level"], each["reason"]) for each in attempts} == {
+        ("warning", "can not be reached: Connection refused")
+    }

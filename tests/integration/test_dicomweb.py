@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import socket
+import threading
 from io import BytesIO
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -17,7 +19,7 @@ from node.dicomweb import StowDestinationSettings, store
 from node.outbound import SenderSettings
 from tests.support.certificates import Authority
 from tests.support.instances import mr_dataset, write_instance
-from tests.support.peers import free_port, needs_orthanc, orthanc
+from tests.support.peers import LOOPBACK, free_port, needs_orthanc, orthanc
 from tests.support.web_servers import Answer, Request, web_server
 
 SETTINGS = SenderSettings(connect_timeout_s=5, response_timeout_s=10)
@@ -156,7 +158,24 @@ def test_nobody_at_the_port_and_unreadable_files_are_no_delivery(tmp_path: Path)
     (tmp_path / "broken.dcm").write_text("not DICOM")
     outcomes = store([tmp_path / "broken.dcm", path], at(f"http://127.0.0.1:{free_port()}"), SETTINGS)
     assert [outcome.state.value for outcome in outcomes] == ["failed", "failed"]
-    assert outcomes[1].comment == "can not be reached: ConnectionError"
+    assert outcomes[1].comment == "can not be reached: Connection refused"
+
+
+def test_server_that_does_not_answer_is_said_to_be_silent_or_gone(tmp_path: Path) -> None:
+    (path,) = results(tmp_path)
+    with socket.create_server((LOOPBACK, 0)) as server:
+        url = f"http://{LOOPBACK}:{server.getsockname()[1]}"
+        (silent,) = store([path], at(url), SenderSettings(response_timeout_s=0.5))
+        server.accept()[0].close()
+        hangs_up = threading.Thread(target=lambda: server.accept()[0].close())
+        hangs_up.start()
+        (gone,) = store([path], at(url), SETTINGS)
+        hangs_up.join()
+    assert silent.comment == "gave no answer within 0.5 s"
+    assert gone.comment in {
+        "ended the connection without an answer",
+        "can not be reached: Connection reset by peer",
+    }
 
 
 def tokens(request: Request) -> Answer:

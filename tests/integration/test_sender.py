@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import socket
 import threading
 import time
@@ -147,20 +149,21 @@ def test_missing_answer_is_no_delivery(tmp_path: Path) -> None:
     with scripted_pacs(never_in_time) as pacs:
         outcomes = send(results(tmp_path, 2), destination_of(pacs), impatient)
     assert states(outcomes) == [FAILED, FAILED]
-    assert "gave no answer" in outcomes[0].comment
+    assert {outcome.comment for outcome in outcomes} == {"gave no answer within 0.5 s"}
 
 
 def test_nobody_at_the_port_is_no_delivery(tmp_path: Path) -> None:
     outcomes = send(results(tmp_path, 2), at_port(free_port()), SETTINGS)
     assert states(outcomes) == [FAILED, FAILED]
-    assert {outcome.comment for outcome in outcomes} == {"can not be reached"}
+    assert {outcome.comment for outcome in outcomes} == {"can not be reached: Connection refused"}
 
 
 def test_unknown_host_is_no_delivery(tmp_path: Path) -> None:
     nowhere = DestinationSettings(ae_title="PACS", host="no-such-host.invalid", port=104)
     (outcome,) = send(results(tmp_path, 1), nowhere, SETTINGS)
     assert outcome.state is FAILED
-    assert "can not be reached" in outcome.comment
+    # In the resolver's words, which are not the same everywhere.
+    assert re.fullmatch("can not be reached: [A-Z][a-z ]+", outcome.comment)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +185,57 @@ def test_peer_that_is_no_dicom_peer_is_no_delivery(tmp_path: Path) -> None:
     with socket.create_server((LOOPBACK, 0)) as mute:
         impatient = SenderSettings(acse_timeout_s=0.5)
         (outcome,) = send(results(tmp_path, 1), at_port(mute.getsockname()[1]), impatient)
-    assert (outcome.state, outcome.comment) == (FAILED, "did not answer the request for an association")
+    assert (outcome.state, outcome.comment) == (
+        FAILED,
+        "did not answer the request for an association within 0.5 s",
+    )
+
+
+def test_peer_that_hangs_up_is_said_to_do_so(tmp_path: Path) -> None:
+    with socket.create_server((LOOPBACK, 0)) as server:
+        hangs_up = threading.Thread(target=lambda: server.accept()[0].close())
+        hangs_up.start()
+        (outcome,) = send(results(tmp_path, 1), at_port(server.getsockname()[1]), SETTINGS)
+        hangs_up.join()
+    assert outcome.state is FAILED
+    assert outcome.comment == "ended the connection instead of answering the request for an association"
+
+
+def test_host_that_is_silent_is_no_delivery(tmp_path: Path) -> None:
+    """A queue of connections that is full drops the next one, as a firewall does."""
+    impatient = SenderSettings(connect_timeout_s=0.5)
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind((LOOPBACK, 0))
+        full.listen(0)
+        for waiting in (first, second):
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        (outcome,) = send(results(tmp_path, 1), at_port(full.getsockname()[1]), impatient)
+    assert (outcome.state, outcome.comment) == (FAILED, "can not be reached: no connection within 0.5 s")
+
+
+def test_peer_that_answers_a_byte_at_a_time_does_not_hold_an_attempt(tmp_path: Path) -> None:
+    """A whole A-ASSOCIATE-AC would take it 40 s."""
+    stop = threading.Event()
+
+    def trickle(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(bytes([0x02, 0, 0, 0, 0, 200]))
+            while not stop.wait(0.2):
+                connection.sendall(b"\0")
+
+    impatient = SenderSettings(acse_timeout_s=0.5, response_timeout_s=1)
+    with socket.create_server((LOOPBACK, 0)) as server:
+        peer = threading.Thread(target=trickle, args=(server,))
+        peer.start()
+        began = time.monotonic()
+        (outcome,) = send(results(tmp_path, 1), at_port(server.getsockname()[1]), impatient)
+        took_s = time.monotonic() - began
+        stop.set()
+        peer.join()
+    assert outcome.state is FAILED
+    assert took_s < 20
 
 
 def test_sop_class_without_context_is_refused_and_the_others_arrive(tmp_path: Path) -> None:

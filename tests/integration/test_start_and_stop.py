@@ -6,11 +6,13 @@ import json
 import os
 import signal
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 import yaml
 from pydicom import dcmread
+from pynetdicom import evt
 
 from tests.support.instances import mr_dataset, write_instance
 from tests.support.peers import LOOPBACK, needs_dcmtk, scripted_pacs, scripted_scanner, wait_until
@@ -151,3 +153,28 @@ def test_told_to_stop_it_finishes_what_arrives_and_gives_back_what_it_evaluates(
         node.start()
         assert node.wait_for(study_of("one"), *ENDED)["state"] == "delivered", node.log()
         assert len(pacs.received) == RESULTS
+
+
+@needs_dcmtk
+def test_told_to_stop_it_does_not_wait_for_a_destination_that_hangs(tmp_path: Path) -> None:
+    hangs, is_asked = threading.Event(), threading.Event()
+
+    def answer(_number: int, _event: evt.Event) -> int:
+        is_asked.set()
+        hangs.wait(180)
+        return 0x0000
+
+    with (
+        scripted_pacs(answer) as pacs,
+        RunningNode(tmp_path / "node", {"pacs": ("PACS", pacs.port)}, stop_grace_s=1) as node,
+    ):
+        push(node, all_of(write_study(tmp_path, "one")))
+        wait_until(is_asked.is_set, 120, "it is asked to store")
+        process = node._process
+        assert process is not None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0, node.log()
+        assert "node.work_left" in node.log()
+        hangs.set()
+        node.start()
+        assert node.wait_for(study_of("one"), *ENDED)["state"] == "delivered", node.log()
