@@ -59,8 +59,8 @@ class UnreadEncodingError(VolumeError):
         super().__init__(
             study_uid,
             series_uid,
-            f"images are encoded in {encoding}, which is none of the lossless encodings that are read",
-            "send them uncompressed, or in one of these",
+            f"images are encoded in {encoding}, in which grey values may have been changed",
+            "send them uncompressed, or in a lossless encoding",
         )
 
 
