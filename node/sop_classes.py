@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 
 from pydicom.uid import (
@@ -118,6 +119,7 @@ def is_stored(sop_class: UID) -> bool:
     )
 
 
+@lru_cache(maxsize=512)
 def _storage_context(sop_class: UID) -> PresentationContext:
     if uid_to_service_class(sop_class) is ServiceClass:
         # What pynetdicom does not know it would negotiate, and abort at the first Instance.
