@@ -101,6 +101,12 @@ class BucketFiles:
                 return False
         return True
 
+    def delete(self, path: str) -> None:
+        """Delete the object, and its copy on this machine."""
+        with _translated(), contextlib.suppress(FileNotFoundError):
+            self._bucket.delete(path)
+        (self._copies / path).unlink(missing_ok=True)
+
     def local(self, path: str) -> Path:
         """Fetch the object, unless its copy is still there."""
         copy = self._copies / path

@@ -30,6 +30,7 @@ from node.inventory import identify_paths
 from node.listing import study_rows
 from node.peer_command import check_peer_command
 from node.rebuilding import rebuild
+from node.removal import SETTLING, Removals
 from node.results.forms import DEFAULT_CHOICE, ENCODINGS, Form, FormChoice, Masks
 from node.retrying import retry_study
 from node.roles import Role
@@ -165,6 +166,23 @@ def retry(study_uid: StudyUid, config: Config = None) -> None:
     """Evaluate a Study again with what is here, or send again what was given up; the running node does it."""
     with configured(config) as settings, _index(settings) as database:
         out.print(retry_study(database, study_uid, now()))
+
+
+@app.command()
+def remove(
+    study_uid: StudyUid,
+    config: Config = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
+) -> None:
+    """Remove a Study and all that was made of it from this node; what was delivered stays where it is."""
+    with configured(config) as settings, _index(settings) as database:
+        store = open_store(settings.storage, settings.root)
+        row = StudyViews(database, store, settings.completeness, now).study(study_uid).row
+        out.print(render_studies([row]), soft_wrap=True)
+        if not yes:
+            typer.confirm("Remove it for good?", abort=True)
+        files = Removals(database, store, now).remove(study_uid)
+        out.print(f"Removed with {files} files. It can be sent again in {SETTLING.seconds // 60} minutes.")
 
 
 @app.command("check-config")

@@ -136,6 +136,17 @@ class IndexSchemaError(NodeError):
         )
 
 
+class StudyAtWorkError(NodeError):
+    """A Study can not be removed while something happens with it."""
+
+    def __init__(self, study_uid: str) -> None:
+        self.study_uid = study_uid
+        super().__init__(
+            f"Study {study_uid} is not removed: it still arrives, is evaluated or is to be delivered; "
+            "`csvd-node study` shows which"
+        )
+
+
 class UnknownStudyError(NodeError):
     """No Instance of this Study was ever stored."""
 

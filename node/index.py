@@ -15,6 +15,7 @@ from sqlalchemy import (
     Row,
     Select,
     Table,
+    bindparam,
     case,
     delete,
     exists,
@@ -26,11 +27,12 @@ from sqlalchemy import (
 
 from node.completeness import AssociationEnd, Carriage, StudyArrival
 from node.database import Database
+from node.errors import OutOfResourcesError
 from node.leases import held
 from node.part10 import InstanceHeader
 from node.sop_classes import MR_IMAGE_SOP_CLASSES
 from node.store import Placement, PlacementKind, ReceivedInstance
-from node.tables import associations, carried, conflicts, instances, processes, studies
+from node.tables import associations, carried, conflicts, instances, processes, removals, studies
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ class Index:
         # Built once: to build them for each Instance costs more than to run them.
         self._add_to_carried = _sum_upsert(database, carried, ("stored", "repeated", "refused"))
         self._put_up_study = _sum_upsert(database, studies, ("revision",), once=("is_urgent",))
+        self._removed_at = select(removals.c.removed_at).where(removals.c.study_uid == bindparam("study_uid"))
 
     def open_association(self, association: AssociationReference) -> None:
         """Enter that an association was opened; it need not be entered before something comes on it.
@@ -119,6 +122,7 @@ class Index:
 
         Raises:
             IndexUnavailableError: if it can not be entered; then nothing is.
+            OutOfResourcesError: if its Study is just being removed; then nothing is, either.
         """
         header, sender = received.header, received.calling_ae
         entry = IndexedInstance.at(header, sender, placement.sha256, placement.path, now)
@@ -132,6 +136,7 @@ class Index:
             }
             part = (header.study_uid, header.series_uid)
             self._count(connection, association, *part, counts, now, is_urgent=is_urgent)
+            self._check_not_removed(connection, header.study_uid)
         return kind
 
     def close_association(
@@ -265,6 +270,14 @@ class Index:
             "is_urgent": is_urgent,
         }
         connection.execute(self._put_up_study, {"study_uid": study_uid, **state, **times})
+
+    def _check_not_removed(self, connection: Connection, study_uid: str) -> None:
+        """Refuse what comes of a Study while its files go; asked once its row is locked, see ``Removals``."""
+        if connection.scalar(self._removed_at, {"study_uid": study_uid}) is not None:
+            raise OutOfResourcesError(
+                f"Study {study_uid} is just being removed; send it again some minutes later",
+                "Study is being removed, send it later",
+            )
 
 
 def _sum_upsert(

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, select
 from node.database import Database
 from node.index import IndexedInstance, enter_instance
 from node.store import PlacementKind, Store, StoredFile
-from node.tables import conflicts, instances, studies
+from node.tables import conflicts, instances, removals, studies
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +36,8 @@ class RebuildReport:
 def rebuild(database: Database, store: Store) -> RebuildReport:
     """Bring the index in line with the files: add what it lacks, remove what is gone.
 
-    Evaluations and deliveries stay as they are. A Study of which something was added waits for a person.
+    Evaluations and deliveries stay as they are. A Study of which something was added waits for a person. One
+    that is being removed does not come back.
 
     Raises:
         IndexUnavailableError: if the index can not be written; a second run goes on.
@@ -46,7 +47,9 @@ def rebuild(database: Database, store: Store) -> RebuildReport:
     files = store.scan()
     while batch := list(islice(files, FILES_PER_TRANSACTION)):
         with database.writing() as connection:
-            kinds += [_enter(database, connection, file) for file in batch]
+            going = set(connection.scalars(select(removals.c.study_uid)))
+            stays = [file for file in batch if file.header.study_uid not in going]
+            kinds += [_enter(database, connection, file) for file in stays]
     report = RebuildReport(kinds.count(PlacementKind.NEW), removed, kinds.count(PlacementKind.CONFLICT))
     log.info("index.rebuilt", added=report.added, removed=report.removed, conflicts=report.conflicts)
     return report

@@ -40,6 +40,8 @@ from node.opening import Patience
 from node.outcomes import Outcomes
 from node.presence import Presence
 from node.receiver import Receiver
+from node.removal import Removals
+from node.retention import Retention
 from node.retrying import retry_study
 from node.roles import Role
 from node.segmentors import open_segmentors
@@ -60,6 +62,9 @@ WORK_KEPT = timedelta(days=7)
 
 FORGET_S = 60.0
 """Pause between two times that such work is deleted, s."""
+
+REMOVE_S = 10.0
+"""Pause between two looks for Studies that are kept no longer, s."""
 
 Opened = AbstractContextManager[Mapping[Segment, Segmentor]]
 """The models while they are open."""
@@ -181,10 +186,17 @@ class Service:
         dispatcher = Dispatcher(index, evaluations, deliveries, settings.completeness, queue, now, observer)
         takeover = Takeover(presence, index, evaluations, queue, now)
 
+        retention = Retention(database, Removals(database, store, now), settings.retention, now)
+
         def forget() -> None:
             queue.forget_done(now() - WORK_KEPT)
 
-        duties = (Duty(takeover.look, TAKEOVER_S), Duty(dispatcher.dispatch), Duty(forget, FORGET_S))
+        duties = (
+            Duty(takeover.look, TAKEOVER_S),
+            Duty(dispatcher.dispatch),
+            Duty(forget, FORGET_S),
+            Duty(retention.look, REMOVE_S),
+        )
         leader = opened.enter_context(Leader(presence.leads, duties))
         self.health.opened("dispatcher", leader.check)
         if Role.RECEIVE in settings.roles:

@@ -20,6 +20,7 @@ from node.dicomweb import StowDestinationSettings
 from node.identification import IdentificationRule
 from node.outbound import DestinationSettings, SenderSettings
 from node.receiver import ReceiverSettings
+from node.retention import RetentionSettings
 from node.roles import ALL_ROLES, Role
 from node.routing import RouteSettings
 from node.storage import StorageSettings
@@ -119,6 +120,7 @@ class NodeSettings(BaseModel):
     backpressure: BackPressureSettings = Field(
         default=BackPressureSettings(), description="what happens when more arrives than is evaluated"
     )
+    retention: RetentionSettings = Field(default=RetentionSettings(), description="how long Studies are kept")
     identification: IdentificationSettings = Field(
         default=IdentificationSettings(), description="further rules on what a Series is"
     )

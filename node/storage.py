@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -77,6 +78,9 @@ class Files(Protocol):
     def exists(self, path: str) -> bool:
         """Tell whether there is a file."""
 
+    def delete(self, path: str) -> None:
+        """Delete a file; nothing happens if there is none."""
+
     def local(self, path: str) -> Path:
         """Return a file of this machine that holds the same; it may be taken away after some minutes."""
 
@@ -131,6 +135,14 @@ class FolderFiles:
     def exists(self, path: str) -> bool:
         """Look for it."""
         return (self._root / path).is_file()
+
+    def delete(self, path: str) -> None:
+        """Delete it, and the folders above that are empty then."""
+        whole = self._root / path
+        whole.unlink(missing_ok=True)
+        for folder in list(whole.relative_to(self._root).parents)[:-2]:
+            with contextlib.suppress(OSError):
+                (self._root / folder).rmdir()
 
     def local(self, path: str) -> Path:
         """Return the file itself."""

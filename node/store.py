@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -199,6 +199,28 @@ class Store:
         """List all files that an evaluation made, pictures among them, relative to the root, by name."""
         folder = f"{_RESULTS}/{study_uid}/{evaluation_id}"
         return sorted(found.path for found in self._files.found(folder))
+
+    def remove(self, study_uid: str, conflicts: Sequence[str]) -> int:
+        """Delete all files of a Study, and return how many; may be done again after an interruption.
+
+        Args:
+            study_uid: which Study; its files of Instances and of results are looked for.
+            conflicts: paths of what was kept apart of it.
+
+        Raises:
+            ValueError: if it is no UID, and would name another folder.
+            StoreUnusableError: if one can not be deleted.
+        """
+        if not is_uid(study_uid):
+            raise ValueError(f"{study_uid} is no UID")
+        folders = (f"{_STUDIES}/{study_uid}", f"{_RESULTS}/{study_uid}")
+        try:
+            paths = [each.path for folder in folders for each in self._files.found(folder)]
+            for path in (*paths, *conflicts):
+                self._files.delete(path)
+        except OSError as exc:
+            raise StoreUnusableError(self._files.place, str(exc.strerror)) from exc
+        return len(paths) + len(conflicts)
 
     def received_paths(self) -> set[str]:
         """List all received files relative to the root."""

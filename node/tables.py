@@ -20,7 +20,7 @@ from sqlalchemy import (
     false,
 )
 
-SCHEMA_VERSION = "4"
+SCHEMA_VERSION = "5"
 """Grows with every change of the tables below; ``node.migrations`` leads to it from the version before."""
 
 
@@ -139,6 +139,14 @@ carried = Table(
     Index("carried_by_study", "study_uid"),
 )
 """Which association carried which Series, also when all its Instances were here before."""
+
+removals = Table(
+    "removals",
+    metadata,
+    Column("study_uid", _UID, primary_key=True),
+    Column("removed_at", UtcDateTime, nullable=False),
+)
+"""Studies that are gone from the other tables, and whose files go; nothing of them is taken meanwhile."""
 
 evaluations = Table(
     "evaluations",

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from node.index import Index
 from node.opening import Patience
 from node.part10 import read_header
 from node.rebuilding import rebuild
+from node.removal import Removals
 from node.storage import StorageSettings
 from node.store import PlacementKind, ReceivedInstance, Store, open_store
 from tests.support.instances import dataset_bytes, mr_dataset, write_instance
@@ -78,6 +80,8 @@ def test_index_is_rebuilt_from_the_bucket(tmp_path: Path, settings: StorageSetti
     study_uid = str(mr_dataset().StudyInstanceUID)
     assert len(Index(database).instances(study_uid)) == 2
     assert rebuild(database, store).added == 0
+    assert Removals(database, store, lambda: datetime.now(UTC)).remove(study_uid) == 3
+    assert store.received_paths() == set()
     database.close()
 
 

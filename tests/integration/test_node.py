@@ -50,6 +50,14 @@ def test_study_pushed_by_orthanc_comes_back_to_orthanc_as_seg_and_sr(
             assert (row["state"], row["image_count"]) == ("delivered", len(all_of(study)))
             assert len(pacs.get("/instances")) == len(instances), "results that come back make no new ones"
             assert node.log().count("evaluation.started") == 1
+            asked = node.command("remove", study_of("one"))
+            assert asked.returncode != 0, "nobody answered the question"
+            assert len(node.studies()) == 1
+            done = node.command("remove", study_of("one"), "--yes")
+            assert done.returncode == 0, done.stderr
+            assert node.studies() == []
+            assert list(node.root.rglob("*.dcm")) == []
+            assert len(pacs.get("/instances")) == len(instances), "what was delivered stays"
 
 
 def test_results_bear_the_patient_and_the_log_does_not(tmp_path: Path, study: dict[str, list[Path]]) -> None:
@@ -58,6 +66,10 @@ def test_results_bear_the_patient_and_the_log_does_not(tmp_path: Path, study: di
         node.wait_for(study_of("one"), "delivered")
         results = [dcmread(path) for path in sorted((node.root / "results").rglob("*.dcm"))]
         log = node.log()
+        node.stop()
+        node.configuration["retention"] = {"days": 1e-5}
+        node.start()
+        wait_until(lambda: node.studies() == [], what="what is kept for a second goes")
     assert {str(result.PatientName) for result in results} == {PATIENT.name}
     source = dcmread(all_of(study)[0])
     for keyword in ("PatientName", "PatientID", "PatientBirthDate", "AccessionNumber"):

@@ -1,0 +1,109 @@
+"""How long Studies are kept, and which are due to be removed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import exists, func, select
+
+from node.database import Database
+from node.errors import StoreUnusableError, StudyAtWorkError, UnknownStudyError
+from node.removal import Removals
+from node.study_states import StudyState, decided_state, with_latest_evaluation
+from node.tables import deliveries, evaluations, studies
+
+log = structlog.get_logger(__name__)
+
+AT_A_TIME = 5
+"""Studies removed in one look, so that other duties need not wait long."""
+
+DONE = (StudyState.DELIVERED, StudyState.FALLBACK, StudyState.EVALUATED, StudyState.KEPT)
+"""Where a Study is with which nothing more has to happen."""
+
+UNFINISHED = (StudyState.FAILED, StudyState.HELD)
+"""Where a Study is that waits for a person."""
+
+
+class RetentionSettings(BaseModel):
+    """How long Studies are kept; without limits the node removes nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    days: float | None = Field(
+        default=None,
+        gt=0,
+        le=36500,
+        description="days after which a Study is removed of which all is delivered, or nothing has to be",
+    )
+    unfinished_days: float | None = Field(
+        default=None,
+        gt=0,
+        le=36500,
+        description="days after which a Study is removed that failed or waits for a person",
+    )
+
+
+class Retention:
+    """Removes the Studies whose time is over, the oldest first.
+
+    Args:
+        database: the index.
+        removals: removes them.
+        settings: how long they are kept.
+        clock: the current time, with a time zone.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        removals: Removals,
+        settings: RetentionSettings,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._database, self._removals = database, removals
+        self._settings, self._clock = settings, clock
+
+    def look(self) -> None:
+        """Finish what was begun, then remove some of those that are due.
+
+        Raises:
+            IndexUnavailableError: if the index does not answer; the next look finds all of it again.
+        """
+        try:
+            self._removals.finish()
+            for study_uid in self._due():
+                self._remove(study_uid)
+        except StoreUnusableError as error:
+            log.warning("study.removal_interrupted", reason=str(error))
+
+    def _remove(self, study_uid: str) -> None:
+        try:
+            self._removals.remove(study_uid)
+        except (StudyAtWorkError, UnknownStudyError) as error:
+            # Something came, or somebody was quicker, since it was found.
+            log.info("study.not_removed", study_uid=study_uid, reason=str(error))
+
+    def _due(self) -> Iterator[str]:
+        limits = ((DONE, self._settings.days), (UNFINISHED, self._settings.unfinished_days))
+        for states, days in limits:
+            if days is not None:
+                yield from self._idle_since(self._clock() - timedelta(days=days), states)
+
+    def _idle_since(self, time: datetime, states: tuple[StudyState, ...]) -> list[str]:
+        """List some Studies of these states with which nothing happened since a time, the oldest first."""
+        sent_since = exists().where(
+            deliveries.c.evaluation_id == evaluations.c.evaluation_id, deliveries.c.last_attempt_at >= time
+        )
+        statement = (
+            select(studies.c.study_uid)
+            .select_from(with_latest_evaluation())
+            .where(~studies.c.is_open, studies.c.last_at < time, decided_state().in_(states))
+            .where(func.coalesce(evaluations.c.finished_at, studies.c.last_at) < time, ~sent_since)
+            .order_by(studies.c.last_at)
+            .limit(AT_A_TIME)
+        )
+        with self._database.reading() as connection:
+            return list(connection.scalars(statement))
