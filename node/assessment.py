@@ -116,8 +116,9 @@ class Assessor:
         if not sources:
             raise NothingToAssessError(study_uid, tuple(selection.unavailable.values()))
         # Before minutes of computing for a Study that can have no results.
-        headers_of_one_patient(sources, study_uid)
+        _, differences = headers_of_one_patient(sources, study_uid)
         findings = self._segment(selection, sources, progress)
+        findings = replace(findings, remarks=(*findings.remarks, *differences))
         progress(Step(WRITING, "writing results"))
         told = replace(context, selection=tuple(_sentences(selection)))
         objects = build_results(findings, sources, told, choices(findings))

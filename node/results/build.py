@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import replace
 
 from engines.findings import StudyFindings
 from engines.segments import Segment, SeriesType
@@ -50,8 +49,7 @@ def build_results(
     """
     if not sources:
         raise InvalidContextError(context.study_uid, "there is no source Series")
-    headers, remarks = headers_of_one_patient(sources, context.study_uid)
-    findings = replace(findings, remarks=(*findings.remarks, *remarks))
+    headers, _ = headers_of_one_patient(sources, context.study_uid)
     series = SourceSeries(sources, headers)
     masks = {encoding: _segmentations(findings, encoding, choices, series, context) for encoding in ENCODINGS}
     segmentations = [made for of_encoding in masks.values() for made in of_encoding.values()]

@@ -46,7 +46,7 @@ def encapsulated_pdf(
     dataset.SeriesInstanceUID = result_series_uid(context, PDF_ROLE)
     dataset.Modality, dataset.ConversionType = "DOC", "WSD"
     dataset.SeriesNumber, dataset.InstanceNumber = SERIES_NUMBER, 1
-    dataset.SeriesDescription = f"CSVD findings, one page ({NOT_REVIEWED})"
+    dataset.SeriesDescription = f"CSVD findings, PDF ({NOT_REVIEWED})"
     dataset.AcquisitionDateTime = None
     dataset.BurnedInAnnotation = burned_in_annotation(series.headers.values(), context.names_patient)
     dataset.SourceInstanceSequence = [

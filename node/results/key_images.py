@@ -4,6 +4,7 @@ Decisions:
 - Single-frame Secondary Capture in RGB: of all forms of a colour picture the one that every viewer shows.
 - Each picture names the patient, as a film does, unless that is forbidden; Burned In Annotation says which.
 - Pixel Spacing is that of the picture, so that lengths measured on it are right.
+- The first picture says in words what was found, what was not assessed and why, and all remarks.
 - A segment without a lesion has one picture that says so; one that was not assessed is named on all.
 
 Source: PS3.3 A.8.1 (Secondary Capture Image IOD), C.8.6.1, C.8.6.2, C.7.6.1, 10.7.
@@ -21,22 +22,24 @@ from pydicom.uid import SecondaryCaptureImageStorage
 from pydicom.valuerep import format_number_as_ds
 
 from engines.findings import SegmentFinding, StudyFindings
+from engines.segments import SeriesType
 from node.model import FrameReference
 from node.results import codes
 from node.results.context import EvaluationContext
 from node.results.equipment import stamp
-from node.results.fonts import picture_font
 from node.results.forms import key_image_role
 from node.results.identity_lines import IdentityLines, burned_in_annotation, identity_lines
 from node.results.macros import code_item, reference_item
 from node.results.picture_slices import View, telling_slices, view_of
+from node.results.picture_texts import EDGE_PX, IDENTITY_PX, WARNING, draw_identity
 from node.results.picture_tiles import BLACK, GREY, WHITE, draw_tile, font
-from node.results.pictures import WARNING, slice_tiles, tile_scale
+from node.results.pictures import slice_tiles, tile_scale
 from node.results.result_object import ResultObject
 from node.results.segment_concepts import SEGMENT_CONCEPTS
 from node.results.segmentations import SourceSeries
 from node.results.source_header import SourceHeader
-from node.results.texts import NOT_REVIEWED, lesion_count
+from node.results.summary_image import draw_summary, sentences
+from node.results.texts import NOT_REVIEWED, found_on, lesion_count
 from node.results.uids import result_instance_uid, result_series_uid
 
 KEY_IMAGES_A_SEGMENT = 12
@@ -45,7 +48,10 @@ KEY_IMAGES_A_SEGMENT = 12
 TILE_PX = (640, 600)
 """(width, height) of the slice in the picture."""
 
-HEADER_PX, FOOTER_PX, EDGE_PX = 76, 84, 10
+FOOTER_PX = 84
+PICTURE_PX = (TILE_PX[0], IDENTITY_PX + TILE_PX[1] + FOOTER_PX)
+"""(width, height) of a picture; the one in words may be higher."""
+
 SERIES_NUMBER = 9041
 _SERIES_ROLE = "key-images"
 
@@ -62,7 +68,7 @@ class _Slice:
 def key_images(
     findings: StudyFindings, series: SourceSeries, context: EvaluationContext
 ) -> Iterator[ResultObject]:
-    """Draw the telling slices of each assessed segment, in the order of ``Segment`` and of slices.
+    """Draw what was found in words, then the telling slices of each segment, by ``Segment`` and slice.
 
     Args:
         findings: of one Study.
@@ -70,7 +76,8 @@ def key_images(
         context: of the evaluation.
     """
     absent = ", ".join(SEGMENT_CONCEPTS[one.segment].label for one in findings.not_assessed)
-    number = 0
+    yield _in_words(findings, series, context)
+    number = 1
     for finding in findings.findings:
         source, header = series.volumes[finding.series_type], series.headers[finding.series_type]
         identity = identity_lines(header.patient_and_study, context.names_patient)
@@ -89,6 +96,19 @@ def key_images(
             yield ResultObject(key_image_role(number), dataset)
 
 
+def _in_words(findings: StudyFindings, series: SourceSeries, context: EvaluationContext) -> ResultObject:
+    """Draw the picture without a slice: it holds nothing of the source's pixels."""
+    header = series.headers[next(kind for kind in SeriesType if kind in series.headers)]
+    identity = identity_lines(header.patient_and_study, context.names_patient)
+    dataset = _dataset(draw_summary(findings, identity, PICTURE_PX), 1, context)
+    dataset.DerivationDescription = f"Findings in words. {NOT_REVIEWED}."
+    dataset.ImageComments = "\r\n".join((*sentences(findings), f"{NOT_REVIEWED}."))
+    dataset.PatientOrientation = None
+    dataset.BurnedInAnnotation = burned_in_annotation([], context.names_patient)
+    stamp(dataset, header, context, dict.fromkeys(found.model for found in findings.findings))
+    return ResultObject(key_image_role(1), dataset)
+
+
 def _slices(finding: SegmentFinding) -> list[_Slice]:
     chosen = telling_slices(finding.labels, KEY_IMAGES_A_SEGMENT)
     filled = int(finding.labels.any(axis=(1, 2)).sum())
@@ -98,16 +118,10 @@ def _slices(finding: SegmentFinding) -> list[_Slice]:
 def _draw(
     finding: SegmentFinding, place: _Slice, shown: Image.Image, identity: IdentityLines, absent: str
 ) -> Image.Image:
-    canvas = Image.new("RGB", (TILE_PX[0], HEADER_PX + TILE_PX[1] + FOOTER_PX), BLACK)
-    canvas.paste(shown, (0, HEADER_PX))
-    draw = ImageDraw.Draw(canvas)
-    letters = picture_font(17, identity.face)
-    small = picture_font(13, identity.face)
-    draw.text((EDGE_PX, 4), identity.name, WHITE, letters)
-    draw.text((EDGE_PX, 30), identity.patient, GREY, small)
-    draw.text((EDGE_PX, 50), identity.study, GREY, small)
-    draw.text((canvas.width - EDGE_PX, 50), NOT_REVIEWED, WARNING, font(16), anchor="ra")
-    _draw_footer(draw, finding, place, absent, HEADER_PX + TILE_PX[1])
+    canvas = Image.new("RGB", PICTURE_PX, BLACK)
+    canvas.paste(shown, (0, IDENTITY_PX))
+    draw_identity(canvas, identity)
+    _draw_footer(ImageDraw.Draw(canvas), finding, place, absent, IDENTITY_PX + TILE_PX[1])
     return canvas
 
 
@@ -116,18 +130,11 @@ def _draw_footer(
 ) -> None:
     concept = SEGMENT_CONCEPTS[finding.segment]
     draw.rectangle([EDGE_PX, top + 9, EDGE_PX + 16, top + 25], concept.rgb)
-    draw.text((EDGE_PX + 26, top + 8), f"{concept.label}: {_found(finding)}", WHITE, font(15))
+    draw.text((EDGE_PX + 26, top + 8), f"{concept.label}: {found_on(finding)}", WHITE, font(15))
     draw.text((EDGE_PX, top + 32), _on_this_slice(finding, place), GREY, font(13))
     draw.text((EDGE_PX, top + 48), f"Model {finding.model.name} {finding.model.version}", GREY, font(13))
     if absent:
         draw.text((EDGE_PX, top + 64), f"Not assessed: {absent}", WARNING, font(13))
-
-
-def _found(finding: SegmentFinding) -> str:
-    where = finding.series_type.label
-    if not finding.lesions:
-        return f"none found on {where}"
-    return f"{lesion_count(len(finding.lesions))}, {finding.volume_ml:.2f} ml on {where}"
 
 
 def _on_this_slice(finding: SegmentFinding, place: _Slice) -> str:
@@ -171,7 +178,7 @@ def _set_source(
     dataset.SourceImageSequence = [reference]
     dataset.DerivationCodeSequence = [code_item(codes.SEGMENTATION)]
     dataset.DerivationDescription = f"Outlines of {concept.plural} burned in. {NOT_REVIEWED}."
-    dataset.ImageComments = f"{concept.label}: {_found(finding)}. {NOT_REVIEWED}."
+    dataset.ImageComments = f"{concept.label}: {found_on(finding)}. {NOT_REVIEWED}."
     _, right, _, bottom = view.letters
     dataset.PatientOrientation = [right, bottom]
     dataset.PixelSpacing = [format_number_as_ds(1 / px_per_mm)] * 2

@@ -1,4 +1,4 @@
-"""All findings of a Study on one sheet: a row a segment, with the slices that show most of it.
+"""All findings of a Study on one sheet: a row a segment, with the slices that show most of it, and remarks.
 
 The sheet holds no data of the patient, and says on top that no person has looked at the result.
 """
@@ -14,7 +14,9 @@ from PIL import Image, ImageDraw
 from engines.findings import SegmentFinding, StudyFindings
 from engines.segments import Segment, SeriesType
 from node.model import SourceVolume
+from node.results import texts
 from node.results.picture_slices import head_box, telling_slices, to_grey, view_of
+from node.results.picture_texts import LINE_GAP_PX, WARNING, draw_wrapped, wrapped
 from node.results.picture_tiles import BLACK, GREY, WHITE, Tile, draw_tile, font
 from node.results.segment_concepts import SEGMENT_CONCEPTS
 from node.results.texts import NOT_REVIEWED, lesion_count
@@ -26,10 +28,14 @@ TILE_PX = (300, 340)
 PANEL_PX, HEADER_PX, GAP_PX, TEXT_ROW_PX = 230, 64, 8, 96
 """Width of the legend beside a row; heights of the header and of a row without pictures; space between."""
 
+ROW_WIDTH_PX = PANEL_PX + TILES_IN_A_ROW * (TILE_PX[0] + GAP_PX)
+
 MARGIN_MM = 6.0
 """Space kept around the head."""
 
-BACKGROUND, WARNING = (18, 20, 24), (255, 190, 90)
+BACKGROUND = (18, 20, 24)
+TEXT_PX = 14
+"""Size of letters in a row without pictures."""
 
 
 def overlay_sheet(findings: StudyFindings, sources: Mapping[SeriesType, SourceVolume]) -> bytes:
@@ -41,7 +47,9 @@ def overlay_sheet(findings: StudyFindings, sources: Mapping[SeriesType, SourceVo
     """
     scale = _px_per_mm([sources[found.series_type] for found in findings.findings])
     rows = [_row(segment, findings, sources, scale) for segment in Segment]
-    width = PANEL_PX + TILES_IN_A_ROW * (TILE_PX[0] + GAP_PX) + 2 * GAP_PX
+    if findings.remarks:
+        rows.append(_text_row(list(texts.remarks(findings))))
+    width = ROW_WIDTH_PX + 2 * GAP_PX
     height = HEADER_PX + sum(row.height + GAP_PX for row in rows) + GAP_PX
     sheet = Image.new("RGB", (width, height), BACKGROUND)
     _draw_header(sheet)
@@ -93,17 +101,27 @@ def _row(
     segment: Segment, findings: StudyFindings, sources: Mapping[SeriesType, SourceVolume], scale: float
 ) -> Image.Image:
     finding = findings.of(segment)
-    width = PANEL_PX + TILES_IN_A_ROW * (TILE_PX[0] + GAP_PX)
     if finding is None:
-        row = Image.new("RGB", (width, TEXT_ROW_PX), BLACK)
         reasons = [absent.reason for absent in findings.not_assessed if absent.segment is segment]
+        row = _text_row([texts.ascii_text(reason) for reason in reasons])
         _draw_panel(row, segment, ["Not assessed"], WARNING)
-        _draw_wrapped(row, " ".join(reasons), PANEL_PX, width - PANEL_PX - GAP_PX)
         return row
-    row = Image.new("RGB", (width, TILE_PX[1]), BLACK)
+    row = Image.new("RGB", (ROW_WIDTH_PX, TILE_PX[1]), BLACK)
     _draw_panel(row, segment, _legend(finding), WHITE)
     for place, tile in enumerate(_tiles(finding, sources[finding.series_type])):
         row.paste(draw_tile(tile, TILE_PX, scale), (PANEL_PX + place * (TILE_PX[0] + GAP_PX), 0))
+    return row
+
+
+def _text_row(sentences: Sequence[str]) -> Image.Image:
+    """Draw a row of sentences beside an empty panel, as high as they need."""
+    width = ROW_WIDTH_PX - PANEL_PX - GAP_PX
+    lines = sum(len(wrapped(one, width, TEXT_PX)) for one in sentences)
+    height = max(TEXT_ROW_PX, lines * (TEXT_PX + LINE_GAP_PX) + 2 * TEXT_PX)
+    row = Image.new("RGB", (ROW_WIDTH_PX, height), BLACK)
+    top = TEXT_PX
+    for one in sentences:
+        top = draw_wrapped(row, one, (PANEL_PX, top), width, TEXT_PX, GREY)
     return row
 
 
@@ -162,28 +180,7 @@ def _draw_panel(
     draw = ImageDraw.Draw(row)
     concept = SEGMENT_CONCEPTS[segment]
     draw.rectangle([0, 0, 5, row.height], concept.rgb)
-    top = _draw_wrapped(row, concept.label, 16, PANEL_PX - 24, 18, concept.rgb, 12) + 8
+    top = draw_wrapped(row, concept.label, (16, 12), PANEL_PX - 24, 18, concept.rgb) + 8
     for place, line in enumerate(lines):
         colour, size = (first_colour, 18) if place == 0 else (GREY, 13)
-        top = _draw_wrapped(row, line, 16, PANEL_PX - 24, size, colour, top) + 2
-
-
-def _draw_wrapped(
-    row: Image.Image,
-    text: str,
-    left: int,
-    width: int,
-    size: int = 14,
-    colour: tuple[int, int, int] = GREY,
-    top: int = 14,
-) -> int:
-    """Write a text in lines of at most ``width`` px and return where the next line would begin."""
-    draw, letters, line = ImageDraw.Draw(row), font(size), ""
-    for word in [*text.split(), ""]:
-        longer = f"{line} {word}".strip()
-        if word and draw.textlength(longer, letters) <= width:
-            line = longer
-            continue
-        draw.text((left, top), line, colour, letters)
-        top, line = top + size + 5, word
-    return top
+        top = draw_wrapped(row, line, (16, top), PANEL_PX - 24, size, colour) + 2

@@ -1,4 +1,7 @@
-"""The findings on one page: a table, pictures, and what a reader must know; for viewers of documents.
+"""The findings on a page: a table, pictures, and what a reader must know; for viewers of documents.
+
+All of what must be known stands here, since some readers have no other form; what the first page has no room
+for follows on further ones.
 
 fpdf2 sets the page. All letters come from one embedded font, so that a name in any script looks the same
 everywhere. Times and identifiers are those of the evaluation: equal findings give equal bytes.
@@ -11,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from fpdf import FPDF
-from fpdf.enums import TableCellFillMode, XPos, YPos
+from fpdf.enums import Align, TableCellFillMode, XPos, YPos
 from fpdf.fonts import FontFace
 from PIL import Image
 
@@ -28,32 +31,46 @@ from node.results.pictures import slice_tiles, tile_scale
 from node.results.segment_concepts import SEGMENT_CONCEPTS
 
 TITLE = "Cerebral small vessel disease on MR"
+RESEARCH = "Research software, not a medical device."
 FAMILY = "Page"
 MARGIN_MM, GAP_MM = 14.0, 3.0
 TILE_PX = (360, 360)
 """(width, height) of a slice's picture."""
 
 PICTURES_A_SEGMENT = 2
-NOTES_FROM_MM = 218.0
-"""Where the notes begin: the pictures must end above."""
+PICTURES_END_MM = 218.0
+"""Where the pictures must end, which leaves room for notes."""
 
-LONGEST_NOTE = 260
-"""Letters of one note; the report has all of it."""
-
-NOTES = 9
-"""Notes that fit on the page."""
+FOOTER_MM = 8.0
+"""Room for the last line of a page."""
 
 _ASCII = "".join(chr(code) for code in range(32, 127))
 _WARNING, _GREY = (178, 84, 0), (90, 96, 104)
 
 
 class _Page(FPDF):
-    """A page whose identifier is that of the evaluation: fpdf2 would else derive it from the clock."""
+    """A document whose identifier is that of the evaluation: fpdf2 would else derive it from the clock.
 
-    identifier = ""
+    fpdf2 calls ``header`` and ``footer`` of each page.
+    """
+
+    identifier = made = patient = ""
 
     def file_id(self) -> str:
         return f"<{self.identifier}><{self.identifier}>"
+
+    def header(self) -> None:
+        if self.page_no() > 1:
+            _line(self, f"{TITLE}, continued", 11, "B")
+            _line(self, self.patient, 9)
+            self.ln(2)
+
+    def footer(self) -> None:
+        self.set_y(self.h - MARGIN_MM)
+        self.set_text_color(*_GREY)
+        self.set_font(FAMILY, "", 7)
+        self.cell(0, 3.5, f"{self.made}, page {self.page_no()}. {texts.NOT_REVIEWED}. {RESEARCH}")
+        self.set_text_color(0)
 
 
 def report_page(
@@ -72,6 +89,7 @@ def report_page(
     """
     letters = "".join((_ASCII, identity.name, identity.patient, identity.study, *_notes(findings)))
     page = _page(context)
+    page.patient = "   ".join(filter(None, (identity.name, identity.patient)))
     with TemporaryDirectory() as folder:
         for style, weight in (("", REGULAR), ("B", BOLD)):
             # fpdf2 takes fonts from files only.
@@ -81,8 +99,8 @@ def report_page(
         page.add_page()
         _draw_header(page, identity)
         _draw_table(page, findings)
-        _draw_pictures(page, findings, sources)
-        _draw_notes(page, findings, context)
+        page.set_y(_draw_pictures(page, findings, sources))
+        _draw_notes(page, findings)
         return bytes(page.output())
 
 
@@ -92,9 +110,10 @@ def _page(context: EvaluationContext) -> _Page:
     page.set_creation_date(context.created_at)
     page.set_title(f"{TITLE} ({texts.NOT_REVIEWED})")
     page.set_creator(f"{PRODUCT_NAME} {context.software_version}")
+    page.made = f"{PRODUCT_NAME} {context.software_version}, {context.created_at:%Y-%m-%d %H:%M %Z}"
     page.set_lang("en-US")
     page.set_margin(MARGIN_MM)
-    page.set_auto_page_break(False)
+    page.set_auto_page_break(True, MARGIN_MM + FOOTER_MM)
     return page
 
 
@@ -119,7 +138,7 @@ def _draw_table(page: _Page, findings: StudyFindings) -> None:
     page.set_font(FAMILY, "", 9)
     heading = FontFace(emphasis="BOLD", fill_color=(228, 231, 235))
     with page.table(
-        col_widths=(34, 16, 10, 12, 16, 12),
+        col_widths=(33, 15, 13, 12, 16, 11),
         text_align=("LEFT", "LEFT", "RIGHT", "RIGHT", "RIGHT", "RIGHT"),
         line_height=5,
         padding=0.6,
@@ -163,16 +182,17 @@ def _numbers(found: SegmentFinding) -> tuple[str, str, str, str]:
     return str(len(found.lesions)), f"{found.volume_ml:.2f}", " to ".join(extent), str(outside)
 
 
-def _draw_pictures(page: _Page, findings: StudyFindings, sources: Mapping[SeriesType, SourceVolume]) -> None:
-    """Draw two slices of each assessed segment: two segments a row, in the room that is left."""
-    top = page.get_y() + GAP_MM
+def _draw_pictures(page: _Page, findings: StudyFindings, sources: Mapping[SeriesType, SourceVolume]) -> float:
+    """Draw two slices of each assessed segment, two segments a row; return where the room below is, mm."""
+    top = below = page.get_y() + GAP_MM
     width = page.w - 2 * MARGIN_MM
     columns = 2 * PICTURES_A_SEGMENT
-    side = min((width - (columns - 1) * GAP_MM) / columns, (NOTES_FROM_MM - top) / 2 - 10)
+    side = min((width - (columns - 1) * GAP_MM) / columns, (PICTURES_END_MM - top) / 2 - 10)
     for place, found in enumerate(findings.findings):
         row, half = divmod(place, 2)
         left = MARGIN_MM + half * PICTURES_A_SEGMENT * (side + GAP_MM)
         above = top + row * (side + 10)
+        below = above + side + 10
         page.set_xy(left, above)
         page.set_font(FAMILY, "B", 8)
         page.set_fill_color(*SEGMENT_CONCEPTS[found.segment].rgb)
@@ -182,6 +202,7 @@ def _draw_pictures(page: _Page, findings: StudyFindings, sources: Mapping[Series
         pictures = _pictures(found, sources[found.series_type])
         for column, picture in enumerate(pictures):
             page.image(picture, left + column * (side + GAP_MM), above + 5, side, side)
+    return below
 
 
 def _pictures(found: SegmentFinding, source: SourceVolume) -> Iterator[Image.Image]:
@@ -195,26 +216,14 @@ def _notes(findings: StudyFindings) -> Iterator[str]:
     for absent in findings.not_assessed:
         yield texts.not_assessed(absent.segment, absent.reason)
     yield from texts.remarks(findings)
-    for record in findings.registrations:
-        if record.refused:
-            yield texts.registration(record).split(" Transform of")[0]
-    for model in dict.fromkeys(found.model for found in findings.findings):
-        yield with_known_letters(f"Model {model.name} {model.version}, SHA-256 {model.sha256[:16]}")
+    models = dict.fromkeys(found.model for found in findings.findings)
+    said = (f"{model.name} {model.version} (SHA-256 {model.sha256[:16]})" for model in models)
+    if models:
+        yield with_known_letters(f"Models: {', '.join(said)}")
 
 
-def _draw_notes(page: _Page, findings: StudyFindings, context: EvaluationContext) -> None:
-    page.set_y(NOTES_FROM_MM)
-    page.set_font(FAMILY, "", 7.5)
-    notes = list(_notes(findings))
-    for note in notes[:NOTES]:
-        shown = note if len(note) <= LONGEST_NOTE else f"{note[:LONGEST_NOTE]}..."
-        page.multi_cell(0, 3.6, shown, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
-    if len(notes) > NOTES:
-        page.multi_cell(0, 3.6, f"{len(notes) - NOTES} more notes are in the report.")
-    page.set_y(page.h - MARGIN_MM)
-    page.set_text_color(*_GREY)
-    page.set_font(FAMILY, "", 7)
-    made = f"{context.created_at:%Y-%m-%d %H:%M %Z}"
-    page.cell(
-        0, 3.5, f"{PRODUCT_NAME} {context.software_version}, {made}. Research software, not a medical device."
-    )
+def _draw_notes(page: _Page, findings: StudyFindings) -> None:
+    page.set_font(FAMILY, "", 8)
+    for note in _notes(findings):
+        page.multi_cell(0, 3.8, note, align=Align.L, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        page.ln(0.8)

@@ -34,6 +34,16 @@ def lesion_count(number: int) -> str:
     return "1 lesion" if number == 1 else f"{number} lesions"
 
 
+def found_on(finding: SegmentFinding) -> str:
+    """Say in a few words what was found of a segment, and on which Series."""
+    where = finding.series_type.label
+    if not finding.lesions:
+        return f"none found on {where}"
+    outside = sum(not lesion.within_limits for lesion in finding.lesions)
+    flagged = f"; {outside} outside the size limits" if outside else ""
+    return f"{lesion_count(len(finding.lesions))}, {finding.volume_ml:.2f} ml on {where}{flagged}"
+
+
 def summary(finding: SegmentFinding) -> str:
     """Say in one line what was found of a segment."""
     concept = SEGMENT_CONCEPTS[finding.segment]

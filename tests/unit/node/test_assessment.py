@@ -14,6 +14,7 @@ from engines.segmentation import Segmentor
 from engines.segments import Segment
 from node.assessment import Assessment, Assessor
 from node.inventory import StudyInventory
+from node.result_files import companions
 from node.results.errors import PatientMismatchError
 from node.results.forms import DEFAULT_CHOICE
 from node.settings import NodeSettings
@@ -101,3 +102,20 @@ def test_report_names_the_series_that_are_reformats_and_calls_types_as_readers_d
     assert "Series 7 (..." in why
     assert "reformatted image (MPR), not taken as T2-FLAIR: its slices were interpolated" in why
     assert any(" was taken for T1 (T1 spin echo): " in text for text in said)
+
+
+def test_attributes_of_the_patient_that_differ_are_said_in_every_form(tmp_path: Path) -> None:
+    """Also where no DICOM is: terminal, page and JSON."""
+    corrected = replace(PATIENT, name="PHANTOM^CORRECTED")
+    series = write_study(tmp_path, "corrected", ("flair",))["flair"]
+    paths = [*series, *write_study(tmp_path / "other", "corrected", ("t1", "dwi"), corrected)["dwi"]]
+    assessor = without_models(tmp_path)
+    made = assess(assessor, inventory_of(assessor, paths), [])
+    said = "PatientName of DWI b1000 and T2-FLAIR differ; the results carry what T2-FLAIR says"
+    (report,) = (one.dataset for one in made.objects if one.role == "sr")
+    files = {one.name: one.content.decode() for one in companions(made) if not one.name.endswith(".png")}
+    texts = [str(item.get("TextValue", "")) for item in report.ContentSequence[-1].ContentSequence]
+    assert said in texts
+    assert said in " ".join(files["findings.txt"].split())
+    assert said in files["findings.json"]
+    assert "CORRECTED" not in f"{texts}{files}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from pydicom import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 
+from engines.findings import NotAssessed, StudyFindings
 from engines.segments import Segment, SeriesType
 from node.results.build import build_results
 from node.results.files import encode
@@ -58,8 +60,8 @@ def test_each_slice_with_a_lesion_is_shown_with_its_source(
         for found in japanese.findings.findings
         for plane in np.flatnonzero(found.labels.any(axis=(1, 2)))
     ]
-    assert [source_of(one.dataset) for one in pictures] == expected
-    assert [one.role for one in pictures] == [f"key-image-{n:03d}" for n in range(1, len(expected) + 1)]
+    assert [source_of(one.dataset) for one in pictures[1:]] == expected
+    assert [one.role for one in pictures] == [f"key-image-{n:03d}" for n in range(1, len(expected) + 2)]
     assert len({one.series_uid for one in pictures}) == 1
     assert len({one.sop_instance_uid for one in pictures}) == len(pictures)
 
@@ -70,14 +72,15 @@ def test_key_image_is_a_colour_picture_in_the_patients_study(pictures: list[Resu
         assert dataset.SOPClassUID == "1.2.840.10008.5.1.4.1.1.7"
         assert dataset.StudyInstanceUID == context().study_uid
         assert dataset.BurnedInAnnotation == "YES"
-        assert list(dataset.PatientOrientation) == ["L", "P"]
+        slice_axes = ["L", "P"] if "SourceImageSequence" in dataset else []
+        assert list(dataset.PatientOrientation or []) == slice_axes
         assert NOT_REVIEWED in dataset.SeriesDescription
         assert dataset.pixel_array.shape == (dataset.Rows, dataset.Columns, 3)
         assert str(dataset.PatientName) == JAPANESE_PATIENT.name
 
 
 def test_outline_and_legend_have_the_colour_of_the_segment(pictures: list[ResultObject]) -> None:
-    first = pictures[0].dataset
+    first = pictures[1].dataset
     pixels = np.frombuffer(first.PixelData, np.uint8).reshape(first.Rows, first.Columns, 3)
     near = np.abs(pixels.astype(int) - SEGMENT_CONCEPTS[Segment.WMH].rgb).max(axis=-1) < 30
     assert near[100:676].sum() > 100, "the outline"
@@ -86,7 +89,7 @@ def test_outline_and_legend_have_the_colour_of_the_segment(pictures: list[Result
 
 def test_pixel_spacing_measures_the_slice(japanese: ResultStudy, pictures: list[ResultObject]) -> None:
     """The bar of 50 mm, white at the lower right of the slice, is as long as Pixel Spacing says."""
-    dataset = pictures[0].dataset
+    dataset = pictures[1].dataset
     pixels = np.frombuffer(dataset.PixelData, np.uint8).reshape(dataset.Rows, dataset.Columns, 3)
     bar = (pixels[671, 300:] > 250).all(axis=-1)
     columns = np.flatnonzero(bar)
@@ -95,8 +98,39 @@ def test_pixel_spacing_measures_the_slice(japanese: ResultStudy, pictures: list[
 
 def test_segment_without_lesions_has_one_picture(study_without_lesions: ResultStudy) -> None:
     pictures = made(study_without_lesions, Form.KEY_IMAGES)
-    assert len(pictures) == len(study_without_lesions.findings.findings)
+    assert len(pictures) == 1 + len(study_without_lesions.findings.findings)
     assert all("none found" in one.dataset.ImageComments for one in pictures)
+
+
+LONG_REASON = "No T2* can become a volume: " + ", ".join(f"slice {n} is absent" for n in range(1, 40))
+
+
+def test_first_key_image_says_all_that_was_found_and_what_was_not_assessed_and_why(
+    japanese: ResultStudy,
+) -> None:
+    absent = (NotAssessed(Segment.MICROBLEED, LONG_REASON),)
+    remarks = tuple(f"Remark {n}: {'what a reader must know ' * 4}" for n in range(1, 16))
+    told = replace(japanese.findings, not_assessed=absent, remarks=remarks)
+    first = made(ResultStudy(told, japanese.sources), Form.KEY_IMAGES)[0].dataset
+    lines = first.ImageComments.split("\r\n")
+    infarct = told.of(Segment.INFARCT)
+    assert infarct is not None
+    assert f"Recent small subcortical infarct: 1 lesion, {infarct.volume_ml:.2f} ml on DWI b1000" in lines[3]
+    assert lines[4:] == [
+        f"Cerebral microbleed: not assessed, which does not mean absent. {LONG_REASON}",
+        *(remark.strip() for remark in remarks),
+        f"{NOT_REVIEWED}.",
+    ]
+    other = made(japanese, Form.KEY_IMAGES)[0].dataset
+    assert first.Rows > other.Rows, "the picture is as high as what it says"
+    assert "SourceImageSequence" not in first
+
+
+def test_study_of_which_nothing_was_assessed_has_a_key_image_that_says_so(japanese: ResultStudy) -> None:
+    absent = tuple(NotAssessed(segment, f"No model for {segment.label}.") for segment in Segment)
+    nothing = ResultStudy(StudyFindings((), absent), japanese.sources)
+    (only,) = made(nothing, Form.KEY_IMAGES)
+    assert only.dataset.ImageComments.count("not assessed, which does not mean absent. No model for") == 4
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +151,23 @@ def test_pdf_is_one_page_with_all_that_was_found(page: Dataset) -> None:
     assert page.BurnedInAnnotation == "YES"
     assert page.MIMETypeOfEncapsulatedDocument == "application/pdf"
     assert (page.Modality, page.VerificationFlag) == ("DOC", "UNVERIFIED")
+
+
+def test_pdf_holds_every_reason_and_remark_in_full_on_further_pages_if_need_be(japanese: ResultStudy) -> None:
+    absent = (NotAssessed(Segment.MICROBLEED, LONG_REASON),)
+    remarks = tuple(f"Remark {n}: {'what a reader must know ' * 12}ends." for n in range(1, 16))
+    told = ResultStudy(replace(japanese.findings, not_assessed=absent, remarks=remarks), japanese.sources)
+    (document,) = (one.dataset for one in made(told, Form.PDF))
+    content = bytes(document.EncapsulatedDocument)[: document.EncapsulatedDocumentLength]
+    pages = pypdfium2.PdfDocument(content)
+    assert len(pages) == 2
+    texts = [" ".join(page.get_textpage().get_text_range().split()) for page in pages]
+    assert f"not assessed, which does not mean absent. {LONG_REASON}" in texts[0]
+    for remark in remarks:
+        assert any(remark in text for text in texts), remark
+    for text, number in zip(texts, (1, 2), strict=True):
+        assert f"page {number}. {NOT_REVIEWED}" in text
+        assert JAPANESE_PATIENT.patient_id in text
 
 
 def test_pdf_shows_the_name_in_all_its_scripts(page: Dataset) -> None:
