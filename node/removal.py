@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, delete, exists, or_, select
 
 from node.completeness import AssociationEnd
 from node.database import Database
-from node.errors import StudyAtWorkError, UnknownStudyError
+from node.errors import StoreUnusableError, StudyAtWorkError, UnknownStudyError
 from node.evaluations import EvaluationState
 from node.store import Store
 from node.tables import (
@@ -35,7 +35,7 @@ index has it, so that none is acknowledged whose file a removal deletes."""
 
 
 class Removals:
-    """Removes Studies; what an interruption left is finished by the next look.
+    """Removes Studies, each in two steps: ``remove``, and some time after it ``finish``.
 
     Args:
         database: the index.
@@ -55,7 +55,7 @@ class Removals:
             UnknownStudyError: if the index does not know it.
             StudyAtWorkError: if it still arrives, is evaluated, or is to be delivered.
             IndexUnavailableError: if the index can not be written; then nothing is removed.
-            StoreUnusableError: if a file can not be deleted; the next look goes on.
+            StoreUnusableError: if a file can not be deleted; ``finish`` goes on later.
         """
         with self._database.writing() as connection:
             _lock(connection, study_uid)
@@ -70,20 +70,24 @@ class Removals:
         return files
 
     def finish(self) -> None:
-        """Delete what is left of the files of removed Studies, and take those again that were gone long ago.
+        """Delete what is left of Studies that were removed a while ago, and let them be taken again.
+
+        Left is what an interruption left, and what lay in the store when it was refused.
 
         Raises:
             IndexUnavailableError: if the index does not answer.
-            StoreUnusableError: if a file can not be deleted.
         """
+        is_settled = removals.c.removed_at < self._clock() - SETTLING
         with self._database.reading() as connection:
-            going = connection.execute(select(removals)).all()
-        settled = self._clock() - SETTLING
-        for study_uid, removed_at in going:
-            self._delete_files(study_uid)
-            if removed_at < settled:
-                with self._database.writing() as connection:
-                    connection.execute(delete(removals).where(removals.c.study_uid == study_uid))
+            settled = connection.scalars(select(removals.c.study_uid).where(is_settled)).all()
+        for study_uid in settled:
+            try:
+                self._delete_files(study_uid)
+            except StoreUnusableError as error:
+                log.warning("study.removal_interrupted", study_uid=study_uid, reason=str(error))
+                continue
+            with self._database.writing() as connection:
+                connection.execute(delete(removals).where(removals.c.study_uid == study_uid))
 
     def _delete_files(self, study_uid: str) -> int:
         """Delete the files; only the table of conflicts knows which of those are the Study's."""

@@ -72,19 +72,15 @@ class Retention:
         Raises:
             IndexUnavailableError: if the index does not answer; the next look finds all of it again.
         """
-        try:
-            self._removals.finish()
-            for study_uid in self._due():
-                self._remove(study_uid)
-        except StoreUnusableError as error:
-            log.warning("study.removal_interrupted", reason=str(error))
-
-    def _remove(self, study_uid: str) -> None:
-        try:
-            self._removals.remove(study_uid)
-        except (StudyAtWorkError, UnknownStudyError) as error:
-            # Something came, or somebody was quicker, since it was found.
-            log.info("study.not_removed", study_uid=study_uid, reason=str(error))
+        self._removals.finish()
+        for study_uid in self._due():
+            try:
+                self._removals.remove(study_uid)
+            except (StudyAtWorkError, UnknownStudyError) as error:
+                # Something came, or somebody was quicker, since it was found.
+                log.info("study.not_removed", study_uid=study_uid, reason=str(error))
+            except StoreUnusableError as error:
+                log.warning("study.removal_interrupted", study_uid=study_uid, reason=str(error))
 
     def _due(self) -> Iterator[str]:
         limits = ((DONE, self._settings.days), (UNFINISHED, self._settings.unfinished_days))
