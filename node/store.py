@@ -186,6 +186,14 @@ class Store:
         """
         return self._files.local(relative)
 
+    def exists(self, relative: str) -> bool:
+        """Tell whether there is a file, without fetching it.
+
+        Raises:
+            OSError: if that can not be asked.
+        """
+        return self._files.exists(relative)
+
     def paths(self, relatives: Iterable[str]) -> list[Path]:
         """Return files of this machine, in the same order; from a bucket many are fetched at a time.
 

@@ -112,7 +112,7 @@ class StudyViews:
             series_of=series_of,
             findings=FindingsRecord.model_validate_json(findings) if findings else None,
             deliveries=tuple(self._deliveries.of_evaluation(row.evaluation_id)) if row.evaluation_id else (),
-            has_picture=self._read_beside(latest, PICTURE) is not None,
+            has_picture=latest is not None and self._store.exists(_beside(latest, PICTURE)),
         )
 
     def picture(self, study_uid: str) -> bytes | None:
@@ -145,12 +145,16 @@ class StudyViews:
         """Read a file that lies beside a result; None if there is none."""
         if result is None:
             return None
-        made = PurePosixPath(result.path)
-        beside = made.with_name(made.name.removesuffix(f"{result.kind}.dcm") + name)
         try:
-            return self._store.path(str(beside)).read_bytes()
+            return self._store.path(_beside(result, name)).read_bytes()
         except FileNotFoundError:
             return None
+
+
+def _beside(result: Result, name: str) -> str:
+    """Return the path of a file that was written beside a result."""
+    made = PurePosixPath(result.path)
+    return str(made.with_name(made.name.removesuffix(f"{result.kind}.dcm") + name))
 
 
 def _series(selection: bytes | None) -> tuple[SeriesLine, ...]:
