@@ -74,14 +74,7 @@ class Courier:
 
     def attempt(self, evaluation_id: str, destination: str) -> None:
         """Send what is due of an evaluation to a destination and enter the outcome of each Instance."""
-        now = self._clock()
-        due = [
-            delivery
-            for delivery in self._deliveries.of_evaluation(evaluation_id)
-            if delivery.destination == destination
-            and delivery.next_attempt_at is not None
-            and delivery.next_attempt_at <= now
-        ]
+        due = self._due(evaluation_id, destination)
         if not due:
             return
         peer = self._settings.destinations.get(destination)
@@ -91,6 +84,25 @@ class Courier:
             given_up = self._send(due, peer)
         if given_up:
             self._observer.study_failed(due[0].study_uid)
+
+    def fail(self, evaluation_id: str, destination: str, reason: str) -> None:
+        """Enter of what is still due that the attempt broke, so that it is tried again as after any other."""
+        due, given_up = self._due(evaluation_id, destination), False
+        for delivery in due:
+            outcome = SendOutcome(self._store.root / delivery.path, DeliveryState.FAILED, comment=reason)
+            given_up |= self._enter(delivery, outcome)
+        if given_up:
+            self._observer.study_failed(due[0].study_uid)
+
+    def _due(self, evaluation_id: str, destination: str) -> list[Delivery]:
+        now = self._clock()
+        return [
+            delivery
+            for delivery in self._deliveries.of_evaluation(evaluation_id)
+            if delivery.destination == destination
+            and delivery.next_attempt_at is not None
+            and delivery.next_attempt_at <= now
+        ]
 
     def _send(self, due: Sequence[Delivery], peer: Destination) -> bool:
         """Send what is due, enter what came of it, and tell whether any of it was given up."""

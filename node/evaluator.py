@@ -89,6 +89,13 @@ class Evaluator:
         self.log_of(evaluation_id).warning("evaluation.failed", reason=reason)
         self._observer.study_failed(self._evaluations.get(evaluation_id).study_uid)
 
+    def interrupted(self, evaluation_id: str, reason: str) -> None:
+        """Say what holds an evaluation up, which is tried again in a moment."""
+        self.log_of(evaluation_id).warning("evaluation.interrupted", reason=reason)
+        # The index may be what holds it up.
+        with contextlib.suppress(NodeError):
+            self._evaluations.report_progress(evaluation_id, f"tried again in a moment: {reason}")
+
     def log_of(self, evaluation_id: str) -> structlog.stdlib.BoundLogger:
         """Return the log that says of each line which evaluation it is about, and of which Study.
 

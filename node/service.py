@@ -47,6 +47,7 @@ from node.roles import Role
 from node.segmentors import open_segmentors
 from node.settings import NodeSettings
 from node.store import Store, open_store
+from node.strays import AtWork, Strays
 from node.study_view import StudyViews
 from node.takeover import Takeover
 from node.web.application import add_pages, make_application
@@ -173,16 +174,18 @@ class Service:
         pictures = LaterPictures(settings.volumes, store, evaluations, outcomes)
         courier = Courier(settings, store, evaluations, outcomes, deliveries, pictures, now, observer)
         workflows: dict[str, DBOSConfiguredInstance] = {}
+        at_work = AtWork()
         if Role.WORK in settings.roles:
             assessor = self._open_engines(opened)
             evaluator = Evaluator(settings, assessor, store, evaluations, outcomes, now, observer)
-            workflows[EVALUATIONS] = EvaluationWorkflow(evaluator, courier)
+            workflows[EVALUATIONS] = EvaluationWorkflow(evaluator, courier, at_work)
         if Role.SEND in settings.roles:
-            workflows[DELIVERIES] = DeliveryWorkflow(courier)
+            workflows[DELIVERIES] = DeliveryWorkflow(courier, at_work)
         if workflows:
             url, process_id = settings.workflow_url, presence.process_id
             grace_s = settings.stop_grace_s
             opened.enter_context(WorkflowRunner(url, process_id, workflows, grace_s, self._version))
+            opened.enter_context(Strays(queue, process_id, at_work))
         dispatcher = Dispatcher(index, evaluations, deliveries, settings.completeness, queue, now, observer)
         takeover = Takeover(presence, index, evaluations, queue, now)
 

@@ -57,6 +57,9 @@ _QUEUE_OF = {role: queue for queue, role in _ROLE_OF.items()}
 class DurableQueue:
     """Hands in work and what others left: the queue of ``node.dispatcher`` and of ``node.takeover``.
 
+    Work that is handed in again although it ended is done again: it ended without effect, because the index
+    could not be written or the clock of another machine was ahead, and would never be asked for else.
+
     Args:
         database_url: SQLAlchemy URL of the workflow tables, which are made where they are missing.
         version: of the workflows that are handed in.
@@ -92,12 +95,12 @@ class DurableQueue:
         self._client.destroy()
 
     def evaluate(self, evaluation_id: str, run: int, *, is_urgent: bool) -> None:
-        """Queue one run of an evaluation; the same run twice is one."""
+        """Queue one run of an evaluation; the same run twice is one, until it ended."""
         options = _options(EVALUATIONS, f"evaluate/{evaluation_id}/{run}", self._version, is_urgent=is_urgent)
         self._enqueue(options, evaluation_id)
 
     def deliver(self, evaluation_id: str, destination: str, attempt: str, *, is_urgent: bool) -> None:
-        """Queue one attempt to deliver; the same attempt twice is one."""
+        """Queue one attempt to deliver; the same attempt twice is one, until it ended."""
         job_id = f"deliver/{evaluation_id}/{destination}/{attempt}"
         options = _options(DELIVERIES, job_id, self._version, is_urgent=is_urgent)
         options["queue_partition_key"] = destination
@@ -159,7 +162,10 @@ class DurableQueue:
             )
 
     def _enqueue(self, options: EnqueueOptions, *arguments: str) -> None:
+        ended = self._listed(workflow_ids=[options["workflow_id"]], status=list(ENDED))
         with _translated("written"):
+            if ended:
+                self._client.delete_workflows([status.workflow_id for status in ended])
             self._client.enqueue(options, *arguments)
 
 

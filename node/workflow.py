@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
+import structlog
 from dbos import DBOS, DBOSConfig, DBOSConfiguredInstance
 from dbos import error as dbos_error
 
@@ -14,7 +15,10 @@ from engines.errors import EngineError
 from node.courier import Courier
 from node.errors import NodeError
 from node.evaluator import Evaluator
+from node.strays import AtWork
 from node.work_queue import APPLICATION, DELIVERY, EVALUATION, INSTANCE, WORKFLOW_VERSION
+
+log = structlog.get_logger(__name__)
 
 TRANSIENT_ATTEMPTS = 4
 """How often a step that met a full disk or a lost database is tried before the evaluation fails."""
@@ -34,22 +38,27 @@ class EvaluationWorkflow(DBOSConfiguredInstance):
     Args:
         evaluator: turns the Instances of an evaluation into results.
         courier: queues results.
+        at_work: is told of what is being done.
     """
 
-    def __init__(self, evaluator: Evaluator, courier: Courier) -> None:
-        self._evaluator, self._courier = evaluator, courier
+    def __init__(self, evaluator: Evaluator, courier: Courier, at_work: AtWork) -> None:
+        self._evaluator, self._courier, self._at_work = evaluator, courier, at_work
         super().__init__(config_name=INSTANCE)
 
     @DBOS.workflow(name=EVALUATION)
     def evaluate(self, evaluation_id: str) -> None:
         """Evaluate a Study and queue its results; a failure ends in the index, in one sentence."""
+        with self._at_work.on(str(DBOS.workflow_id)):
+            self._evaluate(evaluation_id)
+
+    def _evaluate(self, evaluation_id: str) -> None:
         try:
             reason = self.make_results(evaluation_id)
         # The outermost boundary of the job: whatever happens, the Study ends with a reason.
         except Exception as error:
             log = self._evaluator.log_of(evaluation_id)
             log.exception("evaluation.broke")
-            reason = sentence_of(error)
+            reason = f"{reason_of(error)} The Study is kept; retry it."
         if reason:
             self.fail(evaluation_id, reason)
         else:
@@ -75,7 +84,7 @@ class EvaluationWorkflow(DBOSConfiguredInstance):
             if not _is_transient(error):
                 return str(error)
             reason = error.strerror if isinstance(error, OSError) else str(error)
-            self._evaluator.log_of(evaluation_id).warning("evaluation.interrupted", reason=reason)
+            self._evaluator.interrupted(evaluation_id, str(reason))
             raise
         return ""
 
@@ -96,31 +105,46 @@ class DeliveryWorkflow(DBOSConfiguredInstance):
 
     Args:
         courier: sends results.
+        at_work: is told of what is being done.
     """
 
-    def __init__(self, courier: Courier) -> None:
-        self._courier = courier
+    def __init__(self, courier: Courier, at_work: AtWork) -> None:
+        self._courier, self._at_work = courier, at_work
         super().__init__(config_name=INSTANCE)
 
     @DBOS.workflow(name=DELIVERY)
     def deliver(self, evaluation_id: str, destination: str) -> None:
         """Make one attempt to deliver what is due of an evaluation to a destination."""
-        self.attempt(evaluation_id, destination)
+        with self._at_work.on(str(DBOS.workflow_id)):
+            self._deliver(evaluation_id, destination)
+
+    def _deliver(self, evaluation_id: str, destination: str) -> None:
+        try:
+            self.attempt(evaluation_id, destination)
+        # The outermost boundary of the job: whatever happens, the delivery has a reason and is tried again.
+        except Exception as error:
+            log.exception("delivery.broke", evaluation_id=evaluation_id, destination=destination)
+            self.fail(evaluation_id, destination, reason_of(error))
 
     @DBOS.step()
     def attempt(self, evaluation_id: str, destination: str) -> None:
         """Send what is due and enter what came of it."""
         self._courier.attempt(evaluation_id, destination)
 
+    @DBOS.step()
+    def fail(self, evaluation_id: str, destination: str, reason: str) -> None:
+        """Enter why the attempt failed."""
+        self._courier.fail(evaluation_id, destination, reason)
 
-def sentence_of(error: BaseException) -> str:
-    """Say in one sentence why work failed, without a foreign error's text, which may name a patient."""
+
+def reason_of(error: BaseException) -> str:
+    """Say why work failed, without a foreign error's text, which may name a patient."""
     cause = error
     if isinstance(error, dbos_error.DBOSMaxStepRetriesExceeded) and error.errors:
         cause = error.errors[-1]
     if isinstance(cause, NodeError | EngineError):
         return str(cause)
-    return f"Internal error ({type(cause).__name__}); the log has the details. The Study is kept; retry it."
+    return f"Internal error ({type(cause).__name__}); the log has the details."
 
 
 class WorkflowRunner:

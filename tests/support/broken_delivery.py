@@ -8,12 +8,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from node.strays import AtWork
 from node.telemetry import LogFormat, LogSettings, configure_logging
 from node.work_queue import DELIVERIES, DurableQueue
 from node.workflow import DeliveryWorkflow, WorkflowRunner
 from tests.support.peers import wait_until
 
 NAME = "Doe^Jane"
+REASON = "Internal error (ValueError); the log has the details."
 
 
 class BrokenCourier:
@@ -21,10 +23,14 @@ class BrokenCourier:
 
     def __init__(self) -> None:
         self.attempts = 0
+        self.reasons: list[str] = []
 
     def attempt(self, evaluation_id: str, destination: str) -> None:
         self.attempts += 1
         raise ValueError(f"Invalid value for VR PN: {NAME!r}")
+
+    def fail(self, evaluation_id: str, destination: str, reason: str) -> None:
+        self.reasons.append(reason)
 
 
 def main(folder: Path) -> None:
@@ -33,9 +39,9 @@ def main(folder: Path) -> None:
     courier, url = BrokenCourier(), f"sqlite:///{folder / 'workflows.sqlite'}"
     with DurableQueue(url) as queue:
         queue.deliver("one", "pacs", "1", is_urgent=False)
-        workflows = {DELIVERIES: DeliveryWorkflow(courier)}  # type: ignore[arg-type]
+        workflows = {DELIVERIES: DeliveryWorkflow(courier, AtWork())}  # type: ignore[arg-type]
         with WorkflowRunner(url, "test", workflows, 5):
-            wait_until(lambda: courier.attempts == 1, 60, "it is tried")
+            wait_until(lambda: courier.reasons == [REASON], 60, "it is tried, and has failed")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from node.evaluations import Evaluations, EvaluationState
 from node.evaluator import Evaluator
 from node.outcomes import Outcomes
 from node.settings import NodeSettings
+from node.strays import AtWork
 from node.telemetry import LogFormat, LogSettings, configure_logging
 from node.work_queue import EVALUATIONS, DurableQueue
 from node.workflow import EvaluationWorkflow, WorkflowRunner
@@ -52,7 +53,7 @@ def main(folder: Path) -> None:
         Outcomes(database),
         lambda: at(1),
     )
-    workflow = EvaluationWorkflow(evaluator, None)  # type: ignore[arg-type]
+    workflow = EvaluationWorkflow(evaluator, None, AtWork())  # type: ignore[arg-type]
     with DurableQueue(url) as queue:
         queue.evaluate(evaluation.evaluation_id, evaluation.run, is_urgent=False)
         with WorkflowRunner(url, "test", {EVALUATIONS: workflow}, 5):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from node.strays import AtWork
 from node.work_queue import DELIVERIES, DurableQueue
 from node.workflow import DeliveryWorkflow, WorkflowRunner
 from tests.support.peers import wait_until
@@ -26,9 +27,12 @@ def test_results_of_urgent_studies_overtake_and_are_forgotten_once_they_are_ther
             for attempt in (1, 2):
                 is_urgent = evaluation_id == "stroke"
                 queue.deliver(evaluation_id, "pacs", str(attempt), is_urgent=is_urgent)
-        workflows = {DELIVERIES: DeliveryWorkflow(courier)}  # type: ignore[arg-type]
+        workflows = {DELIVERIES: DeliveryWorkflow(courier, AtWork())}  # type: ignore[arg-type]
         with WorkflowRunner(url, "test", workflows, 5):
             wait_until(lambda: len(courier.attempted) == 6, 60, "all are sent")
+            wait_until(lambda: queue.at_work() == [], 60, "all have ended")
+            queue.deliver("first", "pacs", "1", is_urgent=False)
+            wait_until(lambda: len(courier.attempted) == 7, 60, "what ended without effect is done again")
         queue.deliver("waits", "pacs", "1", is_urgent=False)
         now = datetime.now(UTC)
         assert queue.forget_done(now - timedelta(hours=1)) == 0
@@ -38,4 +42,5 @@ def test_results_of_urgent_studies_overtake_and_are_forgotten_once_they_are_ther
         *("stroke", "stroke"),
         *("first", "first"),
         *("second", "second"),
+        "first",
     ]

@@ -1,0 +1,73 @@
+"""What becomes of deliveries whose attempt breaks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from node.courier import Courier
+from node.database import Database
+from node.deliveries import Deliveries, DeliveryState
+from node.evaluations import Evaluations, Result
+from node.observation import NOBODY
+from node.outbound import DestinationSettings
+from node.outcomes import Outcome, Outcomes
+from node.settings import NodeSettings
+from tests.support.arrivals import STUDY_UID, Arrivals, at
+
+SEG = Result("1.2.3.1", "seg-WMH", "1.2.840.10008.5.1.4.1.1.66.4", "results/1.2/abc/wmh.dcm")
+SR = Result("1.2.3.2", "sr", "1.2.840.10008.5.1.4.1.1.88.34", "results/1.2/abc/sr.dcm")
+PACS = DestinationSettings(ae_title="PACS", host="127.0.0.1", port=104)
+
+
+class Played:
+    """An evaluation whose results wait for a courier.
+
+    Attributes:
+        evaluation_id: of it.
+        deliveries: the book.
+        clock: of the courier.
+    """
+
+    def __init__(self, folder: Path, database: Database) -> None:
+        arrivals = Arrivals(folder, database)
+        arrivals.whole("a", 0)
+        self.evaluations, self.outcomes = Evaluations(database), Outcomes(database)
+        evaluation = self.evaluations.begin(STUDY_UID, None, at(10))
+        assert evaluation is not None
+        self.evaluation_id, self.clock = evaluation.evaluation_id, arrivals.clock
+        self.evaluations.start(self.evaluation_id, at(11))
+        self.evaluations.add_results(self.evaluation_id, [SEG, SR])
+        self.deliveries, self._store, self._folder = Deliveries(database), arrivals.store, folder
+
+    def routed_to(self, *names: str) -> None:
+        """Enter what the evaluation made, and where it goes."""
+        instances = {SEG.kind: SEG.sop_instance_uid, SR.kind: SR.sop_instance_uid}
+        routed = dict.fromkeys(names, "it is the only destination")
+        made = Outcome(fingerprint="aa", choices=(), instances=instances, findings={}, destinations=routed)
+        self.outcomes.record(self.evaluation_id, 1, made)
+
+    def courier(self, *destinations: str) -> Courier:
+        """Make a courier that knows these destinations."""
+        settings = NodeSettings(root=self._folder, destinations=dict.fromkeys(destinations, PACS))
+        books = self._store, self.evaluations, self.outcomes, self.deliveries
+        return Courier(settings, *books, None, self.clock, NOBODY)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def played(tmp_path: Path, database: Database) -> Played:
+    return Played(tmp_path, database)
+
+
+def test_attempt_that_broke_has_a_reason_and_is_made_again_as_after_any_other(played: Played) -> None:
+    played.routed_to("pacs")
+    courier, played.clock.second = played.courier("pacs"), 100
+    courier.queue(played.evaluation_id)
+    seg, _ = played.deliveries.of_evaluation(played.evaluation_id)
+    played.deliveries.record_attempt(seg, DeliveryState.DELIVERED, 0, "", at(100), None)
+    courier.fail(played.evaluation_id, "pacs", "Internal error (ValueError); the log has the details.")
+    seg, report = played.deliveries.of_evaluation(played.evaluation_id)
+    assert seg.state is DeliveryState.DELIVERED, "what arrived before it broke is there"
+    assert (report.state, report.attempts, report.next_attempt_at) == (DeliveryState.FAILED, 1, at(110))
+    assert report.last_comment == "Internal error (ValueError); the log has the details."
