@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from node.study_states import StudyState
 from tests.support.operations import REPOSITORY, blocks, section
 from tests.support.running_node import COMMAND
 
@@ -30,6 +31,11 @@ def test_every_alert_says_what_it_means_and_what_to_do() -> None:
     assert alerts
     assert set(re.findall(r"^### (\w+)$", told, re.MULTILINE)) == alerts
     assert all(len(section("What each alert means", alert).split()) >= 25 for alert in alerts)
+
+
+def test_every_state_of_a_study_is_told() -> None:
+    told = re.findall(r"^\| `(\w+)` \|", section("Where a Study is"), re.MULTILINE)
+    assert told == [state.value for state in StudyState]
 
 
 def test_every_metric_of_the_list_is_exported_and_the_other_way_round() -> None:
