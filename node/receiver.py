@@ -18,7 +18,7 @@ from pydicom.uid import UID
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.pdu_primitives import A_ASSOCIATE, SOPClassCommonExtendedNegotiation
 from pynetdicom.transport import ThreadedAssociationServer
 
 from node.completeness import AssociationEnd
@@ -26,7 +26,7 @@ from node.errors import PartStoppedError, ReceiverUnavailableError, RefusedInsta
 from node.index import Index
 from node.intake import Intake, StoreRequest
 from node.observation import NOBODY, Observer, ReceivedAs
-from node.sop_classes import MR_IMAGE_SOP_CLASSES, received_contexts
+from node.sop_classes import MR_IMAGE_SOP_CLASSES, received_contexts, served_as_storage
 from node.store import Store
 from node.tls import ReceiverTlsSettings, ServerContext, explain
 from node.upper_layer import (
@@ -239,6 +239,7 @@ class Receiver:
         return [
             (evt.EVT_CONN_OPEN, self._on_connected),
             (evt.EVT_REQUESTED, self._on_requested),
+            (evt.EVT_SOP_COMMON, _serve_as_storage),
             (evt.EVT_REJECTED, self._log_rejection),
             (evt.EVT_ESTABLISHED, self._on_established),
             (evt.EVT_C_STORE, self._on_store),
@@ -342,6 +343,10 @@ def _proposed(association: Association) -> Iterator[UID]:
     """List the SOP Classes that a peer proposes, each as often as it does."""
     requested = cast(A_ASSOCIATE, association.requestor.primitive).presentation_context_definition_list
     return (cast(UID, context.abstract_syntax) for context in requested)
+
+
+def _serve_as_storage(event: evt.Event) -> dict[UID, SOPClassCommonExtendedNegotiation]:
+    return served_as_storage(_proposed(event.assoc))
 
 
 def _refused_contexts(association: Association) -> list[str]:

@@ -33,9 +33,10 @@ from pydicom.uid import (
     SegmentationStorage,
 )
 from pynetdicom import build_context
+from pynetdicom.pdu_primitives import SOPClassCommonExtendedNegotiation
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.service_class import NonPatientObjectStorageServiceClass, ServiceClass, StorageServiceClass
-from pynetdicom.sop_class import register_uid, uid_to_service_class
+from pynetdicom.sop_class import uid_to_service_class
 
 VERIFICATION = UID("1.2.840.10008.1.1")
 """Verification SOP Class: C-ECHO."""
@@ -104,6 +105,22 @@ def received_contexts(proposed: Iterable[UID]) -> list[PresentationContext]:
     return [*storage, build_context(VERIFICATION, list(UNCOMPRESSED))]
 
 
+def served_as_storage(proposed: Iterable[UID]) -> dict[UID, SOPClassCommonExtendedNegotiation]:
+    """Say of the SOP Classes that are taken and unknown to pynetdicom that they are of the Storage Service.
+
+    It would accept their contexts, and abort at the first Instance. Said of one association (PS3.7 D.3.3.6),
+    not of all: what peers think of would stay for good.
+    """
+    unknown = (uid for uid in set(proposed) if is_stored(uid) and uid_to_service_class(uid) is ServiceClass)
+    return {uid: _as_storage(uid) for uid in unknown}
+
+
+def _as_storage(sop_class: UID) -> SOPClassCommonExtendedNegotiation:
+    item = SOPClassCommonExtendedNegotiation()
+    item.sop_class_uid, item.service_class_uid = sop_class, StorageServiceClass.uid
+    return item
+
+
 def unread_encoding(transfer_syntax: UID) -> str:
     """Name a transfer syntax that images are not read in, as it may have changed grey values; else empty."""
     is_read = transfer_syntax in READ_TRANSFER_SYNTAXES or transfer_syntax not in _OTHERS
@@ -121,9 +138,6 @@ def is_stored(sop_class: UID) -> bool:
 
 @lru_cache(maxsize=512)
 def _storage_context(sop_class: UID) -> PresentationContext:
-    if uid_to_service_class(sop_class) is ServiceClass:
-        # What pynetdicom does not know it would negotiate, and abort at the first Instance.
-        register_uid(sop_class, f"Storage_{sop_class.replace('.', '_')}", StorageServiceClass)
     return build_context(sop_class, list(RECEIVED_TRANSFER_SYNTAXES))
 
 
