@@ -42,7 +42,7 @@ def _assessed(found: SegmentFinding) -> tuple[str, ...]:
         str(len(found.lesions)),
         f"{found.volume_ml:.2f}",
         "" if largest is None else f"{largest:.1f}",
-        ", ".join(f"{count} {size}" for size, count in size_counts(found.lesions).items()),
+        ", ".join(f"{count} {size}" for size, count in size_counts(found.lesions).items()) or "none found",
     )
 
 

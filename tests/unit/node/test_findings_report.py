@@ -53,7 +53,9 @@ def test_every_series_that_a_network_saw_is_said_and_recorded() -> None:
     nothing = np.zeros(grid.shape, dtype=bool)
     alone = finding(Segment.LACUNE, SeriesType.T1, nothing, grid)
     beside = replace(alone, other_inputs=(SeriesType.T2_FLAIR,))
-    assert "Lacune on T1 by" in shown(StudyFindings((alone,), ()))
+    said = shown(StudyFindings((alone,), ()))
+    assert "Lacune on T1 by" in said
+    assert "none found" in said
     assert "Lacune on T1 and T2-FLAIR by" in shown(StudyFindings((beside,), ()))
     (record,) = record_findings(StudyFindings((beside,), ())).segments
     assert (record.series_type, record.other_inputs) == ("T1", ("T2_FLAIR",))

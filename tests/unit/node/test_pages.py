@@ -3,49 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
-from prometheus_client import CollectorRegistry
 from pydantic import SecretStr, ValidationError
-from pydicom.uid import Comprehensive3DSRStorage
 
-from engines.segments import Segment
-from node.completeness import CompletenessSettings
 from node.database import Database
 from node.deliveries import Deliveries, DeliveryState
-from node.evaluations import Evaluations, EvaluationState, Result
-from node.findings_record import FindingsRecord, SegmentRecord
-from node.health import Health
+from node.evaluations import EvaluationState
 from node.listing import StudyChoice
-from node.retrying import retry_study
+from node.outcomes import Outcome, Outcomes
 from node.study_report import render_study, study_record
 from node.study_states import StudyState
-from node.study_view import StudyViews
-from node.web.application import add_pages, make_application
-from node.web.pages import EngineLine, PageSources
-from node.web.server import WebServer
 from node.web.settings import WebSettings
-from tests.support.arrivals import STUDY_UID, Arrivals, at
-from tests.support.peers import LOOPBACK
+from tests.support.arrivals import STUDY_UID, at
 from tests.support.series_files import uid_from
-
-FINDINGS = FindingsRecord(
-    segments=(
-        SegmentRecord(
-            segment=Segment.WMH,
-            name="White matter hyperintensity",
-            lesions=0,
-            volume_ml=0.0,
-            series_type="T2_FLAIR",
-            other_inputs=("T1",),
-        ),
-        SegmentRecord(segment=Segment.LACUNE, name="Lacune", not_assessed="no T1 <Series>"),
-    )
-)
+from tests.support.shown_pages import Shown
 
 
 def selection_of(kind: str) -> bytes:
@@ -62,45 +35,6 @@ def selection_of(kind: str) -> bytes:
         "reason": "",
     }
     return json.dumps({"stacks": [stack]}).encode()
-
-
-class Shown:
-    """An index with three Studies, the first evaluated, and pages over it."""
-
-    def __init__(self, folder: Path, database: Database) -> None:
-        self.database, self.arrivals = database, Arrivals(folder, database)
-        for number in (1, 2, 3):
-            self.arrivals.whole(f"association {number}", number * 10, study=number)
-        self.evaluations = Evaluations(database)
-        self._evaluate()
-
-    def _evaluate(self) -> None:
-        evaluation = self.evaluations.begin(STUDY_UID, None, at(20))
-        assert evaluation is not None
-        store, name = self.arrivals.store, evaluation.evaluation_id
-        path = store.put_result(STUDY_UID, name, "abc-sr.dcm", b"report")
-        store.put_result(STUDY_UID, name, "abc-findings.json", FINDINGS.model_dump_json().encode())
-        result = Result("1.2.3", "sr", Comprehensive3DSRStorage, path)
-        self.evaluations.add_results(name, [result])
-        self.evaluations.finish(name, at(30))
-
-    @property
-    def views(self) -> StudyViews:
-        return StudyViews(self.database, self.arrivals.store, CompletenessSettings(), lambda: at(1000))
-
-    @contextmanager
-    def served(self, **settings: object) -> Iterator[httpx.Client]:
-        application = make_application(Health(), CollectorRegistry())
-        sources = PageSources(
-            self.views,
-            lambda: [EngineLine("WMH", "wmh 0.3.0", "onnxruntime", ("the reference",))],
-            lambda study_uid: retry_study(self.database, study_uid, at(1000)),
-        )
-        with WebServer(application, LOOPBACK, 0) as server:
-            # As the running node does: the pages come when there is something to show.
-            add_pages(application, sources, WebSettings.model_validate(settings))
-            with httpx.Client(base_url=f"http://{LOOPBACK}:{server.port}", timeout=30) as client:
-                yield client
 
 
 @pytest.fixture
@@ -130,10 +64,11 @@ def test_pages_show_what_is_there(shown: Shown) -> None:
         assert f'href="/studies/{STUDY_UID}"' in listed.text
         assert "1 Study of this choice" in listed.text
         study = client.get(f"/studies/{STUDY_UID}").text
-        assert '<td class="number">0</td>' in study, "none found is a zero"
-        assert "<td>T2-FLAIR and T1<br>" in study
+        zero = '<td class="number" data-label="Lesions">0</td>'
+        assert study.count(zero) == 1, "none found is a zero"
+        assert '<td data-label="Sizes">none found' in study
+        assert '<td data-label="Looked for on, by">T2-FLAIR and T1<br>' in study
         assert "<strong>Not assessed:</strong> no T1 &lt;Series&gt;" in study, "and not assessed is none"
-        assert study.count('<td class="number">0</td>') == 1
         assert "the reference" in client.get("/engines").text
         assert client.get("/static/style.css").status_code == 200
 
@@ -149,7 +84,38 @@ def test_findings_of_an_earlier_evaluation_are_called_so(shown: Shown) -> None:
     assert f"(it is failed): {said}" in page
     assert "White matter hyperintensity" in page
     assert page.count("The disk is full.") == 1, "the table of evaluations says where it was said"
-    assert '<td class="why">as above</td>' in page
+    assert '<td class="why" data-label="Why">as above</td>' in page
+    assert "Nothing of the latest evaluation is queued for a destination." in page
+
+
+def test_study_that_was_not_assessed_is_not_called_without_findings(shown: Shown) -> None:
+    path = f"/studies/{uid_from('study', 2)}"
+    with shown.served() as client:
+        assert "Nothing has been assessed yet. That does not mean that there is nothing to find." in (
+            client.get(path).text
+        )
+        begun = shown.evaluations.begin(path.rpartition("/")[2], None, at(40))
+        assert begun is not None
+        shown.evaluations.fail(begun.evaluation_id, "The disk is full.", at(50))
+        page = client.get(path).text
+    assert "Nothing has been assessed. That does not mean that there is nothing to find." in page
+    assert "no findings" not in page.lower()
+
+
+def test_page_says_how_many_results_arrived_and_why_each_destination_has_them(shown: Shown) -> None:
+    deliveries, (evaluation,) = Deliveries(shown.database), shown.evaluations.of_study(STUDY_UID)
+    chosen = {"archive": "by the route MR*", "pacs": "sent the Study"}
+    outcome = Outcome(fingerprint="5f", choices=(), instances={}, findings={}, destinations=chosen)
+    Outcomes(shown.database).record(evaluation.evaluation_id, evaluation.run, outcome)
+    for destination in chosen:
+        deliveries.queue(evaluation.evaluation_id, destination, ["1.2.3"], at(30))
+    for one in deliveries.due(at(31)):
+        came_to = DeliveryState.DELIVERED if one.destination == "pacs" else DeliveryState.FAILED
+        deliveries.record_attempt(one, came_to, None, "", at(32), None)
+    with shown.served() as client:
+        page = client.get(f"/studies/{STUDY_UID}").text
+    assert "<dt>Delivered</dt><dd>1 of 2 results</dd>" in page
+    assert "<li>To archive: by the route MR*</li><li>To pacs: sent the Study</li>" in page
 
 
 def test_command_shows_findings_and_deliveries_in_few_lines_and_as_json(shown: Shown) -> None:
