@@ -136,7 +136,7 @@ class Assessor:
             except VolumeError as error:
                 identified = [candidate.identified for candidate in selection.candidates]
                 selection = select(
-                    [replace(one, problem=str(error)) if one.stack is stack else one for one in identified]
+                    [replace(one, problem=error.told) if one.stack is stack else one for one in identified]
                 )
         return selection, sources
 

@@ -154,7 +154,7 @@ def _problem(stack: Stack, settings: VolumeSettings) -> str:
         _check_encoding(stack)
         arrange(stack, settings)
     except VolumeError as error:
-        return str(error)
+        return error.told
     return ""
 
 
@@ -289,7 +289,11 @@ def _difference(winner: IdentifiedStack, loser: IdentifiedStack) -> str:
 
 
 def _why_unavailable(identified: Sequence[IdentifiedStack], series_type: SeriesType) -> str:
-    problems = [one.problem for one in identified if one.identification.series_type is series_type]
+    problems = [
+        f"{series_name(one.stack)}: {one.problem}"
+        for one in identified
+        if one.identification.series_type is series_type
+    ]
     if problems:
         said = f"No {series_type.label} can become a volume: {' / '.join(dict.fromkeys(problems))}."
     else:

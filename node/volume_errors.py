@@ -16,11 +16,13 @@ class VolumeError(NodeError):
     Attributes:
         study_uid: Study Instance UID.
         series_uid: Series Instance UID.
+        told: what is wrong and what to do, where it is clear of which Series.
     """
 
     def __init__(self, study_uid: str, series_uid: str, problem: str, what_to_do: str) -> None:
         self.study_uid, self.series_uid = study_uid, series_uid
-        super().__init__(f"Study {study_uid}, Series {series_uid}: {problem}; {what_to_do}")
+        self.told = f"{problem}; {what_to_do}"
+        super().__init__(f"Study {study_uid}, Series {series_uid}: {self.told}")
 
 
 class PositionsError(VolumeError):

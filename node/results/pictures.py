@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from engines.findings import SegmentFinding, StudyFindings
 from engines.segments import Segment, SeriesType
+from engines.volume import Grid
 from node.model import SourceVolume
 from node.results import texts
 from node.results.picture_slices import head_box, telling_slices, to_grey, view_of
@@ -139,7 +140,7 @@ def slice_tiles(finding: SegmentFinding, source: SourceVolume, indices: Sequence
             finding.labels[index][box],
             view_of(source.volume.grid),
             SEGMENT_CONCEPTS[finding.segment].rgb,
-            slice_name(source, index),
+            f"{slice_name(source, index)}{slice_side(source.volume.grid, index)}",
         )
         for shown, index in zip(grey, indices, strict=True)
     ]
@@ -153,6 +154,19 @@ def slice_name(source: SourceVolume, index: int) -> str:
     if frame.instance_number is not None and not source.is_mosaic:
         return f"image {frame.instance_number}"
     return f"slice {index + 1} of {len(source.frames)}"
+
+
+def slice_side(grid: Grid, index: int) -> str:
+    """Say of a sagittal slice on which side it lies and how far from the origin of patient space, mm.
+
+    Nothing else on such a picture tells left from right; other slices show both sides, named at their edges.
+    """
+    normal = np.cross(grid.affine[:3, 2], grid.affine[:3, 1])
+    if int(np.abs(normal).argmax()) != 0:
+        return ""
+    middle = [[index, (grid.shape[1] - 1) / 2, (grid.shape[2] - 1) / 2]]
+    x_mm = float(grid.to_lps(np.array(middle))[0, 0])
+    return f", {'L' if x_mm > 0 else 'R'} {abs(x_mm):.0f} mm"
 
 
 def _legend(finding: SegmentFinding) -> list[str]:

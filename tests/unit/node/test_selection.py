@@ -160,9 +160,10 @@ def test_only_series_of_a_type_that_is_broken_makes_the_type_unavailable_with_th
     selection = select_series(broken + series(2, **T1))
     assert SeriesType.T2_FLAIR not in selection.chosen
     assert (
-        "No T2-FLAIR can become a volume: Study 1.2.3, Series 1.2.3.1"
+        "No T2-FLAIR can become a volume: Series 1 (...1.2.3.1): 1 slice is missing"
         in selection.unavailable[SeriesType.T2_FLAIR]
     )
+    assert candidate(selection, 1).reason.startswith("It can not become a volume: 1 slice is missing")
 
 
 def test_unwanted_series_says_what_it_is() -> None:

@@ -15,7 +15,7 @@ from engines.volume import Grid, Volume
 from node.model import FrameReference
 from node.results.picture_slices import head_box, side, telling_slices, to_grey, view_of
 from node.results.picture_tiles import Tile, draw_tile
-from node.results.pictures import PANEL_PX, TILE_PX, overlay_sheet, slice_name
+from node.results.pictures import PANEL_PX, TILE_PX, overlay_sheet, slice_name, slice_side
 from node.results.segment_concepts import SEGMENT_CONCEPTS
 from tests.support.phantoms import orientation_matrix, phantom_grid, rigid
 from tests.support.result_studies import ResultStudy, finding
@@ -221,6 +221,26 @@ def test_slice_is_called_as_viewers_call_it(study: ResultStudy) -> None:
     expected = [f"image {number_of[frame.sop_instance_uid]}" for frame in source.frames]
     assert [slice_name(source, index) for index in range(len(source.frames))] == expected
     assert expected[0] != "image 1", "the Instances are numbered in another order"
+
+
+@pytest.mark.parametrize(
+    ("axes", "first", "last"),
+    [
+        pytest.param("sagittal", ", L 42 mm", ", R 38 mm", id="sagittal"),
+        pytest.param(
+            rigid((0, 10, 0), (0, 0, 0))[:3, :3] @ orientation_matrix("sagittal"), ", L 41 mm", ", R 37 mm",
+            id="sagittal-turned-by-10-degrees",
+        ),
+        pytest.param("axial", "", "", id="axial"),
+        pytest.param("coronal", "", "", id="coronal"),
+    ],
+)  # fmt: skip
+def test_only_a_sagittal_slice_is_called_by_its_side(
+    axes: str | NDArray[np.float64], first: str, last: str
+) -> None:
+    """Nine slices 10 mm apart about x = 2 mm; those of a sagittal stack ascend to the right."""
+    grid = phantom_grid((9, 20, 20), (10, 1, 1), axes, centre_lps=(2.0, 30.0, -20.0))
+    assert (slice_side(grid, 0), slice_side(grid, 8)) == (first, last)
 
 
 @pytest.mark.parametrize(
