@@ -165,7 +165,7 @@ def study(study_uid: StudyUid, config: Config = None, as_json: AsJson = False) -
 def retry(study_uid: StudyUid, config: Config = None) -> None:
     """Evaluate a Study again with what is here, or send again what was given up; the running node does it."""
     with configured(config) as settings, _index(settings) as database:
-        out.print(retry_study(database, study_uid, now()))
+        out.print(retry_study(database, study_uid, settings.destinations, now()))
 
 
 @app.command()

@@ -23,6 +23,11 @@ from node.transport import deliver
 
 log = structlog.get_logger(__name__)
 
+UNCONFIGURED = (
+    "the destination is no longer configured; `csvd-node retry` sends the results where they go now"
+)
+"""Why results do not leave whose destination was renamed or taken out."""
+
 
 class Courier:
     """Sends the results of evaluations.
@@ -54,16 +59,20 @@ class Courier:
         self._pictures = pictures
 
     def queue(self, evaluation_id: str) -> None:
-        """Queue for each destination the forms that it wants, and mark the evaluation as done."""
+        """Queue for each destination the forms that it wants, and mark the evaluation as done.
+
+        For a destination that was taken out of the configuration meanwhile all forms are queued: the attempt
+        says why they do not leave, and nobody would learn of it else.
+        """
         evaluation = self._evaluations.get(evaluation_id)
         if evaluation.state is not EvaluationState.EVALUATING:
             return
         outcome = self._outcome(evaluation_id)
         for name in outcome.destinations:
-            if name in self._settings.destinations:
-                wanted = self._settings.destinations[name].choice.wanted(outcome.instances)
-                instances = [outcome.instances[role] for role in wanted]
-                self._deliveries.queue(evaluation_id, name, instances, self._clock())
+            peer = self._settings.destinations.get(name)
+            wanted = peer.choice.wanted(outcome.instances) if peer else list(outcome.instances)
+            instances = [outcome.instances[role] for role in wanted]
+            self._deliveries.queue(evaluation_id, name, instances, self._clock())
         self._evaluations.finish(evaluation_id, self._clock())
         log.info(
             "evaluation.done",
@@ -78,10 +87,7 @@ class Courier:
         if not due:
             return
         peer = self._settings.destinations.get(destination)
-        if peer is None:
-            given_up = self._give_up(due, "the destination is no longer configured")
-        else:
-            given_up = self._send(due, peer)
+        given_up = self._give_up(due, UNCONFIGURED) if peer is None else self._send(due, peer)
         if given_up:
             self._observer.study_failed(due[0].study_uid)
 
@@ -99,9 +105,7 @@ class Courier:
         return [
             delivery
             for delivery in self._deliveries.of_evaluation(evaluation_id)
-            if delivery.destination == destination
-            and delivery.next_attempt_at is not None
-            and delivery.next_attempt_at <= now
+            if delivery.destination == destination and delivery.is_due(now)
         ]
 
     def _send(self, due: Sequence[Delivery], peer: Destination) -> bool:

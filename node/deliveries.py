@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Select, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, or_, select, update
 
 from node.database import Database
 from node.tables import deliveries, evaluations, results
@@ -40,6 +40,10 @@ ARRIVED = (DeliveryState.DELIVERED, DeliveryState.WARNING)
 
 UNDELIVERED = (DeliveryState.FAILED, DeliveryState.REFUSED, DeliveryState.REPLACED)
 """It was tried, and the destination does not have it."""
+
+
+CLOCKS_DIFFER_S = 60.0
+"""How far the clocks of machines that share the work may be apart, s; NTP keeps them far closer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,13 @@ class Delivery:
     def is_given_up(self) -> bool:
         """Whether it was not delivered and is not tried again."""
         return self.next_attempt_at is None and self.state in UNDELIVERED
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether it is to be tried now: the same as ``Deliveries.due`` asks the index."""
+        if self.next_attempt_at is None:
+            return False
+        last_touched = self.last_attempt_at or self.first_queued_at
+        return self.next_attempt_at <= now or last_touched > now + timedelta(seconds=CLOCKS_DIFFER_S)
 
 
 class Deliveries:
@@ -157,8 +168,12 @@ class Deliveries:
             _record(connection, delivery, state, status, comment, now, next_attempt_at)
 
     def due(self, now: datetime) -> list[Delivery]:
-        """List what is to be tried now, by destination and then by how long it waits."""
-        waiting = _with_results().where(deliveries.c.next_attempt_at <= now)
+        """List what is to be tried now, by destination and then by how long it waits.
+
+        What was queued or tried later than now, by a clock that was ahead and was put right, is due as well:
+        it would wait as long as that clock was wrong.
+        """
+        waiting = _with_results().where(_is_due(now))
         return self._listed(waiting.order_by(deliveries.c.destination, deliveries.c.next_attempt_at))
 
     def of_evaluation(self, evaluation_id: str) -> list[Delivery]:
@@ -166,14 +181,29 @@ class Deliveries:
         chosen = _with_results().where(deliveries.c.evaluation_id == evaluation_id)
         return self._listed(chosen.order_by(deliveries.c.destination, deliveries.c.sop_instance_uid))
 
-    def queue_given_up(self, evaluation_id: str, now: datetime) -> int:
-        """Queue anew what of an evaluation was given up, and return how many deliveries that are."""
+    def queue_given_up(self, evaluation_id: str, destinations: Collection[str], now: datetime) -> int:
+        """Queue anew what of an evaluation was given up, and return how many deliveries that are.
+
+        Args:
+            evaluation_id: of which evaluation.
+            destinations: those that there are.
+            now: the current time.
+        """
         with self._database.writing() as connection:
             done = connection.execute(
                 update(deliveries)
-                .where(deliveries.c.evaluation_id == evaluation_id)
-                .where(deliveries.c.next_attempt_at.is_(None), deliveries.c.state.in_(UNDELIVERED))
+                .where(_given_up(evaluation_id), deliveries.c.destination.in_(destinations))
                 .values(attempts=0, first_queued_at=now, next_attempt_at=now)
+            )
+        return done.rowcount
+
+    def forget_given_up(self, evaluation_id: str, destinations: Collection[str]) -> int:
+        """Forget what of an evaluation was given up for others than these destinations; return how much."""
+        with self._database.writing() as connection:
+            done = connection.execute(
+                delete(deliveries).where(
+                    _given_up(evaluation_id), deliveries.c.destination.not_in(destinations)
+                )
             )
         return done.rowcount
 
@@ -183,6 +213,22 @@ class Deliveries:
                 Delivery(**{**row._mapping, "state": DeliveryState(row.state)})
                 for row in connection.execute(statement)
             ]
+
+
+def _given_up(evaluation_id: str) -> ColumnElement[bool]:
+    return and_(
+        deliveries.c.evaluation_id == evaluation_id,
+        deliveries.c.next_attempt_at.is_(None),
+        deliveries.c.state.in_(UNDELIVERED),
+    )
+
+
+def _is_due(now: datetime) -> ColumnElement[bool]:
+    # Clocks of several machines may differ a little.
+    ahead = now + timedelta(seconds=CLOCKS_DIFFER_S)
+    last_touched = func.coalesce(deliveries.c.last_attempt_at, deliveries.c.first_queued_at)
+    was_put_back = and_(deliveries.c.next_attempt_at.is_not(None), last_touched > ahead)
+    return or_(deliveries.c.next_attempt_at <= now, was_put_back)
 
 
 def _record(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from node.database import Database
@@ -9,8 +10,17 @@ from node.deliveries import Deliveries
 from node.evaluations import Evaluations
 
 
-def retry_study(database: Database, study_uid: str, now: datetime) -> str:
+def retry_study(database: Database, study_uid: str, destinations: Collection[str], now: datetime) -> str:
     """Queue what a Study still needs; the running node does it.
+
+    What was given up for a destination that is no longer configured is forgotten, and the results go where
+    they go by the configuration of now.
+
+    Args:
+        database: the index.
+        study_uid: which Study.
+        destinations: those that are configured.
+        now: the current time.
 
     Returns: what will be done, one sentence.
 
@@ -20,8 +30,10 @@ def retry_study(database: Database, study_uid: str, now: datetime) -> str:
     """
     evaluations, deliveries = Evaluations(database), Deliveries(database)
     done = evaluations.of_study(study_uid)
-    queued = deliveries.queue_given_up(done[-1].evaluation_id, now) if done else 0
-    if queued:
+    last = done[-1].evaluation_id if done else ""
+    queued = deliveries.queue_given_up(last, destinations, now)
+    forgotten = deliveries.forget_given_up(last, destinations)
+    if queued and not forgotten:
         return f"{queued} Instances are sent again."
     evaluation = evaluations.retry(study_uid, now)
     return f"Evaluation {evaluation.evaluation_id} waits for the node (run {evaluation.run})."

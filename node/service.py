@@ -235,7 +235,7 @@ class Service:
         sources = PageSources(
             StudyViews(database, store, self.settings.completeness, now),
             lambda: engine_lines(self._engines),
-            lambda study_uid: retry_study(database, study_uid, now()),
+            lambda study_uid: retry_study(database, study_uid, self.settings.destinations, now()),
         )
         add_pages(self._application, sources, self.settings.web)
 

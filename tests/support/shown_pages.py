@@ -70,7 +70,7 @@ class Shown:
         sources = PageSources(
             self.views,
             lambda: [EngineLine("WMH", "wmh 0.3.0", "onnxruntime", ("the reference",))],
-            lambda study_uid: retry_study(self.database, study_uid, at(1000)),
+            lambda study_uid: retry_study(self.database, study_uid, ["PACS", "pacs"], at(1000)),
         )
         with WebServer(application, LOOPBACK, 0) as server:
             # As the running node does: the pages come when there is something to show.

@@ -1,4 +1,4 @@
-"""What becomes of deliveries whose attempt breaks."""
+"""What becomes of deliveries whose attempt breaks, or whose destination is gone."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from node.courier import Courier
+from node.courier import UNCONFIGURED, Courier
 from node.database import Database
 from node.deliveries import Deliveries, DeliveryState
 from node.evaluations import Evaluations, Result
 from node.observation import NOBODY
 from node.outbound import DestinationSettings
 from node.outcomes import Outcome, Outcomes
+from node.retrying import retry_study
 from node.settings import NodeSettings
 from tests.support.arrivals import STUDY_UID, Arrivals, at
 
@@ -71,3 +72,31 @@ def test_attempt_that_broke_has_a_reason_and_is_made_again_as_after_any_other(pl
     assert seg.state is DeliveryState.DELIVERED, "what arrived before it broke is there"
     assert (report.state, report.attempts, report.next_attempt_at) == (DeliveryState.FAILED, 1, at(110))
     assert report.last_comment == "Internal error (ValueError); the log has the details."
+
+
+def test_results_for_a_destination_that_was_renamed_meanwhile_are_not_forgotten(
+    played: Played, database: Database
+) -> None:
+    played.routed_to("old")
+    courier, played.clock.second = played.courier("new"), 100
+    courier.queue(played.evaluation_id)
+    courier.attempt(played.evaluation_id, "old")
+    given_up = played.deliveries.of_evaluation(played.evaluation_id)
+    assert [each.is_given_up for each in given_up] == [True, True]
+    assert {each.last_comment for each in given_up} == {UNCONFIGURED}
+    said = retry_study(database, STUDY_UID, ["new"], at(200))
+    assert said == f"Evaluation {played.evaluation_id} waits for the node (run 2)."
+    assert played.deliveries.of_evaluation(played.evaluation_id) == []
+
+
+def test_retry_serves_both_who_is_there_and_who_is_gone(played: Played, database: Database) -> None:
+    played.routed_to("pacs", "old")
+    courier, played.clock.second = played.courier("pacs"), 100
+    courier.queue(played.evaluation_id)
+    courier.attempt(played.evaluation_id, "old")
+    for each in played.deliveries.of_evaluation(played.evaluation_id):
+        if each.destination == "pacs":
+            played.deliveries.record_attempt(each, DeliveryState.FAILED, None, "", at(101), None)
+    assert retry_study(database, STUDY_UID, ["pacs"], at(200)).endswith("waits for the node (run 2).")
+    left = played.deliveries.of_evaluation(played.evaluation_id)
+    assert [(each.destination, each.next_attempt_at) for each in left] == [("pacs", at(200))] * 2

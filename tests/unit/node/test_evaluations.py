@@ -212,6 +212,21 @@ def test_attempt_is_counted_once_and_planned_again(evaluations: Evaluations, del
     assert tried in deliveries.due(at(111))
 
 
+def test_clock_that_was_ahead_and_is_put_right_holds_nothing_up(
+    evaluations: Evaluations, deliveries: Deliveries
+) -> None:
+    """Queued and tried in a year to come: it would wait for that year."""
+    tried, *others = queued(evaluations, deliveries)
+    year = 365 * 86400.0
+    deliveries.record_attempt(tried, DeliveryState.FAILED, None, "", at(year), at(year + 10))
+    before = deliveries.of_evaluation(tried.evaluation_id)
+    assert deliveries.due(at(50)) == [each for each in before if each.is_due(at(50))]
+    assert len(deliveries.due(at(30))) == 1 + len(others), "queued at 100"
+    assert [each.attempts for each in deliveries.due(at(50))] == [1], "clocks of two machines differ a little"
+    deliveries.record_attempt(deliveries.due(at(50))[0], DeliveryState.FAILED, None, "", at(50), at(70))
+    assert deliveries.due(at(60)) == []
+
+
 @pytest.mark.parametrize("state", [DeliveryState.DELIVERED, DeliveryState.WARNING])
 def test_what_has_arrived_is_not_due_again(
     evaluations: Evaluations, deliveries: Deliveries, state: DeliveryState
@@ -219,7 +234,7 @@ def test_what_has_arrived_is_not_due_again(
     for delivery in queued(evaluations, deliveries):
         deliveries.record_attempt(delivery, state, 0, "", at(101), None)
     assert deliveries.due(at(1e6)) == []
-    assert deliveries.queue_given_up(begun(evaluations).evaluation_id, at(200)) == 0
+    assert deliveries.queue_given_up(begun(evaluations).evaluation_id, ["PACS"], at(200)) == 0
 
 
 def test_refused_instance_is_replaced_once(evaluations: Evaluations, deliveries: Deliveries) -> None:
@@ -248,7 +263,7 @@ def test_what_was_given_up_can_be_queued_again(
     for other in others:
         deliveries.record_attempt(other, DeliveryState.DELIVERED, 0, "", at(101), None)
     assert deliveries.of_evaluation(delivery.evaluation_id)[0].is_given_up
-    assert deliveries.queue_given_up(delivery.evaluation_id, at(200)) == 1
+    assert deliveries.queue_given_up(delivery.evaluation_id, ["PACS"], at(200)) == 1
     (again,) = deliveries.due(at(200))
     assert (again.attempts, again.first_queued_at) == (0, at(200))
 
