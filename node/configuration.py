@@ -144,8 +144,19 @@ def _check_paths(settings: NodeSettings) -> None:
         for segment, folder in settings.segmentors.items()
         if not (folder / "manifest.yaml").is_file()
     ]
-    nearest = next(place for place in (settings.root, *settings.root.absolute().parents) if place.exists())
-    if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
-        faults.append(f"root: {settings.root} can not be made or written")
+    if problem := _problem_of(settings.root):
+        faults.append(f"root: {settings.root} can not be made or written: {problem}")
     if faults:
         raise ConfigurationError(tuple(faults))
+
+
+def _problem_of(root: Path) -> str:
+    """Say why a folder can not be made or written, empty if it can."""
+    nearest = next(place for place in (root, *root.absolute().parents) if place.exists())
+    if not nearest.is_dir():
+        return f"{nearest} is no folder"
+    if os.access(nearest, os.W_OK | os.X_OK):
+        return ""
+    if os.statvfs(nearest).f_flag & os.ST_RDONLY:
+        return f"the file system of {nearest} is read-only"
+    return f"{nearest} belongs to another user or does not let this one write"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from node.errors import IndexUnavailableError
+from node.errors import DamagedDatabaseError, IndexUnavailableError
 from node.migrations import bring_up
 
 BUSY_TIMEOUT_S = 30.0
@@ -24,6 +25,8 @@ PREPARING_LOCK = 0x63737664
 
 _UNAVAILABLE = (DBAPIError, PoolTimeoutError)
 """What the database and the pool of connections raise; other errors of SQLAlchemy are faults of the node."""
+
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 _READ_ONLY = "csvd_read_only"
 
@@ -36,6 +39,7 @@ class Database:
 
     Raises:
         IndexUnavailableError: if the database can not be opened.
+        DamagedDatabaseError: if the SQLite file is damaged, or none.
         IndexSchemaError: if a newer version of the node wrote it.
     """
 
@@ -48,6 +52,9 @@ class Database:
         try:
             self._prepare()
         except _UNAVAILABLE as exc:
+            if is_damaged(exc):
+                cure = "restore a backup, or move it away and run `csvd-node rebuild-index`"
+                raise DamagedDatabaseError(str(self._engine.url.database), cause_of(exc), cure) from exc
             raise IndexUnavailableError(f"The index can not be opened: {cause_of(exc)}") from exc
 
     @contextlib.contextmanager
@@ -118,6 +125,11 @@ class Database:
 def cause_of(error: DBAPIError | PoolTimeoutError) -> str:
     """Return the driver's own message on one line: SQLAlchemy's repeats the whole statement."""
     return " ".join(str(getattr(error, "orig", None) or error).split())
+
+
+def is_damaged(error: DBAPIError | PoolTimeoutError) -> bool:
+    """Tell whether a SQLite file is no longer one."""
+    return getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) in _DAMAGED
 
 
 def _sqlite_engine(url: str) -> Engine:

@@ -114,6 +114,14 @@ class QueueUnavailableError(NodeError):
     retryable = True
 
 
+class DamagedDatabaseError(NodeError):
+    """A SQLite file is damaged or none at all: it does not come back by itself."""
+
+    def __init__(self, path: str, problem: str, cure: str) -> None:
+        self.path, self.problem = path, problem
+        super().__init__(f"{path} can not be used: {problem}; {cure}")
+
+
 class NodeAlreadyRunningError(NodeError):
     """Another process serves the same SQLite database."""
 

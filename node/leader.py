@@ -12,6 +12,7 @@ from typing import Self
 import structlog
 
 from node.errors import IndexUnavailableError, PartStoppedError, QueueUnavailableError
+from node.repeating import Repeated
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +47,7 @@ class Leader:
     def __init__(self, leads: Callable[[], bool], duties: Iterable[Duty]) -> None:
         self._leads, self._duties = leads, tuple(duties)
         self._was_leading = False
+        self._trouble, self._said = "", Repeated()
         self._done_at: dict[Duty, float] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="leader", daemon=True)
@@ -65,9 +67,12 @@ class Leader:
 
         Raises:
             PartStoppedError: if the thread that does so ended.
+            IndexUnavailableError: if the databases keep it from doing so.
         """
         if not self._thread.is_alive():
             raise PartStoppedError("dispatcher")
+        if self._trouble:
+            raise IndexUnavailableError(self._trouble)
         return "hands out work" if self._was_leading else "another process hands out work"
 
     def _watch(self) -> None:
@@ -75,8 +80,12 @@ class Leader:
         while not self._stopping.wait(pause_s):
             try:
                 self._do_duties()
+                self._trouble = ""
+                self._said.forget()
             except (IndexUnavailableError, QueueUnavailableError) as error:
-                log.warning("leader.database_unavailable", reason=str(error))
+                self._trouble = str(error)
+                if self._said.is_news(self._trouble):
+                    log.warning("leader.database_unavailable", reason=self._trouble)
             # The outermost boundary of the thread: one Study that trips a fault must not stop all others.
             except Exception:
                 log.exception("leader.failed")

@@ -14,6 +14,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -154,14 +155,23 @@ class FileLease:
         """Take the lock, if no other process has it."""
         if self._descriptor is not None:
             return True
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        if not (_lock(descriptor) or _lock_after_a_look(descriptor)):
-            os.close(descriptor)
-            raise NodeAlreadyRunningError(str(self._path.parent))
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, process_id.encode("ascii"), 0)
-        self._descriptor, self._process_id = descriptor, process_id
+        try:
+            self._take(process_id)
+        except OSError as exc:
+            reason = f"The lock beside the index can not be taken: {self._path}: {exc.strerror}"
+            raise IndexUnavailableError(reason) from exc
         return False
+
+    def _take(self, process_id: str) -> None:
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        with ExitStack() as opened:
+            opened.callback(os.close, descriptor)
+            if not (_lock(descriptor) or _lock_after_a_look(descriptor)):
+                raise NodeAlreadyRunningError(str(self._path.parent))
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, process_id.encode("ascii"), 0)
+            opened.pop_all()
+        self._descriptor, self._process_id = descriptor, process_id
 
     def holders(self, process_ids: Iterable[str]) -> set[str]:
         """Name this process, which is the only one there can be."""

@@ -19,6 +19,7 @@ from sqlalchemy import delete, insert, select
 from node.database import Database
 from node.errors import IndexUnavailableError
 from node.leases import Lease
+from node.repeating import Repeated
 from node.roles import Role
 from node.tables import processes
 
@@ -199,11 +200,14 @@ class Presence:
         return min((since[process_id] for process_id in alive), default=self._clock())
 
     def _watch(self) -> None:
+        said = Repeated()
         while not self._stopping.wait(WATCH_S):
             try:
                 self.keep()
+                said.forget()
             except IndexUnavailableError as error:
-                log.warning("presence.lease_lost", reason=str(error))
+                if said.is_news(str(error)):
+                    log.warning("presence.lease_lost", reason=str(error))
             # The outermost boundary of the thread, which has to go on.
             except Exception:
                 log.exception("presence.failed")

@@ -130,7 +130,7 @@ class Store:
         except OSError as exc:
             # EIO: the place does not answer, which may pass by itself; anything else it will say again.
             kind = StoreUnreachableError if exc.errno == errno.EIO else StoreUnusableError
-            raise kind(self._files.place, f"can not be used: {exc.strerror}") from exc
+            raise kind(self._files.place, f"can not be used: {_said(exc)}") from exc
 
     def put(self, received: ReceivedInstance) -> Placement:
         """Store an Instance; on return its file is safe under its final name.
@@ -162,7 +162,7 @@ class Store:
             self._files.replace(path, (content,))
         except OSError as exc:
             raise OutOfResourcesError(
-                f"Study {study_uid}: {name} can not be written: {exc.strerror}; free space, then retry",
+                f"Study {study_uid}: {name} can not be written: {_said(exc)}; {_cure(exc)}, then retry",
                 "out of resources",
             ) from exc
         return path
@@ -299,6 +299,18 @@ def _instance_path(header: InstanceHeader) -> str:
     return f"{_STUDIES}/{uids[0]}/{uids[1]}/{uids[2]}.dcm"
 
 
+def _said(error: OSError) -> str:
+    """Say what went wrong, and with which file, where that is not the one that would be written."""
+    is_permission = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    place = f": {error.filename}" if is_permission and error.filename else ""
+    return f"{error.strerror}{place}"
+
+
+def _cure(error: OSError) -> str:
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return "free space" if is_full else "mend that"
+
+
 @contextlib.contextmanager
 def _translated(header: InstanceHeader) -> Iterator[None]:
     try:
@@ -306,6 +318,6 @@ def _translated(header: InstanceHeader) -> Iterator[None]:
     except OSError as exc:
         raise OutOfResourcesError(
             f"Study {header.study_uid}, Series {header.series_uid}: "
-            f"an Instance can not be written: {exc.strerror}; free space, then send it again",
+            f"an Instance can not be written: {_said(exc)}; {_cure(exc)}, then send it again",
             "out of resources",
         ) from exc

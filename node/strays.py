@@ -15,6 +15,7 @@ from typing import Protocol, Self
 import structlog
 
 from node.errors import QueueUnavailableError
+from node.repeating import Repeated
 from node.takeover import Job
 
 log = structlog.get_logger(__name__)
@@ -97,11 +98,14 @@ class Strays:
         self._seen = astray - self._seen
 
     def _watch(self) -> None:
+        said = Repeated()
         while not self._stopping.wait(self._look_s):
             try:
                 self.look()
+                said.forget()
             except QueueUnavailableError as error:
-                log.warning("strays.database_unavailable", reason=str(error))
+                if said.is_news(str(error)):
+                    log.warning("strays.database_unavailable", reason=str(error))
             # The outermost boundary of the thread, which has to go on.
             except Exception:
                 log.exception("strays.failed")

@@ -9,10 +9,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from dbos import DBOS, DBOSClient, EnqueueOptions, WorkflowStatus
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from node.database import cause_of
-from node.errors import QueueUnavailableError
+from node.database import cause_of, is_damaged
+from node.errors import DamagedDatabaseError, QueueUnavailableError
 from node.roles import Role
 from node.takeover import Job
 
@@ -66,11 +67,12 @@ class DurableQueue:
 
     Raises:
         QueueUnavailableError: if the database can not be opened, or does not answer when work is handed in.
+        DamagedDatabaseError: if the SQLite file is damaged, or none.
     """
 
     def __init__(self, database_url: str, version: str = WORKFLOW_VERSION) -> None:
         self._version = version
-        with _translated("opened"):
+        with _translated("opened"), _undamaged(database_url):
             DBOS.migrate(database_url)
             self._client = DBOSClient(
                 system_database_url=database_url,
@@ -191,6 +193,17 @@ def _job(status: WorkflowStatus) -> Job:
         version=status.app_version or "",
         process_id=status.executor_id if status.status == "PENDING" else None,
     )
+
+
+@contextmanager
+def _undamaged(database_url: str) -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as exc:
+        if not is_damaged(exc):
+            raise
+        cure = "remove it: it is made anew, and what was at work begins again"
+        raise DamagedDatabaseError(str(make_url(database_url).database), cause_of(exc), cure) from exc
 
 
 @contextmanager

@@ -203,7 +203,12 @@ def test_defaults_are_safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         pytest.param(
             "segmentors:\n  TUMOUR: /x\n", "segmentors.TUMOUR", "Input should be", id="unknown segment"
         ),
-        pytest.param("root: /dev/null/data\n", "root", "can not be made or written", id="unwritable root"),
+        pytest.param(
+            "root: /dev/null/data\n",
+            "root",
+            "/dev/null/data can not be made or written: /dev/null is no folder",
+            id="root below a file",
+        ),
     ],
 )
 def test_fault_is_named_with_its_place(tmp_path: Path, text: str, place: str, fault: str) -> None:

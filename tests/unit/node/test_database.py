@@ -12,7 +12,7 @@ from sqlalchemy import Integer, cast, create_engine, insert, select, text, updat
 from sqlalchemy.exc import StatementError
 
 from node.database import Database
-from node.errors import IndexUnavailableError
+from node.errors import DamagedDatabaseError, IndexUnavailableError
 from node.leases import open_lease
 from node.settings import NodeSettings
 from node.tables import studies
@@ -107,10 +107,34 @@ def test_database_that_can_not_be_opened_is_unavailable(url: str) -> None:
     assert caught.value.retryable
 
 
-def test_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
-    (tmp_path / "index.db").write_text("this is not SQLite, and longer than its header: " + "x" * 200)
-    with pytest.raises(IndexUnavailableError, match="not a database"):
-        Database(f"sqlite:///{tmp_path}/index.db")
+def test_file_that_is_no_database_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "index.db"
+    path.write_text("this is not SQLite, and longer than its header: " + "x" * 200)
+    with pytest.raises(DamagedDatabaseError) as caught:
+        Database(f"sqlite:///{path}")
+    assert not caught.value.retryable
+    assert str(caught.value) == (
+        f"{path} can not be used: file is not a database; "
+        "restore a backup, or move it away and run `csvd-node rebuild-index`"
+    )
+    with pytest.raises(DamagedDatabaseError, match="not a database; remove it: it is made anew"):
+        DurableQueue(f"sqlite:///{path}")
+
+
+def test_file_that_was_cut_off_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "index.db"
+    Database(f"sqlite:///{path}").close()
+    path.write_bytes(path.read_bytes()[:10_000])
+    with pytest.raises(DamagedDatabaseError, match="malformed"):
+        Database(f"sqlite:///{path}")
+
+
+def test_lock_that_can_not_be_taken_is_named(tmp_path: Path) -> None:
+    """A folder stands for a file of another user: the super-user may do anything but this."""
+    (tmp_path / "index.sqlite.serving").mkdir()
+    lease = open_lease(f"sqlite:///{tmp_path}/index.sqlite")
+    with pytest.raises(IndexUnavailableError, match=r"index\.sqlite\.serving: Is a directory"):
+        lease.hold("one")
 
 
 def test_lost_tables_are_unavailable(database: Database) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+
+import pytest
+from structlog.testing import capture_logs
+
 from node.errors import IndexUnavailableError
 from node.leader import Duty, Leader
 from tests.support.peers import wait_until
@@ -33,6 +38,28 @@ def test_duty_that_the_database_kept_from_being_done_is_done_in_the_next_round()
 
     with Leader(lambda: True, (Duty(fail_once, 3600),)):
         wait_until(lambda: done.times == 2, 20, "it is tried again")
+
+
+def test_full_database_is_told_of_once_and_makes_the_part_unwell() -> None:
+    done, is_full = Counted(), threading.Event()
+    is_full.set()
+
+    def look() -> None:
+        done()
+        if is_full.is_set():
+            raise IndexUnavailableError("The index can not be written: database or disk is full")
+
+    with capture_logs() as logged, Leader(lambda: True, (Duty(look, 0),)) as leader:
+        wait_until(lambda: done.times >= 3, 20, "it is tried again and again")
+        with pytest.raises(IndexUnavailableError, match="disk is full"):
+            leader.check()
+        is_full.clear()
+        tried = done.times
+        wait_until(lambda: done.times >= tried + 2, 20, "it is tried again")
+        assert leader.check() == "hands out work"
+    assert [each["event"] for each in logged if each["log_level"] == "warning"] == [
+        "leader.database_unavailable"
+    ]
 
 
 def test_who_does_not_lead_does_nothing() -> None:

@@ -119,7 +119,7 @@ def test_folder_that_can_not_be_made_leaves_nothing_behind(tmp_path: Path) -> No
     store, instance = Store(tmp_path / "root"), received(tmp_path)
     blocked = store.root / "studies" / instance.header.study_uid
     blocked.write_text("a file where a folder is needed")
-    with pytest.raises(OutOfResourcesError):
+    with pytest.raises(OutOfResourcesError, match="; mend that, then send it again"):
         store.put(instance)
     assert files_below(store.root) == [f"studies/{instance.header.study_uid}"]
 
