@@ -222,6 +222,11 @@ _CRITERIA = (
         lambda one: -(one.stack.header.series_number or 0),
         lambda one: f"Series {one.stack.header.series_number}",
     ),
+    _Criterion(
+        "later acquisition in the Series",
+        lambda one: -(one.stack.acquisition or 0),
+        lambda one: f"acquisition {one.stack.acquisition}",
+    ),
 )
 """The ranking: kind (trace before unknown direction, T2*-GRE before SWI), original over computed, without
 contrast agent, axial, coverage, resolution, nearest b1000, longest useful echo, acquired last."""

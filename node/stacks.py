@@ -44,6 +44,7 @@ class SeriesContext:
         b_values: the distinct b-values, ascending.
         components: the distinct complex components.
         volumes_alike: the most stacks that differ in nothing but time or gradient direction; at least 1.
+        acquisitions: the distinct numbers of acquisitions that are stacks of their own, ascending.
     """
 
     stacks: int
@@ -52,6 +53,7 @@ class SeriesContext:
     b_values: tuple[float, ...]
     components: tuple[str, ...]
     volumes_alike: int
+    acquisitions: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,11 @@ class Stack:
     def first(self) -> FrameHeader:
         """The first frame, which speaks for all in how the stack was acquired."""
         return self.frames[0].frame
+
+    @property
+    def acquisition(self) -> int | None:
+        """Acquisition Number, if all frames have the same: some vendors count it slice by slice."""
+        return _acquisition(self.frames)
 
 
 _Frames = tuple[StackFrame, ...]
@@ -216,7 +223,13 @@ def _context(parts: Sequence[_Frames], orientations: int) -> SeriesContext:
         b_values=tuple(sorted(value for value in b_values if value is not None)),
         components=tuple(sorted({frame.acquisition.component for frame in frames})),
         volumes_alike=max(alike.values()),
+        acquisitions=tuple(sorted({number for part in parts if (number := _acquisition(part)) is not None})),
     )
+
+
+def _acquisition(part: _Frames) -> int | None:
+    numbers = {item.frame.acquisition_number for item in part}
+    return numbers.pop() if len(numbers) == 1 else None
 
 
 def _label(part: _Frames, context: SeriesContext) -> str:
@@ -237,6 +250,8 @@ def _label(part: _Frames, context: SeriesContext) -> str:
         said.append("orientation " + "/".join(f"{value:.2f}" for value in part[0].plane.orientation))
     if context.volumes_alike > 1 and frame.temporal_position is not None:
         said.append(f"time {frame.temporal_position}")
+    if context.volumes_alike > 1 and len(context.acquisitions) > 1 and _acquisition(part) is not None:
+        said.append(f"acquisition {_acquisition(part)}")
     return ", ".join(said)
 
 

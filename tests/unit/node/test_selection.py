@@ -259,6 +259,18 @@ def test_order_of_arrival_does_not_matter() -> None:
     assert forward.to_record() == backward.to_record()
 
 
+def test_last_of_several_acquisitions_in_one_series_is_taken_and_each_is_named() -> None:
+    repeated = [header for number in (2, 1) for header in series(1, AcquisitionNumber=number, **FLAIR)]
+    unique = [replace(header, sop_instance_uid=f"1.2.{place}") for place, header in enumerate(repeated)]
+    selection = select_series(unique)
+    assert selection.chosen[SeriesType.T2_FLAIR].label == "acquisition 2"
+    (lost,) = (one for one in selection.candidates if one.outcome is Outcome.LOST)
+    assert lost.reason == (
+        "Series 1 (...1.2.3.1) [acquisition 2] is preferred for its later acquisition in the Series: "
+        "acquisition 2 against acquisition 1."
+    )
+
+
 def test_series_equal_in_everything_are_decided_by_uid() -> None:
     first = mr_series(28, SeriesInstanceUID="1.2.3.7", SeriesNumber=4, **FLAIR)
     second = mr_series(28, SeriesInstanceUID="1.2.3.8", SeriesNumber=4, **FLAIR)
