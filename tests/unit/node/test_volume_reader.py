@@ -170,6 +170,57 @@ def test_rescale_is_applied(tmp_path: Path) -> None:
     assert_same_volume(found.volume, scaled, atol=1e-3)
 
 
+def edited(files: list[Path], **values: object) -> list[Path]:
+    """Set elements of all files; a pair is VR and value."""
+    for path in files:
+        dataset = pydicom.dcmread(path)
+        for keyword, (vr, value) in values.items():
+            dataset.add_new(keyword, vr, value)
+        dataset.save_as(path)
+    return files
+
+
+@pytest.mark.parametrize(
+    ("signed", "stored", "elements", "becomes"),
+    [
+        pytest.param(True, -2000, {"PixelPaddingValue": ("SS", -2000)}, 0, id="below-all"),
+        pytest.param(True, -2000, {"PixelPaddingValue": ("US", 63536)}, 0, id="written-as-unsigned"),
+        pytest.param(
+            True, -1900, {"PixelPaddingValue": ("SS", -2000), "PixelPaddingRangeLimit": ("SS", -1800)}, 0,
+            id="a-range",
+        ),
+        pytest.param(True, -1700, {"PixelPaddingValue": ("SS", -2000)}, -1700, id="another-value-is-signal"),
+        pytest.param(True, -1700, {}, -1700, id="not-stated"),
+        pytest.param(False, 4095, {"PixelPaddingValue": ("US", 4095)}, 0, id="above-all"),
+        pytest.param(False, 0, {"PixelPaddingValue": ("US", 0)}, 0, id="zero-stays-zero"),
+    ],
+)  # fmt: skip
+def test_padding_is_as_dark_as_air(
+    tmp_path: Path, signed: bool, stored: int, elements: dict[str, object], becomes: float
+) -> None:
+    """Values from 7 on, the first rows of each slice padded."""
+    painted = ramp(phantom_grid((3, 10, 12)), low=7.0)
+    painted.array[:, :2] = stored
+    found = read_only_stack(edited(classic(tmp_path, painted, signed=signed), **elements))
+    painted.array[:, :2] = becomes
+    assert_same_volume(found.volume, painted)
+
+
+@pytest.mark.parametrize("padding", [None, 4095])
+def test_what_viewers_show_bright_is_bright(tmp_path: Path, padding: int | None) -> None:
+    """In MONOCHROME1 low values are bright; without the padding the darkest is 3900."""
+    painted = ramp(phantom_grid((3, 10, 12)))
+    inverted = painted.with_array(3900.0 - painted.array)
+    elements: dict[str, object] = {"PhotometricInterpretation": ("CS", "MONOCHROME1")}
+    if padding is not None:
+        inverted.array[:, :2], painted.array[:, :2] = padding, 0.0
+        elements["PixelPaddingValue"] = ("US", padding)
+        inverted.array[0, 2, 0] = 3900.0
+        painted.array[0, 2, 0] = 0.0
+    found = read_only_stack(edited(classic(tmp_path, inverted), **elements))
+    assert_same_volume(found.volume, painted)
+
+
 @pytest.mark.parametrize(
     "transfer_syntax", [DeflatedExplicitVRLittleEndian, RLELossless, JPEGLSLossless], ids=lambda uid: uid.name
 )
