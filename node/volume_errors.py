@@ -79,6 +79,18 @@ class InvalidOrientationError(VolumeError):
         )
 
 
+class MissingFrameOfReferenceError(VolumeError):
+    """Slices that state no Frame of Reference: nothing could say where a mask of them lies."""
+
+    def __init__(self, study_uid: str, series_uid: str) -> None:
+        super().__init__(
+            study_uid,
+            series_uid,
+            "Frame of Reference UID is missing or empty",
+            "add it at the source and send the Series again",
+        )
+
+
 class MixedFrameOfReferenceError(VolumeError):
     """Slices in several Frames of Reference: the patient was moved between them."""
 

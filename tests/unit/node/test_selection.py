@@ -166,6 +166,16 @@ def test_only_series_of_a_type_that_is_broken_makes_the_type_unavailable_with_th
     assert candidate(selection, 1).reason.startswith("It can not become a volume: 1 slice is missing")
 
 
+def test_series_without_a_frame_of_reference_costs_its_type_only() -> None:
+    selection = select_series(series(1, **FLAIR) + series(2, FrameOfReferenceUID=None, **T1))
+    assert set(selection.chosen) == {SeriesType.T2_FLAIR}
+    assert candidate(selection, 2).outcome is Outcome.UNUSABLE
+    assert selection.unavailable[SeriesType.T1] == (
+        "No T1 can become a volume: Series 2 (...1.2.3.2): Frame of Reference UID is missing or empty; "
+        "add it at the source and send the Series again."
+    )
+
+
 def test_unwanted_series_says_what_it_is() -> None:
     selection = select_series(series(1, **T2))
     assert candidate(selection, 1).reason == "Taken for T2 TSE, which is none of the wanted types."
