@@ -29,7 +29,7 @@ from node.identify_report import render_inventory
 from node.inventory import identify_paths
 from node.listing import study_rows
 from node.peer_command import check_peer_command
-from node.rebuilding import rebuild
+from node.rebuilding import LOST, is_lost, rebuild
 from node.removal import SETTLING, Removals
 from node.results.forms import DEFAULT_CHOICE, ENCODINGS, Form, FormChoice, Masks
 from node.retrying import retry_study
@@ -143,9 +143,12 @@ def studies(config: Config = None, as_json: AsJson = False) -> None:
     """List the Studies: where each one is, its times, and why it goes no further."""
     with configured(config) as settings, _index(settings) as database:
         rows = study_rows(database, now(), settings.completeness)
+        lost = not rows and is_lost(database, open_store(settings.storage, settings.root))
+        if lost:
+            err.print(LOST, style="yellow", markup=False, soft_wrap=True)
         if as_json:
             out.print_json(json.dumps([to_record(row) for row in rows]))
-        else:
+        elif not lost:
             out.print(render_studies(rows), soft_wrap=True)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event, func, select
@@ -47,6 +48,7 @@ class Database:
         self._engine = _sqlite_engine(url) if url.startswith("sqlite") else _postgresql_engine(url)
         self._inserts_if_new: dict[str, Insert] = {}
         self._is_sqlite = self._engine.dialect.name == "sqlite"
+        self._file: tuple[int, int] | None = None
         # SQLite lets one writer in at a time and makes the others poll; a lock wakes the next one at once.
         self._one_writer = threading.Lock() if self._is_sqlite else contextlib.nullcontext()
         try:
@@ -56,6 +58,7 @@ class Database:
                 cure = "restore a backup, or move it away and run `csvd-node rebuild-index`"
                 raise DamagedDatabaseError(str(self._engine.url.database), cause_of(exc), cure) from exc
             raise IndexUnavailableError(f"The index can not be opened: {cause_of(exc)}") from exc
+        self._file = self._found_file()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -77,6 +80,7 @@ class Database:
         Raises:
             IndexUnavailableError: if the database does not answer or is full.
         """
+        self._see_that_it_is_there()
         try:
             with self._one_writer, self._engine.begin() as connection:
                 yield connection
@@ -89,6 +93,7 @@ class Database:
         Raises:
             IndexUnavailableError: if it does not.
         """
+        self._see_that_it_is_there()
         with self.reading() as connection:
             connection.execute(select(1))
         return f"{self._engine.dialect.name} answers"
@@ -113,6 +118,24 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+
+    def _found_file(self) -> tuple[int, int] | None:
+        """Tell which file has the name of the SQLite database; None if there is none, or no such database."""
+        if not self._is_sqlite:
+            return None
+        try:
+            found = Path(str(self._engine.url.database)).stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _see_that_it_is_there(self) -> None:
+        """Refuse a SQLite file that was taken away: what is written there would end with the process."""
+        if self._found_file() != self._file:
+            path = self._engine.url.database
+            raise IndexUnavailableError(
+                f"{path} was moved, removed or replaced beneath the process: restart it"
+            )
 
     def _prepare(self) -> None:
         with self._one_writer, self._engine.begin() as connection:

@@ -24,6 +24,12 @@ REBUILT = (
 """Why a Study waits whose arrival only its files bear witness to."""
 
 
+LOST = (
+    "The store holds files of Studies, and the index knows none: it was lost. Run `csvd-node rebuild-index`."
+)
+"""What to do where the index began anew beside a store that did not."""
+
+
 @dataclass(frozen=True, slots=True)
 class RebuildReport:
     """How many entries a rebuild added and removed, and how many files lie apart as conflicts."""
@@ -31,6 +37,19 @@ class RebuildReport:
     added: int
     removed: int
     conflicts: int
+
+
+def is_lost(database: Database, store: Store) -> bool:
+    """Tell whether the index knows nothing while the store holds something.
+
+    Raises:
+        IndexUnavailableError: if the index can not be read.
+        OSError: if the store can not.
+    """
+    with database.reading() as connection:
+        if connection.execute(select(studies.c.study_uid).limit(1)).first() is not None:
+            return False
+    return store.holds_any()
 
 
 def rebuild(database: Database, store: Store) -> RebuildReport:

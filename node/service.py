@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import TracebackType
@@ -39,6 +39,7 @@ from node.observation import Observer, Observers
 from node.opening import Patience
 from node.outcomes import Outcomes
 from node.presence import Presence
+from node.rebuilding import LOST, is_lost
 from node.receiver import Receiver
 from node.removal import Removals
 from node.retention import Retention
@@ -159,6 +160,10 @@ class Service:
         store = self._patience.open("store", open_files, StoreUnreachableError)
         health.opened("store", store.check)
         database = self._open_database(opened)
+        # A bucket that does not answer is told of elsewhere.
+        with suppress(OSError):
+            if is_lost(database, store):
+                log.warning("node.index_lost", reason=LOST)
         self._show(database, store)
         if "dispatcher" in parts_of(settings.roles):
             self._open_work(opened, store, database)

@@ -230,6 +230,10 @@ class Store:
             raise StoreUnusableError(self._files.place, str(exc.strerror)) from exc
         return len(paths) + len(conflicts)
 
+    def holds_any(self) -> bool:
+        """Tell whether anything was ever received."""
+        return next(self._received(), None) is not None
+
     def received_paths(self) -> set[str]:
         """List all received files relative to the root."""
         return {found.path for found, _ in self._received()}

@@ -129,6 +129,24 @@ def test_file_that_was_cut_off_is_not_waited_for(tmp_path: Path) -> None:
         Database(f"sqlite:///{path}")
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_file_that_is_taken_away_beneath_a_process_is_not_written(tmp_path: Path, replaced: bool) -> None:
+    """The operating system would let it write, into what is gone with the process."""
+    path = tmp_path / "index.db"
+    with closing(Database(f"sqlite:///{path}")) as database:
+        with database.writing() as connection:
+            connection.execute(insert(studies).values(study("1.2")))
+        path.rename(tmp_path / "kept.db")
+        if replaced:
+            path.write_bytes((tmp_path / "kept.db").read_bytes())
+        with pytest.raises(IndexUnavailableError, match="was moved, removed or replaced"), database.writing():
+            pytest.fail("it must not come to this")
+        with pytest.raises(IndexUnavailableError, match="restart"):
+            database.check()
+        (tmp_path / "kept.db").rename(path)
+        assert database.check() == "sqlite answers"
+
+
 def test_lock_that_can_not_be_taken_is_named(tmp_path: Path) -> None:
     """A folder stands for a file of another user: the super-user may do anything but this."""
     (tmp_path / "index.sqlite.serving").mkdir()

@@ -12,7 +12,7 @@ import pytest
 from node.database import Database
 from node.evaluations import Evaluations
 from node.index import Index, IndexedInstance
-from node.rebuilding import RebuildReport, rebuild
+from node.rebuilding import RebuildReport, is_lost, rebuild
 from node.store import Store
 from tests.support.arrivals import STUDY_UID, Arrivals, at
 from tests.support.instances import mr_dataset
@@ -50,6 +50,15 @@ def test_rebuilt_index_lists_the_same(arrivals: Arrivals, database: Database) ->
         )
     written_at = rebuilt.instances(STUDY_UID)[0].received_at
     assert abs((datetime.now(UTC) - written_at).total_seconds()) < 600
+
+
+def test_index_that_knows_nothing_of_a_full_store_is_lost(
+    arrivals: Arrivals, database: Database, tmp_path: Path
+) -> None:
+    assert is_lost(database, arrivals.store)
+    assert not is_lost(database, Store(tmp_path / "new")), "there is nothing yet"
+    rebuild(database, arrivals.store)
+    assert not is_lost(database, arrivals.store)
 
 
 def test_second_rebuild_changes_nothing(arrivals: Arrivals, database: Database) -> None:
