@@ -9,7 +9,7 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +70,8 @@ class BucketFiles:
 
     def check(self) -> str:
         """Say that the bucket answers."""
+        # Asked all the time: copies go also where nothing is read any more.
+        self._clear_copies()
         with _translated():
             next(iter(self._bucket.list("incoming", chunk_size=1)), None)
         return f"{self.place} answers"
@@ -101,11 +103,13 @@ class BucketFiles:
                 return False
         return True
 
-    def delete(self, path: str) -> None:
-        """Delete the object, and its copy on this machine."""
-        with _translated(), contextlib.suppress(FileNotFoundError):
-            self._bucket.delete(path)
-        (self._copies / path).unlink(missing_ok=True)
+    def delete(self, paths: Sequence[str]) -> None:
+        """Delete the objects, many with each request, and their copies on this machine."""
+        if paths:
+            with _translated():
+                self._bucket.delete(paths)
+        for path in paths:
+            (self._copies / path).unlink(missing_ok=True)
 
     def local(self, path: str) -> Path:
         """Fetch the object, unless its copy is still there."""

@@ -183,9 +183,10 @@ def remove(
         row = StudyViews(database, store, settings.completeness, now).study(study_uid).row
         out.print(render_studies([row]), soft_wrap=True)
         if not yes:
-            typer.confirm("Remove it for good?", abort=True)
-        files = Removals(database, store, now).remove(study_uid)
-        out.print(f"Removed with {files} files. It can be sent again in {SETTLING.seconds // 60} minutes.")
+            typer.confirm("Remove it for good, also what is still to be done or delivered?", abort=True)
+        files = Removals(database, store, now).remove(study_uid, unfinished=True)
+        minutes = 2 * SETTLING.seconds // 60
+        out.print(f"Removed with {files} files. It can be sent again in {minutes} minutes.")
 
 
 @app.command("check-config")

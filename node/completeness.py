@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-NO_IMAGE = "None of its Instances is an MR image: they are kept and not evaluated."
+NO_MR_IMAGE = "It holds no MR image: its Instances are kept and not evaluated."
 """Why a Study that is here goes no further."""
 
 
@@ -73,20 +73,24 @@ class StudyArrival:
         study_uid: Study Instance UID.
         revision: grows with everything that arrives; guards a decision against what came meanwhile.
         instance_count: Instances in the index.
-        image_count: MR images among them, which are what is evaluated.
+        mr_image_count: MR images among them, which are what is evaluated.
         carriages: by association and Series.
         reachable_since: since when senders could reach a receiver without a gap; None if they can not.
         undeclared: AE titles among its senders with an open association that carried nothing yet; its first
             Instance may be under way, and be of this Study.
+        without_mr_image: Series that hold Instances and no MR image.
+        has_results: whether results were made of all its MR images.
     """
 
     study_uid: str
     revision: int
     instance_count: int
-    image_count: int
+    mr_image_count: int
     carriages: tuple[Carriage, ...]
     reachable_since: datetime | None
     undeclared: tuple[str, ...] = ()
+    without_mr_image: frozenset[str] = frozenset()
+    has_results: bool = False
 
 
 class ArrivalState(StrEnum):
@@ -114,7 +118,9 @@ def is_complete(arrival: StudyArrival, now: datetime, settings: CompletenessSett
     when all its Series are and no open association carries it, or may do so with its first Instance. An
     association that was aborted, or on which an Instance was refused, leaves the Study held until a later one
     with this Study from the same AE ends well; if none does within ``abandoned_after_s`` the Study is
-    abandoned. Only time in which senders could reach a receiver counts as waited.
+    abandoned. Only time in which senders could reach a receiver counts as waited. Once there
+    are results, an association that broke off while it brought other things than MR images changes nothing:
+    a PACS sent results back.
 
     Args:
         arrival: what came, and how.
@@ -127,7 +133,7 @@ def is_complete(arrival: StudyArrival, now: datetime, settings: CompletenessSett
         return Verdict(
             ArrivalState.RECEIVING, f"Association of {', '.join(sorted(open_senders))} is still open."
         )
-    broken = _not_sent_again(arrival.carriages)
+    broken = _not_sent_again(_telling(arrival))
     last_heard = max((_last_heard(carried) for carried in arrival.carriages), default=now)
     waits_since = arrival.reachable_since and max(last_heard, arrival.reachable_since)
     if broken:
@@ -142,8 +148,8 @@ def is_complete(arrival: StudyArrival, now: datetime, settings: CompletenessSett
     quiet_until = waits_since + timedelta(seconds=settings.series_quiet_s)
     if now < quiet_until:
         return Verdict(ArrivalState.RECEIVING, f"Waits for more Instances until {_clock(quiet_until)}.")
-    if not arrival.image_count:
-        return Verdict(ArrivalState.KEPT, NO_IMAGE)
+    if not arrival.mr_image_count:
+        return Verdict(ArrivalState.KEPT, NO_MR_IMAGE)
     extent = f"{arrival.instance_count} Instances in {_series_count(arrival)} Series"
     return Verdict(ArrivalState.COMPLETE, f"{extent}, quiet since {_clock(last_heard)}.")
 
@@ -174,10 +180,16 @@ def _advice(arrival: StudyArrival) -> str:
     """Say what can be done about a Study that was broken off."""
     if not arrival.instance_count:
         return "nothing of it is here"
-    if not arrival.image_count:
+    if not arrival.mr_image_count:
         return f"none of the {arrival.instance_count} Instances that are here is an MR image"
     processes = f"`csvd-node retry {arrival.study_uid}` processes"
     return f"it may be incomplete; {processes} the {arrival.instance_count} Instances that are here"
+
+
+def _telling(arrival: StudyArrival) -> tuple[Carriage, ...]:
+    """List what tells whether something of a Study is missing."""
+    passed_over = arrival.without_mr_image if arrival.has_results else frozenset()
+    return tuple(carried for carried in arrival.carriages if carried.series_uid not in passed_over)
 
 
 def _not_sent_again(carriages: Iterable[Carriage]) -> list[Carriage]:

@@ -104,7 +104,8 @@ class Dispatcher:
         verdict = is_complete(arrival, now, self._settings)
         if verdict.state is ArrivalState.COMPLETE:
             evaluation = self._evaluations.begin(arrival.study_uid, arrival.revision, now)
-            if evaluation is not None:
+            # It is an earlier one where no MR image came since.
+            if evaluation is not None and evaluation.created_at == now:
                 log.info(
                     "study.complete", study_uid=arrival.study_uid, evaluation_id=evaluation.evaluation_id
                 )

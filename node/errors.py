@@ -144,19 +144,31 @@ class IndexSchemaError(NodeError):
         )
 
 
+class NothingToEvaluateError(NodeError):
+    """A Study holds no MR image."""
+
+    def __init__(self, study_uid: str, instance_count: int) -> None:
+        self.study_uid, self.instance_count = study_uid, instance_count
+        held = f"none of its {instance_count} Instances is an MR image"
+        super().__init__(
+            f"Study {study_uid}: there is nothing to evaluate: "
+            f"{held if instance_count else 'nothing of it is here'}; send its MR images"
+        )
+
+
 class StudyAtWorkError(NodeError):
     """A Study can not be removed while something happens with it."""
 
     def __init__(self, study_uid: str) -> None:
         self.study_uid = study_uid
         super().__init__(
-            f"Study {study_uid} is not removed: it still arrives, is evaluated or is to be delivered; "
+            f"Study {study_uid} is not removed: it arrives, is evaluated or is to be delivered; "
             "`csvd-node study` shows which"
         )
 
 
 class UnknownStudyError(NodeError):
-    """No Instance of this Study was ever stored."""
+    """No Instance of this Study was stored, or it was removed."""
 
     def __init__(self, study_uid: str) -> None:
         self.study_uid = study_uid

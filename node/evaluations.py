@@ -12,8 +12,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, exists, func, insert, select, update
 
 from node.database import Database
-from node.errors import NothingToAssessError, UnknownEvaluationError, UnknownStudyError
-from node.index import IndexedInstance, is_image, read_instances
+from node.errors import NothingToEvaluateError, UnknownEvaluationError, UnknownStudyError
+from node.index import IndexedInstance, read_instances
+from node.sop_classes import MR_IMAGE_SOP_CLASSES
 from node.tables import evaluation_inputs, evaluations, instances, results, studies
 
 
@@ -63,6 +64,11 @@ class Evaluation:
     is_urgent: bool = False
     lost: int = 0
 
+    @property
+    def digest(self) -> str:
+        """Digest of its Instances and of when it was opened, which its results bear."""
+        return hashlib.sha256(f"{self.fingerprint} {self.created_at.isoformat()}".encode("ascii")).hexdigest()
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -107,29 +113,24 @@ class Evaluations:
 
         Raises:
             UnknownStudyError: if nothing of the Study is in the index.
-            NothingToAssessError: if none of its Instances is an MR image.
+            NothingToEvaluateError: if none of its Instances is an MR image.
         """
         with self._database.writing() as connection:
             if not _settle(connection, study_uid, revision):
                 return None
-            of_study = select(instances).where(instances.c.study_uid == study_uid)
-            inputs = read_instances(connection, of_study.where(is_image()))
-            if not inputs:
-                raise NothingToAssessError(study_uid, ("none of its Instances is an MR image",))
-            return self._open(connection, study_uid, inputs, now)
+            return self._open(connection, study_uid, now)
 
     def retry(self, study_uid: str, now: datetime) -> Evaluation:
         """Begin an evaluation of what is here, and again if it ended before.
 
         Raises:
             UnknownStudyError: if nothing of the Study is in the index.
-            NothingToAssessError: if none of its Instances is an MR image.
+            NothingToEvaluateError: if none of its Instances is an MR image.
         """
-        evaluation = self.begin(study_uid, None, now)
-        if evaluation is None:
-            raise UnknownStudyError(study_uid)
         ended = (EvaluationState.FAILED, EvaluationState.EVALUATED, EvaluationState.SUPERSEDED)
         with self._database.writing() as connection:
+            _settle(connection, study_uid, None)
+            evaluation = self._open(connection, study_uid, now)
             connection.execute(
                 update(evaluations)
                 .where(evaluations.c.evaluation_id == evaluation.evaluation_id)
@@ -241,9 +242,11 @@ class Evaluations:
         with self._database.reading() as connection:
             return [Result(**row._mapping) for row in connection.execute(statement)]
 
-    def _open(
-        self, connection: Connection, study_uid: str, inputs: list[IndexedInstance], now: datetime
-    ) -> Evaluation:
+    def _open(self, connection: Connection, study_uid: str, now: datetime) -> Evaluation:
+        of_study = read_instances(connection, select(instances).where(instances.c.study_uid == study_uid))
+        inputs = [instance for instance in of_study if instance.sop_class_uid in MR_IMAGE_SOP_CLASSES]
+        if not inputs:
+            raise NothingToEvaluateError(study_uid, len(of_study))
         digest = fingerprint_of((each.sop_instance_uid, each.sha256) for each in inputs)
         evaluation_id = hashlib.sha256(f"{study_uid} {digest}".encode("ascii")).hexdigest()[:32]
         inserted = connection.scalar(

@@ -11,7 +11,7 @@ from pydicom.uid import Comprehensive3DSRStorage
 
 from engines.progress import IDENTIFYING, Progress, Step
 from node.assessment import Assessment, Assessor
-from node.errors import NodeError, NothingToAssessError
+from node.errors import NodeError, NothingToAssessError, UnknownEvaluationError
 from node.evaluations import Evaluation, Evaluations, EvaluationState, Result
 from node.observation import NOBODY, Observer
 from node.outcomes import Outcome, Outcomes, nothing_of
@@ -72,7 +72,7 @@ class Evaluator:
             self._outcomes.record(evaluation_id, evaluation.run, nothing_of(evaluation.fingerprint))
             return
         context = self._assessor.context(
-            evaluation.study_uid, evaluation.fingerprint, evaluation.created_at, self._superseded(evaluation)
+            evaluation.study_uid, evaluation.digest, evaluation.created_at, self._superseded(evaluation)
         )
         router = self._router(evaluation_id)
         made = self._outcomes.of(evaluation_id, context.fingerprint)
@@ -84,8 +84,12 @@ class Evaluator:
             self._keep(evaluation, context, assessment, router)
 
     def fail(self, evaluation_id: str, reason: str) -> None:
-        """Enter why an evaluation failed."""
-        self._evaluations.fail(evaluation_id, reason, self._clock())
+        """Enter why an evaluation failed, unless its Study was removed."""
+        try:
+            self._evaluations.fail(evaluation_id, reason, self._clock())
+        except UnknownEvaluationError:
+            log.info("evaluation.gone", evaluation_id=evaluation_id)
+            return
         self.log_of(evaluation_id).warning("evaluation.failed", reason=reason)
         self._observer.study_failed(self._evaluations.get(evaluation_id).study_uid)
 

@@ -32,7 +32,18 @@ from node.leases import held
 from node.part10 import InstanceHeader
 from node.sop_classes import MR_IMAGE_SOP_CLASSES
 from node.store import Placement, PlacementKind, ReceivedInstance
-from node.tables import associations, carried, conflicts, instances, processes, removals, studies
+from node.tables import (
+    associations,
+    carried,
+    conflicts,
+    evaluation_inputs,
+    evaluations,
+    instances,
+    processes,
+    removals,
+    results,
+    studies,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +147,18 @@ class Index:
             }
             part = (header.study_uid, header.series_uid)
             self._count(connection, association, *part, counts, now, is_urgent=is_urgent)
-            self._check_not_removed(connection, header.study_uid)
+            self._refuse_removed(connection, header.study_uid)
         return kind
+
+    def check_not_removed(self, study_uid: str) -> None:
+        """See that the files of a Study are not just being deleted.
+
+        Raises:
+            OutOfResourcesError: if they are.
+            IndexUnavailableError: if the index does not answer.
+        """
+        with self._database.reading() as connection:
+            self._refuse_removed(connection, study_uid)
 
     def close_association(
         self,
@@ -261,7 +282,6 @@ class Index:
         """Add to what an association carried of a Series, and put its Study up for a decision."""
         times = {"first_at": now, "last_at": now}
         part = {"association_id": association.association_id, "series_uid": series_uid}
-        connection.execute(self._add_to_carried, {"study_uid": study_uid, **part, **counts, **times})
         state = {
             "revision": 1,
             "is_open": True,
@@ -269,10 +289,12 @@ class Index:
             "reason": "",
             "is_urgent": is_urgent,
         }
+        # The Study's row first: who removes it locks that one before all others, too.
         connection.execute(self._put_up_study, {"study_uid": study_uid, **state, **times})
+        connection.execute(self._add_to_carried, {"study_uid": study_uid, **part, **counts, **times})
 
-    def _check_not_removed(self, connection: Connection, study_uid: str) -> None:
-        """Refuse what comes of a Study while its files go; asked once its row is locked, see ``Removals``."""
+    def _refuse_removed(self, connection: Connection, study_uid: str) -> None:
+        """Refuse what comes of a Study while its files go; asked when its row is locked, see ``Removals``."""
         if connection.scalar(self._removed_at, {"study_uid": study_uid}) is not None:
             raise OutOfResourcesError(
                 f"Study {study_uid} is just being removed; send it again some minutes later",
@@ -311,6 +333,9 @@ def enter_instance(
     row = {name: getattr(entry, name) for name in entry.__slots__}
     if placed is not PlacementKind.CONFLICT:
         if connection.scalar(database.insert_if_new(instances), row) is not None:
+            if placed is PlacementKind.SAME:
+                # It lay there apart, because another Study had its UID that is gone now.
+                connection.execute(delete(conflicts).where(conflicts.c.path == entry.path))
             return PlacementKind.NEW
         same_uid = instances.c.sop_instance_uid == entry.sop_instance_uid
         if connection.scalar(select(instances.c.path).where(same_uid)) == entry.path:
@@ -328,7 +353,7 @@ def read_instances(connection: Connection, statement: Select[Any]) -> list[Index
     ]
 
 
-def is_image() -> ColumnElement[bool]:
+def is_mr_image() -> ColumnElement[bool]:
     """Return the condition on ``instances`` that one is an MR image: only these are evaluated."""
     return instances.c.sop_class_uid.in_(MR_IMAGE_SOP_CLASSES)
 
@@ -365,9 +390,13 @@ def _reachable_since(connection: Connection) -> datetime | None:
 
 def _arrival(connection: Connection, study: Row[Any], reachable_since: datetime | None) -> StudyArrival:
     """Collect how a Study came in, within one transaction with the reading of its row."""
-    of_study = instances.c.study_uid == study.study_uid
-    images = func.coalesce(func.sum(case((is_image(), 1), else_=0)), 0)
-    count, image_count = connection.execute(select(func.count(), images).where(of_study)).one()
+    mr_images = func.sum(case((is_mr_image(), 1), else_=0))
+    by_series = connection.execute(
+        select(instances.c.series_uid, func.count(), mr_images)
+        .where(instances.c.study_uid == study.study_uid)
+        .group_by(instances.c.series_uid)
+    ).all()
+    mr_image_count = sum(images for _, _, images in by_series)
     carriages = connection.execute(
         select(carried, associations)
         .join(associations, associations.c.association_id == carried.c.association_id)
@@ -376,8 +405,8 @@ def _arrival(connection: Connection, study: Row[Any], reachable_since: datetime 
     return StudyArrival(
         study_uid=study.study_uid,
         revision=study.revision,
-        instance_count=count,
-        image_count=image_count,
+        instance_count=sum(count for _, count, _ in by_series),
+        mr_image_count=mr_image_count,
         carriages=tuple(
             Carriage(
                 association_id=row.association_id,
@@ -393,4 +422,15 @@ def _arrival(connection: Connection, study: Row[Any], reachable_since: datetime 
         ),
         reachable_since=reachable_since,
         undeclared=_undeclared(connection, {row.calling_ae for row in carriages}),
+        without_mr_image=frozenset(series_uid for series_uid, _, images in by_series if not images),
+        has_results=_has_results(connection, study.study_uid, mr_image_count),
     )
+
+
+def _has_results(connection: Connection, study_uid: str, mr_image_count: int) -> bool:
+    """Tell whether an evaluation of so many Instances made results; none ever goes without the others."""
+    of_evaluation = evaluation_inputs.c.evaluation_id == evaluations.c.evaluation_id
+    count = select(func.count()).where(of_evaluation).scalar_subquery()
+    made = exists().where(results.c.evaluation_id == evaluations.c.evaluation_id)
+    of_study = evaluations.c.study_uid == study_uid
+    return bool(connection.scalar(select(exists().where(of_study, made, count == mr_image_count))))

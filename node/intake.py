@@ -228,6 +228,7 @@ class Intake:
         if header.study_uid in association.admitted:
             return
         try:
+            self._index.check_not_removed(header.study_uid)
             self._admit(header.study_uid)
         except IndexUnavailableError as exc:
             raise OutOfResourcesError(f"{_name(header)} {exc}; send it again", "index unavailable") from exc

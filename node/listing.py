@@ -10,11 +10,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, Table, case, func, select
 
-from node.completeness import NO_IMAGE, CompletenessSettings, Verdict
+from node.completeness import NO_MR_IMAGE, CompletenessSettings, Verdict
 from node.database import Database
 from node.deliveries import DeliveryState
 from node.evaluations import EvaluationState
-from node.index import is_image
+from node.index import is_mr_image
 from node.outcomes import Outcome
 from node.round_trip_instance import NOT_EVALUATED, is_round_trip
 from node.study_states import (
@@ -42,7 +42,7 @@ class StudyRow:
         evaluated_at: when its latest evaluation ended.
         series_count: Series in the index.
         instance_count: Instances in the index.
-        image_count: MR images among them, which are what is evaluated.
+        mr_image_count: MR images among them, which are what is evaluated.
         conflict_count: Instances kept apart because their UIDs were taken.
         evaluation_id: its latest evaluation, if there is one.
         delivered_count: deliveries of the latest evaluation that arrived.
@@ -59,7 +59,7 @@ class StudyRow:
     evaluated_at: datetime | None
     series_count: int
     instance_count: int
-    image_count: int
+    mr_image_count: int
     conflict_count: int
     evaluation_id: str | None
     delivered_count: int
@@ -69,8 +69,8 @@ class StudyRow:
     @property
     def extent(self) -> str:
         """Say how much is here, and how much of it is not for evaluation."""
-        others = self.instance_count - self.image_count
-        apart = f", {others} of them no MR images" if self.image_count and others else ""
+        others = self.instance_count - self.mr_image_count
+        apart = f", {others} of them no MR images" if self.mr_image_count and others else ""
         return f"{self.instance_count} Instances in {self.series_count} Series{apart}"
 
 
@@ -178,7 +178,7 @@ def _collect(connection: Connection, shown: list[str] | None) -> _Collected:
     def of_shown(statement: Select[Any], table: Table) -> Select[Any]:
         return statement if shown is None else statement.where(table.c.study_uid.in_(shown))
 
-    images = func.sum(case((is_image(), 1), else_=0))
+    images = func.sum(case((is_mr_image(), 1), else_=0))
     by_study = select(
         instances.c.study_uid, func.count(instances.c.series_uid.distinct()), func.count(), images
     ).group_by(instances.c.study_uid)
@@ -198,7 +198,7 @@ def _collect(connection: Connection, shown: list[str] | None) -> _Collected:
     counted = connection.execute(of_shown(by_study, instances))
     apart = connection.execute(of_shown(kept_apart, conflicts))
     return _Collected(
-        extents={study: (series, count, image_count) for study, series, count, image_count in counted},
+        extents={study: (series, count, mr_image_count) for study, series, count, mr_image_count in counted},
         conflicts={row.study_uid: row.kept_apart for row in apart},
         evaluations={row.study_uid: row for row in connection.execute(of_shown(in_order, evaluations))},
         deliveries=outbox,
@@ -212,8 +212,8 @@ def _collect(connection: Connection, shown: list[str] | None) -> _Collected:
 def _row(study: Row[Any], verdict: Verdict | None, collected: _Collected) -> StudyRow:
     evaluation = collected.evaluations.get(study.study_uid)
     outbox = collected.deliveries.get(evaluation.evaluation_id, []) if evaluation else []
-    series_count, instance_count, image_count = collected.extents.get(study.study_uid, (0, 0, 0))
-    is_kept = instance_count > 0 and image_count == 0
+    series_count, instance_count, mr_image_count = collected.extents.get(study.study_uid, (0, 0, 0))
+    is_kept = instance_count > 0 and mr_image_count == 0
     state, reason = _state(study, verdict, evaluation, outbox, is_kept=is_kept)
     return StudyRow(
         study_uid=study.study_uid,
@@ -225,7 +225,7 @@ def _row(study: Row[Any], verdict: Verdict | None, collected: _Collected) -> Stu
         evaluated_at=evaluation.finished_at if evaluation else None,
         series_count=series_count,
         instance_count=instance_count,
-        image_count=image_count,
+        mr_image_count=mr_image_count,
         conflict_count=collected.conflicts.get(study.study_uid, 0),
         evaluation_id=evaluation.evaluation_id if evaluation else None,
         delivered_count=sum(_has_arrived(delivery) for delivery in outbox),
@@ -247,7 +247,7 @@ def _state(
     if study.is_given_up:
         return StudyState.FAILED, study.reason
     if evaluation is None:
-        return (StudyState.KEPT, NO_IMAGE) if is_kept else (StudyState.HELD, study.reason)
+        return (StudyState.KEPT, NO_MR_IMAGE) if is_kept else (StudyState.HELD, study.reason)
     if evaluation.state != EvaluationState.EVALUATED:
         return EVALUATING[evaluation.state], evaluation.reason
     if is_round_trip(study.study_uid):

@@ -76,12 +76,10 @@ def rebuild(database: Database, store: Store) -> RebuildReport:
 
 def _enter(database: Database, connection: Connection, file: StoredFile) -> PlacementKind:
     header, stored_at = file.header, file.stored_at
-    placed = PlacementKind.CONFLICT if file.is_conflict else PlacementKind.NEW
+    placed = PlacementKind.CONFLICT if file.is_conflict else PlacementKind.SAME
     entry = IndexedInstance.at(header, file.calling_ae, file.sha256, file.path, stored_at)
     kind = enter_instance(database, connection, entry, placed)
     if kind is PlacementKind.NEW:
-        # What was a conflict takes the place of an Instance that is gone.
-        connection.execute(delete(conflicts).where(conflicts.c.path == file.path))
         connection.execute(
             database.insert(studies)
             .values(

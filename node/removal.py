@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, delete, exists, or_, select
+from sqlalchemy import Connection, delete, exists, or_, select, update
 
 from node.completeness import AssociationEnd
 from node.database import Database
@@ -29,13 +29,13 @@ from node.tables import (
 
 log = structlog.get_logger(__name__)
 
-SETTLING = timedelta(minutes=10)
-"""How long nothing of a removed Study is taken: far longer than an Instance lies in the store before the
-index has it, so that none is acknowledged whose file a removal deletes."""
+SETTLING = timedelta(minutes=5)
+"""Pause between removing a Study, looking for what came of it after all, and taking it again: far longer than
+an Instance lies in the store before the index has it, so that none is acknowledged whose file is deleted."""
 
 
 class Removals:
-    """Removes Studies, each in two steps: ``remove``, and some time after it ``finish``.
+    """Removes Studies, each in three steps: ``remove``, and twice ``finish``, each some time after the last.
 
     Args:
         database: the index.
@@ -46,48 +46,61 @@ class Removals:
     def __init__(self, database: Database, store: Store, clock: Callable[[], datetime]) -> None:
         self._database, self._store, self._clock = database, store, clock
 
-    def remove(self, study_uid: str) -> int:
+    def remove(self, study_uid: str, *, unfinished: bool = False) -> int:
         """Remove a Study with all that was made of it, and return how many files it had.
 
         What was delivered stays where it is.
 
+        Args:
+            study_uid: which Study.
+            unfinished: also one that is held, waits for a worker or is still to be delivered.
+
         Raises:
             UnknownStudyError: if the index does not know it.
-            StudyAtWorkError: if it still arrives, is evaluated, or is to be delivered.
+            StudyAtWorkError: if it arrives or is evaluated now, or is unfinished and that is not asked for.
             IndexUnavailableError: if the index can not be written; then nothing is removed.
             StoreUnusableError: if a file can not be deleted; ``finish`` goes on later.
         """
         with self._database.writing() as connection:
             _lock(connection, study_uid)
-            if _is_at_work(connection, study_uid):
+            if _is_at_work(connection, study_uid) or (
+                not unfinished and _is_unfinished(connection, study_uid)
+            ):
                 raise StudyAtWorkError(study_uid)
             _delete_rows(connection, study_uid)
             entry = self._database.insert(removals).values(study_uid=study_uid, removed_at=self._clock())
-            renewed = {"removed_at": entry.excluded.removed_at}
-            connection.execute(entry.on_conflict_do_update(index_elements=["study_uid"], set_=renewed))
-        files = self._delete_files(study_uid)
-        log.info("study.removed", study_uid=study_uid, files=files)
-        return files
+            again = {"removed_at": entry.excluded.removed_at, "swept_at": None}
+            connection.execute(entry.on_conflict_do_update(index_elements=["study_uid"], set_=again))
+        log.info("study.removed", study_uid=study_uid)
+        return self._delete_files(study_uid)
 
     def finish(self) -> None:
-        """Delete what is left of Studies that were removed a while ago, and let them be taken again.
+        """Delete what is left of Studies that were removed a while ago; take those again that are long gone.
 
-        Left is what an interruption left, and what lay in the store when it was refused.
+        Left is what an interruption left, and what lay in the store when it was refused. While a Study can be
+        taken again no file of it is touched.
 
         Raises:
             IndexUnavailableError: if the index does not answer.
         """
-        is_settled = removals.c.removed_at < self._clock() - SETTLING
+        now = self._clock()
         with self._database.reading() as connection:
-            settled = connection.scalars(select(removals.c.study_uid).where(is_settled)).all()
-        for study_uid in settled:
-            try:
-                self._delete_files(study_uid)
-            except StoreUnusableError as error:
-                log.warning("study.removal_interrupted", study_uid=study_uid, reason=str(error))
-                continue
-            with self._database.writing() as connection:
-                connection.execute(delete(removals).where(removals.c.study_uid == study_uid))
+            waiting = (removals.c.removed_at < now - SETTLING) & removals.c.swept_at.is_(None)
+            to_sweep = connection.scalars(select(removals.c.study_uid).where(waiting)).all()
+        for study_uid in to_sweep:
+            self._sweep(study_uid)
+        with self._database.writing() as connection:
+            connection.execute(delete(removals).where(removals.c.swept_at < now - SETTLING))
+
+    def _sweep(self, study_uid: str) -> None:
+        try:
+            self._delete_files(study_uid)
+        except StoreUnusableError as error:
+            log.warning("study.removal_interrupted", study_uid=study_uid, reason=str(error))
+            return
+        swept = update(removals).where(removals.c.study_uid == study_uid).values(swept_at=self._clock())
+        with self._database.writing() as connection:
+            connection.execute(swept)
 
     def _delete_files(self, study_uid: str) -> int:
         """Delete the files; only the table of conflicts knows which of those are the Study's."""
@@ -109,27 +122,37 @@ def _lock(connection: Connection, study_uid: str) -> None:
 
 
 def _is_at_work(connection: Connection, study_uid: str) -> bool:
+    """Tell whether Instances may be on their way, or a worker is at it."""
     of_study = evaluations.c.study_uid == study_uid
-    at_work = (EvaluationState.WAITING, EvaluationState.EVALUATING)
-    to_be_sent = deliveries.c.next_attempt_at.is_not(None)
-    of_its_evaluations = deliveries.c.evaluation_id.in_(select(evaluations.c.evaluation_id).where(of_study))
-    busy = or_(
-        exists().where(studies.c.study_uid == study_uid, studies.c.is_open),
-        exists().where(of_study, evaluations.c.state.in_(at_work)),
-        exists().where(of_its_evaluations, to_be_sent),
+    comes = exists().where(
+        carried.c.study_uid == study_uid,
+        carried.c.association_id == associations.c.association_id,
+        associations.c.ended == AssociationEnd.OPEN,
     )
-    return bool(connection.scalar(select(busy)))
+    evaluating = exists().where(of_study, evaluations.c.state == EvaluationState.EVALUATING)
+    return bool(connection.scalar(select(or_(comes, evaluating))))
+
+
+def _is_unfinished(connection: Connection, study_uid: str) -> bool:
+    """Tell whether something is still to be done with it."""
+    of_study = evaluations.c.study_uid == study_uid
+    of_its_evaluations = deliveries.c.evaluation_id.in_(select(evaluations.c.evaluation_id).where(of_study))
+    unfinished = or_(
+        exists().where(studies.c.study_uid == study_uid, studies.c.is_open),
+        exists().where(of_study, evaluations.c.state == EvaluationState.WAITING),
+        exists().where(of_its_evaluations, deliveries.c.next_attempt_at.is_not(None)),
+    )
+    return bool(connection.scalar(select(unfinished)))
 
 
 def _delete_rows(connection: Connection, study_uid: str) -> None:
     own = select(evaluations.c.evaluation_id).where(evaluations.c.study_uid == study_uid)
     for table in (evaluation_inputs, results, outcomes, deliveries):
         connection.execute(delete(table).where(table.c.evaluation_id.in_(own)))
+    of_study = carried.c.study_uid == study_uid
+    brought_by = connection.scalars(select(carried.c.association_id).where(of_study).distinct()).all()
     for table in (evaluations, instances, carried, studies):
         connection.execute(delete(table).where(table.c.study_uid == study_uid))
-    connection.execute(delete(associations).where(_carries_nothing()))
-
-
-def _carries_nothing() -> ColumnElement[bool]:
-    has_ended = associations.c.ended != AssociationEnd.OPEN
-    return has_ended & ~exists().where(carried.c.association_id == associations.c.association_id)
+    carries_more = exists().where(carried.c.association_id == associations.c.association_id)
+    brought = associations.c.association_id.in_(brought_by)
+    connection.execute(delete(associations).where(brought, ~carries_more))

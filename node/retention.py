@@ -17,14 +17,14 @@ from node.tables import deliveries, evaluations, studies
 
 log = structlog.get_logger(__name__)
 
-AT_A_TIME = 5
+AT_A_TIME = 20
 """Studies removed in one look, so that other duties need not wait long."""
 
 DONE = (StudyState.DELIVERED, StudyState.FALLBACK, StudyState.EVALUATED, StudyState.KEPT)
 """Where a Study is with which nothing more has to happen."""
 
-UNFINISHED = (StudyState.FAILED, StudyState.HELD)
-"""Where a Study is that waits for a person."""
+FAILED = (StudyState.FAILED,)
+"""Where a Study is that waits for a person. One that is held stays: its files are all that tells of it."""
 
 
 class RetentionSettings(BaseModel):
@@ -36,13 +36,14 @@ class RetentionSettings(BaseModel):
         default=None,
         gt=0,
         le=36500,
-        description="days after which a Study is removed of which all is delivered, or nothing has to be",
+        description="days after which a Study is removed of which all is delivered, or nothing has to be; "
+        "without, never",
     )
-    unfinished_days: float | None = Field(
+    failed_days: float | None = Field(
         default=None,
         gt=0,
         le=36500,
-        description="days after which a Study is removed that failed or waits for a person",
+        description="days after which a Study is removed that failed; without, never",
     )
 
 
@@ -83,7 +84,7 @@ class Retention:
                 log.warning("study.removal_interrupted", study_uid=study_uid, reason=str(error))
 
     def _due(self) -> Iterator[str]:
-        limits = ((DONE, self._settings.days), (UNFINISHED, self._settings.unfinished_days))
+        limits = ((DONE, self._settings.days), (FAILED, self._settings.failed_days))
         for states, days in limits:
             if days is not None:
                 yield from self._idle_since(self._clock() - timedelta(days=days), states)

@@ -25,7 +25,8 @@ def retry_study(database: Database, study_uid: str, destinations: Collection[str
     Returns: what will be done, one sentence.
 
     Raises:
-        UnknownStudyError: if no Instance of the Study is in the index.
+        UnknownStudyError: if nothing of the Study is in the index.
+        NothingToEvaluateError: if none of its Instances is an MR image.
         IndexUnavailableError: if the index does not answer.
     """
     evaluations, deliveries = Evaluations(database), Deliveries(database)

@@ -65,7 +65,7 @@ WORK_KEPT = timedelta(days=7)
 FORGET_S = 60.0
 """Pause between two times that such work is deleted, s."""
 
-REMOVE_S = 10.0
+REMOVE_S = 60.0
 """Pause between two looks for Studies that are kept no longer, s."""
 
 Opened = AbstractContextManager[Mapping[Segment, Segmentor]]

@@ -35,8 +35,8 @@ from pydicom.uid import (
 from pynetdicom import build_context
 from pynetdicom.pdu_primitives import SOPClassCommonExtendedNegotiation
 from pynetdicom.presentation import PresentationContext
-from pynetdicom.service_class import NonPatientObjectStorageServiceClass, ServiceClass, StorageServiceClass
-from pynetdicom.sop_class import uid_to_service_class
+from pynetdicom.service_class import ServiceClass, StorageServiceClass
+from pynetdicom.sop_class import StorageManagementInstance, uid_to_service_class
 
 VERIFICATION = UID("1.2.840.10008.1.1")
 """Verification SOP Class: C-ECHO."""
@@ -54,6 +54,9 @@ may send no more of the Study, and still end the association as if all were well
 
 STANDARD_ROOT, STORAGE_ROOT = "1.2.840.10008.", "1.2.840.10008.5.1.4.1.1."
 """What the Standard's UIDs begin with, and those of its SOP Classes that are parts of Studies (PS3.4 B.5)."""
+
+_NO_SOP_CLASSES = frozenset({StorageServiceClass.uid, StorageManagementInstance})
+"""UIDs of a service and of an Instance, which look like those of SOP Classes."""
 
 CREATED_SOP_CLASSES: Mapping[UID, str] = MappingProxyType(
     {
@@ -131,9 +134,11 @@ def is_stored(sop_class: UID) -> bool:
     """Tell whether Instances of a SOP Class are taken: all that may be part of a Study, private ones too."""
     if not sop_class.startswith(STANDARD_ROOT):
         return True
-    return sop_class.startswith(STORAGE_ROOT) and (
-        uid_to_service_class(sop_class) is not NonPatientObjectStorageServiceClass
-    )
+    if sop_class in _NO_SOP_CLASSES:
+        return False
+    service = uid_to_service_class(sop_class)
+    # Below that root are also services on what is of no Study; what is unknown there is newer.
+    return service is StorageServiceClass or (service is ServiceClass and sop_class.startswith(STORAGE_ROOT))
 
 
 @lru_cache(maxsize=512)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -78,8 +78,8 @@ class Files(Protocol):
     def exists(self, path: str) -> bool:
         """Tell whether there is a file."""
 
-    def delete(self, path: str) -> None:
-        """Delete a file; nothing happens if there is none."""
+    def delete(self, paths: Sequence[str]) -> None:
+        """Delete files; those that are not there are passed over."""
 
     def local(self, path: str) -> Path:
         """Return a file of this machine that holds the same; it may be taken away after some minutes."""
@@ -136,11 +136,13 @@ class FolderFiles:
         """Look for it."""
         return (self._root / path).is_file()
 
-    def delete(self, path: str) -> None:
-        """Delete it, and the folders above that are empty then."""
-        whole = self._root / path
-        whole.unlink(missing_ok=True)
-        for folder in list(whole.relative_to(self._root).parents)[:-2]:
+    def delete(self, paths: Sequence[str]) -> None:
+        """Delete them, and the folders above that are empty then."""
+        for path in paths:
+            (self._root / path).unlink(missing_ok=True)
+        # Those below the folders of the root, the deepest first.
+        above = {folder for path in paths for folder in list(PurePosixPath(path).parents)[:-2]}
+        for folder in sorted(above, key=lambda each: len(each.parts), reverse=True):
             with contextlib.suppress(OSError):
                 (self._root / folder).rmdir()
 
@@ -150,9 +152,13 @@ class FolderFiles:
 
     def found(self, folder: str) -> Iterator[FoundFile]:
         """Walk through the folder."""
-        for path in (self._root / folder).rglob("*"):
-            if path.is_file():
-                stored_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        for place, _, names in os.walk(self._root / folder):
+            for path in (Path(place) / name for name in names):
+                try:
+                    stored_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+                except FileNotFoundError:
+                    # It was deleted meanwhile.
+                    continue
                 yield FoundFile(path.relative_to(self._root).as_posix(), stored_at)
 
     def clear_stale(self) -> int:

@@ -223,12 +223,12 @@ class Store:
             raise ValueError(f"{study_uid} is no UID")
         folders = (f"{_STUDIES}/{study_uid}", f"{_RESULTS}/{study_uid}")
         try:
-            paths = [each.path for folder in folders for each in self._files.found(folder)]
-            for path in (*paths, *conflicts):
-                self._files.delete(path)
+            paths = {each.path for folder in folders for each in self._files.found(folder)}
+            paths.update(conflicts)
+            self._files.delete(sorted(paths))
         except OSError as exc:
             raise StoreUnusableError(self._files.place, str(exc.strerror)) from exc
-        return len(paths) + len(conflicts)
+        return len(paths)
 
     def holds_any(self) -> bool:
         """Tell whether anything was ever received."""

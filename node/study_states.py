@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Exists, FromClause, Label, and
 from node.completeness import ArrivalState, CompletenessSettings, Verdict, is_complete
 from node.deliveries import ARRIVED, DeliveryState
 from node.evaluations import EvaluationState
-from node.index import is_image, read_open_arrivals
+from node.index import is_mr_image, read_open_arrivals
 from node.tables import deliveries, evaluations, instances, studies
 
 
@@ -76,7 +76,7 @@ def decided_state() -> Label[Any]:
     return case(
         (studies.c.is_open, None),
         (studies.c.is_given_up, StudyState.FAILED),
-        (undecided & _has_instance() & ~_has_instance(is_image()), StudyState.KEPT),
+        (undecided & _has_instance() & ~_has_instance(is_mr_image()), StudyState.KEPT),
         (undecided, StudyState.HELD),
         *((evaluations.c.state == made_of, state) for made_of, state in EVALUATING.items()),
         (~_has_delivery(), StudyState.EVALUATED),

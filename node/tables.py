@@ -145,8 +145,12 @@ removals = Table(
     metadata,
     Column("study_uid", _UID, primary_key=True),
     Column("removed_at", UtcDateTime, nullable=False),
+    Column("swept_at", UtcDateTime),
 )
-"""Studies that are gone from the other tables, and whose files go; nothing of them is taken meanwhile."""
+"""Studies that are gone from the other tables, and whose files go; nothing of them is taken meanwhile.
+
+``swept_at``: when the store was looked through for what came after all; empty before.
+"""
 
 evaluations = Table(
     "evaluations",

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import structlog
 
+from node.errors import UnknownEvaluationError
 from node.evaluations import Evaluations
 from node.index import Index
 from node.presence import NodeProcess, Presence
@@ -98,7 +99,11 @@ class Takeover:
             self._abort(receiver_id)
         for job in jobs:
             if job.process_id in gone:
-                self._take_from(job, has_died=job.process_id in died)
+                try:
+                    self._take_from(job, has_died=job.process_id in died)
+                except UnknownEvaluationError:
+                    # Its Study was removed since.
+                    self._queue.cancel(job)
         for process_id in sorted(died):
             log.warning("takeover.process_gone", process_id=process_id)
             self._presence.forget(process_id)

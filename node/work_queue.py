@@ -149,7 +149,8 @@ class DurableQueue:
     def forget_done(self, before: datetime) -> int:
         """Forget work that ended before a moment, so much of it at a time; return how much that was.
 
-        What was handed in is known by the index, so that nothing of this is asked for again.
+        What was handed in is known by the index: nothing of this is asked for again, but for a Study that was
+        removed and came again.
         """
         ended = self._listed(status=list(ENDED), completed_before=before.isoformat(), limit=FORGOTTEN_AT_ONCE)
         if ended:

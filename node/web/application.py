@@ -12,7 +12,7 @@ from fastapi.templating import Jinja2Templates
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 
-from node.errors import IndexUnavailableError, NodeError, UnknownStudyError
+from node.errors import IndexUnavailableError, NodeError, NothingToEvaluateError, UnknownStudyError
 from node.health import Health
 from node.web.pages import PageSources, page_router
 from node.web.probes import probe_router
@@ -74,5 +74,5 @@ def add_pages(application: FastAPI, sources: PageSources, settings: WebSettings)
 def _answer_of(error: Exception) -> tuple[int, str, dict[str, str]]:
     if isinstance(error, HTTPException):
         return error.status_code, str(error.detail), dict(error.headers or {})
-    codes = {UnknownStudyError: 404, IndexUnavailableError: 503}
+    codes = {UnknownStudyError: 404, NothingToEvaluateError: 409, IndexUnavailableError: 503}
     return codes.get(type(error), 500), str(error), {}

@@ -47,7 +47,7 @@ def test_study_pushed_by_orthanc_comes_back_to_orthanc_as_seg_and_sr(
             pacs.post("/modalities/node/store", [held])
             wait_until(lambda: (node.study(study_of("one")) or {})["instance_count"] == len(instances))
             row = node.wait_for(study_of("one"), *ENDED)
-            assert (row["state"], row["image_count"]) == ("delivered", len(all_of(study)))
+            assert (row["state"], row["mr_image_count"]) == ("delivered", len(all_of(study)))
             assert len(pacs.get("/instances")) == len(instances), "results that come back make no new ones"
             assert node.log().count("evaluation.started") == 1
             asked = node.command("remove", study_of("one"))

@@ -73,7 +73,7 @@ def received_sop_classes() -> str:
 
 def created_sop_classes() -> str:
     """What the node makes and sends."""
-    rows = [(sop_class_name(uid), str(uid), what, "yes", "no") for uid, what in CREATED_SOP_CLASSES.items()]
+    rows = [(sop_class_name(uid), str(uid), what, "yes", "kept") for uid, what in CREATED_SOP_CLASSES.items()]
     return table(("SOP Class", "UID", "what", "SCU", "SCP"), rows)
 
 

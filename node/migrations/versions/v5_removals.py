@@ -17,5 +17,6 @@ def upgrade() -> None:
         "removals",
         sa.Column("study_uid", sa.String(64), primary_key=True),
         sa.Column("removed_at", UtcDateTime, nullable=False),
+        sa.Column("swept_at", UtcDateTime),
         if_not_exists=True,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -192,6 +193,19 @@ def test_broken_off_study_without_an_mr_image_is_not_to_be_retried() -> None:
     verdict = is_complete(arrival(BROKEN, instances=3, images=0), at(4000), SETTINGS)
     assert verdict.state is ABANDONED
     assert verdict.reason.endswith("none of the 3 Instances that are here is an MR image.")
+
+
+@pytest.mark.parametrize(
+    ("series", "has_results", "expected"),
+    [("1.9", True, COMPLETE), ("1.9", False, HELD), ("1.1", True, HELD)],
+    ids=["results come back", "before there are results", "images sent again"],
+)
+def test_association_that_breaks_off_with_results_changes_nothing(
+    series: str, has_results: bool, expected: ArrivalState
+) -> None:
+    back = carried("b", 20, 30, 31, ABORTED, sender="PACS", series=series)
+    study = replace(arrival(DONE, back), without_mr_image=frozenset({"1.9"}), has_results=has_results)
+    assert is_complete(study, at(60), SETTINGS).state is expected
 
 
 @pytest.mark.parametrize(("second", "expected"), [(60, HELD), (3611, ABANDONED)])

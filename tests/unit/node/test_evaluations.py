@@ -11,7 +11,7 @@ from pydicom.uid import Comprehensive3DSRStorage, MRImageStorage, SegmentationSt
 
 from node.database import Database
 from node.deliveries import Deliveries, Delivery, DeliveryState
-from node.errors import NothingToAssessError, UnknownEvaluationError, UnknownStudyError
+from node.errors import NothingToEvaluateError, UnknownEvaluationError, UnknownStudyError
 from node.evaluations import Evaluation, Evaluations, EvaluationState, Result, fingerprint_of
 from node.outcomes import Outcome, Outcomes
 from tests.support.arrivals import STUDY_UID, Arrivals, at
@@ -92,7 +92,7 @@ def test_study_without_an_mr_image_is_not_begun_and_says_why(
 ) -> None:
     arrivals.open("b", 20)
     arrivals.send("b", 21, mr_dataset(study=2, sop_class=Comprehensive3DSRStorage))
-    with pytest.raises(NothingToAssessError, match="none of its Instances is an MR image"):
+    with pytest.raises(NothingToEvaluateError, match="none of its 1 Instances is an MR image"):
         evaluations.retry(mr_dataset(study=2).StudyInstanceUID, at(30))
     assert evaluations.of_study(mr_dataset(study=2).StudyInstanceUID) == []
 

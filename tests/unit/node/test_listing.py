@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydicom.uid import SegmentationStorage
 
-from node.completeness import CompletenessSettings
+from node.completeness import ArrivalState, CompletenessSettings, is_complete
 from node.database import Database
 from node.deliveries import Deliveries, DeliveryState
 from node.evaluations import Evaluations, Result
@@ -148,6 +148,17 @@ def results_come_back(played: Played) -> None:
     assert played.evaluations.begin(STUDY_UID, None, at(910)) is not None
 
 
+def results_break_off(played: Played) -> None:
+    """A PACS sends results back, and breaks off: nothing of the images can be missing."""
+    all_delivered(played)
+    played.arrivals.open("b", 900, "PACS")
+    played.arrivals.send("b", 901, mr_dataset(series=9, sop_class=SegmentationStorage))
+    played.arrivals.abort("b", 902)
+    (arrival,) = played.arrivals.index.open_studies()
+    assert is_complete(arrival, at(910), SETTINGS).state is ArrivalState.COMPLETE
+    assert played.evaluations.begin(STUDY_UID, arrival.revision, at(910)) is not None
+
+
 def late_instance_after_delivery(played: Played) -> None:
     all_delivered(played)
     played.arrivals.open("b", 900)
@@ -175,9 +186,10 @@ def late_instance_after_delivery(played: Played) -> None:
         (one_replaced, StudyState.FALLBACK, "PACS: can not be reached"),
         (one_given_up, StudyState.FAILED, "PACS: can not be reached (given up after 1 attempts)"),
         (one_given_up_one_to_come, StudyState.DELIVERING, "PACS: can not be reached (given up after 1"),
-        (without_image, StudyState.KEPT, "None of its Instances is an MR image"),
-        (without_image_decided, StudyState.KEPT, "None of its Instances is an MR image"),
+        (without_image, StudyState.KEPT, "It holds no MR image"),
+        (without_image_decided, StudyState.KEPT, "It holds no MR image"),
         (results_come_back, StudyState.DELIVERED, ""),
+        (results_break_off, StudyState.DELIVERED, ""),
         (late_instance_after_delivery, StudyState.RECEIVING, "Association of SCANNER1 is still open."),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from pydicom.uid import Comprehensive3DSRStorage, ExplicitVRLittleEndian
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 
 from node.completeness import AssociationEnd, CompletenessSettings
 from node.database import Database
@@ -139,21 +139,26 @@ def test_study_with_which_something_happens_stays(played: Played, play: Callable
     assert (played.files(), played.rows()) == (files, rows)
 
 
+def settle(played: Played, times: int = 1) -> None:
+    """Let the next steps of a removal come."""
+    for _ in range(times):
+        played.clock.second += SETTLING.total_seconds() + 1
+        played.removals.finish()
+
+
 def test_what_comes_while_the_files_go_is_refused_and_is_taken_when_they_are_gone(played: Played) -> None:
     played.removals.remove(played.deliver())
-    played.arrivals.open("b", 20)
-    with pytest.raises(OutOfResourcesError, match="being removed"):
-        played.arrivals.send("b", 21, mr_dataset())
-    played.arrivals.release("b", 22)
-    played.removals.finish()
-    assert played.arrivals.index.instances(STUDY_UID) == []
-    later = SETTLING.total_seconds() + 23
-    played.clock.second = later
-    played.removals.finish()
-    assert played.files() == [], "what lay in the store without an entry goes, too"
-    played.arrivals.open("c", later)
-    assert played.arrivals.send("c", later, mr_dataset()) is PlacementKind.NEW
-    played.removals.finish()
+    for key in ("b", "c"):
+        played.arrivals.open(key, played.clock.second)
+        with pytest.raises(OutOfResourcesError, match="being removed"):
+            played.arrivals.send(key, played.clock.second, mr_dataset())
+        played.arrivals.release(key, played.clock.second)
+        assert played.arrivals.index.instances(STUDY_UID) == []
+        settle(played)
+    assert played.files() == []
+    played.arrivals.open("d", played.clock.second)
+    assert played.arrivals.send("d", played.clock.second, mr_dataset()) is PlacementKind.NEW
+    settle(played, 2)
     assert len(played.files()) == len(played.arrivals.index.instances(STUDY_UID)) == 1
 
 
@@ -162,11 +167,12 @@ class SomeStay(FolderFiles):
 
     lets = False
 
-    def delete(self, path: str) -> None:
+    def delete(self, paths: Sequence[str]) -> None:
         """Delete, or refuse to."""
-        if path.startswith("results") and not self.lets:
+        results = [path for path in paths if path.startswith("results")]
+        super().delete([path for path in paths if self.lets or path not in results])
+        if results and not self.lets:
             raise OSError(30, "Read-only file system")
-        super().delete(path)
 
 
 def test_removal_that_was_interrupted_is_finished(played: Played, tmp_path: Path) -> None:
@@ -176,33 +182,41 @@ def test_removal_that_was_interrupted_is_finished(played: Played, tmp_path: Path
     with pytest.raises(StoreUnusableError, match="Read-only"):
         interrupted.remove(study_uid)
     assert played.listed() == []
-    assert len(played.files()) == 2, "the result, and the conflict, whose path only the index knows"
+    assert len(played.files()) == 1, "the result"
     assert rebuild(played.database, played.store).added == 0, "it does not come back"
-    played.clock.second = SETTLING.total_seconds() + 1
-    interrupted.finish()
+    played.removals = interrupted
+    settle(played, 3)
     assert played.rows()["removals"] == 1, "it is tried again"
     files.lets = True
-    interrupted.finish()
-    assert played.files() == []
-    assert played.rows() == {}
+    settle(played, 2)
+    assert (played.files(), played.rows()) == ([], {})
 
 
-class RemovedAmid(Store):
-    """A store whose Study is removed when an Instance lies in it and the index does not have it yet."""
+class Amid(Store):
+    """A store that something happens to when an Instance lies in it and the index does not have it yet."""
 
-    removals: Removals
+    happens: Callable[[], object]
 
     def put(self, received: ReceivedInstance) -> Placement:
-        """Put, and remove the Study at the worst of moments."""
+        """Put, and let it happen at the worst of moments."""
         placement = super().put(received)
-        self.removals.remove(received.header.study_uid)
+        self.happens()
         return placement
 
 
-def test_no_instance_is_acknowledged_whose_file_goes(played: Played, tmp_path: Path) -> None:
-    played.deliver()
-    store = RemovedAmid(tmp_path / "root")
-    store.removals = played.removals
+@pytest.mark.parametrize("when", ["removed", "swept", "over"])
+def test_no_instance_is_acknowledged_whose_file_goes(played: Played, tmp_path: Path, when: str) -> None:
+    study_uid = played.deliver()
+    store = Amid(tmp_path / "root")
+    if when == "removed":
+        store.happens = lambda: played.removals.remove(study_uid)
+    else:
+        store.happens = lambda: settle(played)
+        played.removals.remove(study_uid)
+        # What was admitted before is not asked again.
+        played.arrivals.index.check_not_removed = lambda _study_uid: None  # type: ignore[method-assign]
+    if when == "over":
+        settle(played)
     intake = Intake(store, played.arrivals.index, "CSVD", played.clock)
     intake.open("b", "SCANNER1", "CSVD")
     dataset = mr_dataset()
@@ -213,11 +227,61 @@ def test_no_instance_is_acknowledged_whose_file_goes(played: Played, tmp_path: P
         ExplicitVRLittleEndian,
         dataset_bytes(write_instance(tmp_path / "made", dataset)),
     )
-    with pytest.raises(OutOfResourcesError, match="being removed"):
-        intake.take("b", request)
+    if when == "over":
+        assert intake.take("b", request) is PlacementKind.NEW
+    else:
+        with pytest.raises(OutOfResourcesError, match="being removed"):
+            intake.take("b", request)
     intake.end("b", AssociationEnd.RELEASED)
+    entered = [entry.path for entry in played.arrivals.index.instances(study_uid)]
+    assert len(entered) == (when == "over")
+    assert set(entered) <= set(played.files())
     (row,) = study_rows(played.database, played.clock(), CompletenessSettings())
-    assert (row.state, row.instance_count) == (StudyState.HELD, 0), "its sender must send it again"
+    assert row.state is (StudyState.RECEIVING if when == "over" else StudyState.HELD)
+
+
+def held(played: Played) -> None:
+    receiving(played)
+    played.arrivals.abort("a", 2)
+
+
+def to_be_evaluated(played: Played) -> None:
+    played.evaluations.begin(played.arrive(), None, at(1))
+
+
+@pytest.mark.parametrize(
+    "play", [held, to_be_evaluated, waiting_again, to_be_sent_again], ids=lambda play: play.__name__
+)
+def test_person_may_remove_what_is_unfinished(played: Played, play: Callable[[Played], None]) -> None:
+    play(played)
+    played.removals.remove(STUDY_UID, unfinished=True)
+    assert (played.files(), played.rows()) == ([], {"removals": 1})
+
+
+@pytest.mark.parametrize("play", [receiving, evaluating], ids=lambda play: play.__name__)
+def test_nobody_may_remove_what_arrives_or_is_evaluated(
+    played: Played, play: Callable[[Played], None]
+) -> None:
+    play(played)
+    with pytest.raises(StudyAtWorkError, match=STUDY_UID):
+        played.removals.remove(STUDY_UID, unfinished=True)
+
+
+def test_instance_whose_uid_another_study_had_is_taken_when_that_one_is_gone(played: Played) -> None:
+    study_uid = played.deliver()
+    same_uid = mr_dataset(study=2)
+    same_uid.SOPInstanceUID = mr_dataset().SOPInstanceUID
+    for turn in range(2):
+        second = played.clock.second
+        played.arrivals.open(f"b{turn}", second)
+        kind = played.arrivals.send(f"b{turn}", second, same_uid)
+        played.arrivals.release(f"b{turn}", second)
+        assert kind is (PlacementKind.NEW if turn else PlacementKind.CONFLICT)
+        if not turn:
+            played.removals.remove(study_uid)
+            settle(played, 2)
+    (row,) = study_rows(played.database, played.clock(), CompletenessSettings())
+    assert (row.instance_count, row.conflict_count) == (1, 0)
 
 
 def test_study_is_not_removed_while_something_of_it_is_being_entered(played: Played) -> None:
@@ -252,7 +316,7 @@ def test_delivered_study_is_kept_as_long_as_it_is_told(played: Played) -> None:
     retention(played, days=30).look()
     assert played.listed() == [STUDY_UID]
     played.clock.second = 30 * DAY + 1
-    retention(played, unfinished_days=1).look()
+    retention(played, failed_days=1).look()
     assert played.listed() == [STUDY_UID], "it waits for nobody"
     retention(played, days=30).look()
     assert played.listed() == []
@@ -266,8 +330,21 @@ def test_failed_study_is_kept_as_long_as_is_told_for_those(played: Played) -> No
     played.clock.second = 100 * DAY
     retention(played, days=30).look()
     assert played.listed() == [STUDY_UID]
-    retention(played, unfinished_days=90).look()
+    retention(played, failed_days=90).look()
     assert played.listed() == []
+
+
+def test_rebuilt_study_is_not_removed_for_its_age(played: Played) -> None:
+    """When the index was lost, the times of the files are all that is known."""
+    played.deliver()
+    with played.database.writing() as connection:
+        for table in metadata.sorted_tables:
+            if table is not processes:
+                connection.execute(delete(table))
+    rebuild(played.database, played.store)
+    played.clock.second = 10_000 * DAY
+    retention(played, days=1, failed_days=1).look()
+    assert played.listed() == [STUDY_UID]
 
 
 def test_time_counts_from_the_last_that_happened(played: Played) -> None:

@@ -117,6 +117,19 @@ def test_study_that_takes_its_process_with_it_again_and_again_is_given_up(
     assert "gone" not in {each.process_id for each in presence.listed()}
 
 
+def test_work_on_a_study_that_was_removed_is_given_up(
+    tmp_path: Path, database: Database, presence: Presence
+) -> None:
+    with database.writing() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO processes (process_id, host, roles, version, started_at) "
+            "VALUES ('gone', 'host', 'work', '2', '2024-01-15 09:00:00')"
+        )
+    queue = Queue(job_of("gone", "removed"))
+    look(presence, Arrivals(tmp_path, database), database, queue)
+    assert (queue.cancelled, queue.given_back) == ([queue.jobs[0].job_id], [])
+
+
 def test_work_of_a_version_is_renewed_once_nobody_can_go_on_with_it(
     tmp_path: Path, database: Database, presence: Presence
 ) -> None:

@@ -145,6 +145,14 @@ def test_htj2k_lossless_yields_the_values_that_were_encoded(tmp_path: Path, tran
         np.testing.assert_array_equal(found, expected)
 
 
+def test_big_endian_yields_the_same_values(tmp_path: Path) -> None:
+    painted = ramp(phantom_grid(SHAPE))
+    files = classic(tmp_path / "plain", painted)
+    for path in files:
+        subprocess.run(["dcmconv", "+tb", path, tmp_path / path.name], check=True)
+    assert_same_volume(read_only_stack([tmp_path / path.name for path in files]).volume, painted)
+
+
 @pytest.mark.parametrize("bits_stored", [12, 16])
 def test_signed_values_keep_their_sign(tmp_path: Path, bits_stored: int) -> None:
     painted = ramp(phantom_grid(SHAPE), low=-2000.0)
