@@ -30,10 +30,11 @@ def import_model(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="folder of the new bundle")],
     samples: Annotated[
-        Path | None, typer.Option(help="NumPy file of prepared slices that show lesions", exists=True)
+        Path | None,
+        typer.Option(help="NumPy file of prepared slices with lesions to try it on", exists=True),
     ] = None,
     study: Annotated[
-        Path | None, typer.Option(help="folder of a Study to take such slices from", exists=True)
+        Path | None, typer.Option(help="instead: folder of a Study to take such slices from", exists=True)
     ] = None,
     config: Config = None,
 ) -> None:

@@ -55,7 +55,7 @@ app.add_typer(bundle_commands.app, name="bundle")
 app.add_typer(engine_commands.app, name="engines")
 
 Roles = Annotated[
-    list[Role] | None, typer.Option("--role", help="do this only; may be repeated, wins over `roles`")
+    list[Role] | None, typer.Option("--role", help="do this only; may be repeated; wins over `roles`")
 ]
 StudyUid = Annotated[str, typer.Argument(help="Study Instance UID, as `csvd-node studies` shows it")]
 
@@ -104,9 +104,7 @@ def process(
     output: Annotated[Path, typer.Option("--output", "-o", help="folder for the results")] = Path("results"),
     form: Annotated[
         list[Form] | None,
-        typer.Option(
-            "--form", "-f", help="what to make, by default binary and report; again for each further form"
-        ),
+        typer.Option("--form", "-f", help="what to make; may be repeated; by default binary and report"),
     ] = None,
     masks: Annotated[Masks, typer.Option(help="which Segmentations to make")] = Masks.BOTH,
     config: Config = None,
@@ -215,13 +213,13 @@ def check_config(config: Config = None) -> None:
 
 @app.command("settings")
 def list_all_settings() -> None:
-    """List every setting with its default, meaning and environment variable, as Markdown."""
+    """List every setting with its default and meaning, as Markdown."""
     out.print(render_settings(), markup=False, soft_wrap=True, highlight=False)
 
 
 @app.command("rebuild-index")
 def rebuild_index(config: Config = None) -> None:
-    """Enter all stored files into the index again; for an index that was lost."""
+    """Bring the index in line with the stored files: after it was lost or restored."""
     with configured(config) as settings, _index(settings) as database:
         report = rebuild(database, open_store(settings.storage, settings.root))
         out.print(f"{report.added} added, {report.removed} removed, {report.conflicts} conflicts.")

@@ -13,11 +13,12 @@ from node.dataset_export import DatasetTerms, export_dataset
 
 def export_dataset_command(
     folders: Annotated[
-        list[Path], typer.Argument(help="DICOM files: Studies and their Segmentations", exists=True)
+        list[Path],
+        typer.Argument(help="DICOM files and folders: Studies with Segmentations", exists=True),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="folder of the data set; new or empty")],
-    licence: Annotated[str, typer.Option(help="terms of use, as an ethics approval")],
-    name: Annotated[str, typer.Option(help="of the data set, in file names")] = "own",
+    licence: Annotated[str, typer.Option(help="terms of use, such as an ethics approval")],
+    name: Annotated[str, typer.Option(help="name of the data set, used in file names")] = "own",
     source: Annotated[str, typer.Option(help="where the Studies come from")] = "own Studies",
     config: Config = None,
 ) -> None:

@@ -20,6 +20,7 @@ from node.console import EXIT_FAILED, Config, configured, err, out
 from node.engine_plans import build_plans, prune_plans, verify_plans
 from node.engine_report import render_engines, render_plans
 from node.segmentors import load_configured, open_segmentors
+from node.settings import NodeSettings
 
 app = typer.Typer(help="Show what runs each model and why; compile models for GPUs.")
 
@@ -67,7 +68,11 @@ def build(
 def list_plans(config: Config = None) -> None:
     """List the compiled plans."""
     with configured(config) as settings:
-        out.print(render_plans(PlanCache(settings.engine_folder).entries()))
+        plans = PlanCache(settings.engine_folder).entries()
+        if plans:
+            out.print(render_plans(plans))
+        else:
+            _say_that_there_is_none(settings)
 
 
 @app.command()
@@ -75,6 +80,8 @@ def verify(config: Config = None) -> None:
     """Check that every plan is whole and, where its GPU is here, that it still agrees with the reference."""
     with configured(config) as settings:
         verdicts = verify_plans(settings)
+        if not verdicts:
+            _say_that_there_is_none(settings)
         for one in verdicts:
             out.print(f"{one.path.name}: {one.said}", markup=False, soft_wrap=True)
     if any(not one.good for one in verdicts):
@@ -85,8 +92,17 @@ def verify(config: Config = None) -> None:
 def prune(config: Config = None) -> None:
     """Remove plans that are damaged, of no configured model, or of a TensorRT that was replaced."""
     with configured(config) as settings:
+        removed = False
         for path in prune_plans(settings):
+            removed = True
             out.print(f"removed {path.name}", markup=False, soft_wrap=True)
+        if not removed:
+            out.print("There is nothing to remove.")
+
+
+def _say_that_there_is_none(settings: NodeSettings) -> None:
+    folder = settings.engine_folder
+    out.print(f"There is no compiled plan in {folder}.", markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

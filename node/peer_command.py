@@ -19,8 +19,8 @@ from node.tls import DestinationTlsSettings
 def check_peer_command(
     host: Annotated[str, typer.Argument(help="host name or address of a DICOM peer, such as this node")],
     port: Annotated[int, typer.Argument(help="its TCP port")],
-    ae_title: Annotated[str, typer.Option(help="its AE title")] = "CSVD",
-    calling_ae: Annotated[str, typer.Option(help="AE title to call it by")] = "CSVD",
+    ae_title: Annotated[str, typer.Option(help="AE title of the peer")] = "CSVD",
+    calling_ae: Annotated[str, typer.Option(help="AE title of the sender, as the peer is told")] = "CSVD",
     tls_ca: Annotated[
         Path | None, typer.Option(help="PEM file of the CAs of its certificate: use TLS")
     ] = None,
@@ -36,6 +36,8 @@ def check_peer_command(
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
     with reported():
         try:
+            if tls_ca is None and (tls_certificate or tls_key or tls_host_name):
+                raise typer.BadParameter("TLS, which the others ask for, needs it", param_hint="--tls-ca")
             tls = None
             if tls_ca is not None:
                 tls = DestinationTlsSettings(

@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from node.settings import ENVIRONMENT_PREFIX, NodeSettings
+from node.settings import NodeSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +21,6 @@ class Setting:
     place: str
     default: str
     meaning: str
-
-    @property
-    def variable(self) -> str:
-        """The environment variable that sets it."""
-        return ENVIRONMENT_PREFIX + self.place.replace(".", "__").upper()
 
 
 def list_settings() -> list[Setting]:

@@ -34,6 +34,8 @@ def run(config: Path, *words: str, code: int = 0) -> str:
 
 def test_plans_are_built_listed_verified_and_pruned(config: Path) -> None:
     folder = config.parent / "root" / "engines"
+    for command in ("list", "verify"):
+        assert f"There is no compiled plan in {folder}." in run(config, command)
     built = run(config, "build", "--capability", "89")
     (plan,) = folder.glob("*.plan")
     assert plan.name in built
@@ -42,7 +44,7 @@ def test_plans_are_built_listed_verified_and_pruned(config: Path) -> None:
     assert plan.stat().st_mtime_ns == made
     assert "threshold" in run(config, "list")
     assert "whole; not run" in run(config, "verify")
-    assert run(config, "prune") == ""
+    assert run(config, "prune") == "There is nothing to remove.\n"
     plan.write_bytes(plan.read_bytes()[:-1])
     assert "damaged" in run(config, "verify", code=1)
     assert f"removed {plan.name}" in run(config, "prune")
