@@ -156,6 +156,16 @@ class NothingToEvaluateError(NodeError):
         )
 
 
+class FilesLeftError(NodeError):
+    """A Study was removed, and not all of its files could be deleted."""
+
+    def __init__(self, study_uid: str, problem: str) -> None:
+        self.study_uid, self.problem = study_uid, problem
+        super().__init__(
+            f"Study {study_uid} is removed, but not all of its files: {problem}; a running node tries again"
+        )
+
+
 class StudyAtWorkError(NodeError):
     """A Study can not be removed while something happens with it."""
 

@@ -86,7 +86,7 @@ class Leader:
                 self._trouble = str(error)
                 if self._said.is_news(self._trouble):
                     log.warning("leader.database_unavailable", reason=self._trouble)
-            # The outermost boundary of the thread: one Study that trips a fault must not stop all others.
+            # The outermost boundary of the thread, which must not end.
             except Exception:
                 log.exception("leader.failed")
             pause_s = POLL_S if self._was_leading else TAKEOVER_S
@@ -99,5 +99,15 @@ class Leader:
         for duty in self._duties if leads else ():
             now = time.monotonic()
             if now - self._done_at.get(duty, float("-inf")) >= duty.every_s:
-                duty.do()
+                _do(duty)
                 self._done_at[duty] = now
+
+
+def _do(duty: Duty) -> None:
+    """Do a duty; a fault in it is told and stops none of the others, a database that is away does."""
+    try:
+        duty.do()
+    except (IndexUnavailableError, QueueUnavailableError):
+        raise
+    except Exception:
+        log.exception("leader.failed")

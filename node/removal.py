@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, exists, or_, select, update
 
 from node.completeness import AssociationEnd
 from node.database import Database
-from node.errors import StoreUnusableError, StudyAtWorkError, UnknownStudyError
+from node.errors import FilesLeftError, StoreUnusableError, StudyAtWorkError, UnknownStudyError
 from node.evaluations import EvaluationState
 from node.store import Store
 from node.tables import (
@@ -59,7 +59,7 @@ class Removals:
             UnknownStudyError: if the index does not know it.
             StudyAtWorkError: if it arrives or is evaluated now, or is unfinished and that is not asked for.
             IndexUnavailableError: if the index can not be written; then nothing is removed.
-            StoreUnusableError: if a file can not be deleted; ``finish`` goes on later.
+            FilesLeftError: if a file can not be deleted; ``finish`` goes on later.
         """
         with self._database.writing() as connection:
             _lock(connection, study_uid)
@@ -72,7 +72,10 @@ class Removals:
             again = {"removed_at": entry.excluded.removed_at, "swept_at": None}
             connection.execute(entry.on_conflict_do_update(index_elements=["study_uid"], set_=again))
         log.info("study.removed", study_uid=study_uid)
-        return self._delete_files(study_uid)
+        try:
+            return self._delete_files(study_uid)
+        except StoreUnusableError as error:
+            raise FilesLeftError(study_uid, str(error)) from error
 
     def finish(self) -> None:
         """Delete what is left of Studies that were removed a while ago; take those again that are long gone.

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import exists, func, select
 
 from node.database import Database
-from node.errors import StoreUnusableError, StudyAtWorkError, UnknownStudyError
+from node.errors import FilesLeftError, StudyAtWorkError, UnknownStudyError
 from node.removal import Removals
 from node.study_states import StudyState, decided_state, with_latest_evaluation
 from node.tables import deliveries, evaluations, studies
@@ -80,7 +80,7 @@ class Retention:
             except (StudyAtWorkError, UnknownStudyError) as error:
                 # Something came, or somebody was quicker, since it was found.
                 log.info("study.not_removed", study_uid=study_uid, reason=str(error))
-            except StoreUnusableError as error:
+            except FilesLeftError as error:
                 log.warning("study.removal_interrupted", study_uid=study_uid, reason=str(error))
 
     def _due(self) -> Iterator[str]:

@@ -133,7 +133,7 @@ class StudyViews:
         kept = {PurePosixPath(path).name: path for path in paths}
         for run in range(evaluation.run, 0, -1):
             if selection_name(run) in kept:
-                return self._store.path(kept[selection_name(run)]).read_bytes()
+                return self._read(kept[selection_name(run)])
         return self._read_beside(self._latest_result([evaluation]), SELECTION)
 
     def _latest_result(self, evaluations: Sequence[Evaluation]) -> Result | None:
@@ -143,10 +143,12 @@ class StudyViews:
 
     def _read_beside(self, result: Result | None, name: str) -> bytes | None:
         """Read a file that lies beside a result; None if there is none."""
-        if result is None:
-            return None
+        return None if result is None else self._read(_beside(result, name))
+
+    def _read(self, path: str) -> bytes | None:
+        """Read a file of the store; None if there is none, as its Study may be removed meanwhile."""
         try:
-            return self._store.path(_beside(result, name)).read_bytes()
+            return self._store.path(path).read_bytes()
         except FileNotFoundError:
             return None
 

@@ -40,6 +40,17 @@ def test_duty_that_the_database_kept_from_being_done_is_done_in_the_next_round()
         wait_until(lambda: done.times == 2, 20, "it is tried again")
 
 
+def test_duty_with_a_fault_stops_no_other() -> None:
+    done = Counted()
+
+    def fail() -> None:
+        raise KeyError("a fault")
+
+    with capture_logs() as logged, Leader(lambda: True, (Duty(fail, 0), Duty(done, 0))):
+        wait_until(lambda: done.times >= 2, 20, "the other is done")
+    assert {each["event"] for each in logged} >= {"leader.failed"}
+
+
 def test_full_database_is_told_of_once_and_makes_the_part_unwell() -> None:
     done, is_full = Counted(), threading.Event()
     is_full.set()

@@ -14,8 +14,8 @@ from node.completeness import AssociationEnd, CompletenessSettings
 from node.database import Database
 from node.deliveries import Deliveries, DeliveryState
 from node.errors import (
+    FilesLeftError,
     OutOfResourcesError,
-    StoreUnusableError,
     StudyAtWorkError,
     UnknownStudyError,
 )
@@ -179,7 +179,7 @@ def test_removal_that_was_interrupted_is_finished(played: Played, tmp_path: Path
     study_uid = played.deliver()
     files = SomeStay(tmp_path / "root", "incoming")
     interrupted = Removals(played.database, Store(tmp_path / "root", files), played.clock)
-    with pytest.raises(StoreUnusableError, match="Read-only"):
+    with pytest.raises(FilesLeftError, match="Read-only"):
         interrupted.remove(study_uid)
     assert played.listed() == []
     assert len(played.files()) == 1, "the result"
@@ -214,7 +214,7 @@ def test_no_instance_is_acknowledged_whose_file_goes(played: Played, tmp_path: P
         store.happens = lambda: settle(played)
         played.removals.remove(study_uid)
         # What was admitted before is not asked again.
-        played.arrivals.index.check_not_removed = lambda _study_uid: None  # type: ignore[method-assign]
+        played.arrivals.index.check_not_removed = lambda study_uid: None  # type: ignore[method-assign]
     if when == "over":
         settle(played)
     intake = Intake(store, played.arrivals.index, "CSVD", played.clock)
