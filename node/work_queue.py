@@ -165,10 +165,14 @@ class DurableQueue:
             )
 
     def _enqueue(self, options: EnqueueOptions, *arguments: str) -> None:
-        ended = self._listed(workflow_ids=[options["workflow_id"]], status=list(ENDED))
+        # What was renewed was cancelled under its own name, and goes on under that of the version.
+        names = [options["workflow_id"], f"{options['workflow_id']}@{self._version}"]
+        known = self._listed(workflow_ids=names)
+        if any(status.status not in ENDED for status in known):
+            return
         with _translated("written"):
-            if ended:
-                self._client.delete_workflows([status.workflow_id for status in ended])
+            if known:
+                self._client.delete_workflows([status.workflow_id for status in known])
             self._client.enqueue(options, *arguments)
 
 

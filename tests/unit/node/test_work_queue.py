@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from node.roles import Role
 from node.strays import AtWork
+from node.takeover import Job
 from node.work_queue import DELIVERIES, DurableQueue
 from node.workflow import DeliveryWorkflow, WorkflowRunner
 from tests.support.peers import wait_until
@@ -27,6 +29,9 @@ def test_results_of_urgent_studies_overtake_and_are_forgotten_once_they_are_ther
             for attempt in (1, 2):
                 is_urgent = evaluation_id == "stroke"
                 queue.deliver(evaluation_id, "pacs", str(attempt), is_urgent=is_urgent)
+        queue.renew(Job("deliver/second/pacs/2", Role.SEND, "second", "1", None))
+        # What goes on under another name is not begun again under its own.
+        queue.deliver("second", "pacs", "2", is_urgent=False)
         workflows = {DELIVERIES: DeliveryWorkflow(courier, AtWork())}  # type: ignore[arg-type]
         with WorkflowRunner(url, "test", workflows, 5):
             wait_until(lambda: len(courier.attempted) == 6, 60, "all are sent")
