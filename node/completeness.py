@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -117,10 +116,10 @@ def is_complete(arrival: StudyArrival, now: datetime, settings: CompletenessSett
     A Series is complete when its association was released and nothing came for ``series_quiet_s``, a Study
     when all its Series are and no open association carries it, or may do so with its first Instance. An
     association that was aborted, or on which an Instance was refused, leaves the Study held until a later one
-    with this Study from the same AE ends well; if none does within ``abandoned_after_s`` the Study is
-    abandoned. Only time in which senders could reach a receiver counts as waited. Once there
-    are results, an association that broke off while it brought other things than MR images changes nothing:
-    a PACS sent results back.
+    from the same AE, with MR images of this Study, ends well; if none does within ``abandoned_after_s`` the
+    Study is abandoned. Only time in which senders could reach a receiver counts as waited. Once there are
+    results, an association that broke off while it brought other things than MR images changes nothing: a
+    PACS sent results back.
 
     Args:
         arrival: what came, and how.
@@ -133,7 +132,7 @@ def is_complete(arrival: StudyArrival, now: datetime, settings: CompletenessSett
         return Verdict(
             ArrivalState.RECEIVING, f"Association of {', '.join(sorted(open_senders))} is still open."
         )
-    broken = _not_sent_again(_telling(arrival))
+    broken = _not_sent_again(arrival)
     last_heard = max((_last_heard(carried) for carried in arrival.carriages), default=now)
     waits_since = arrival.reachable_since and max(last_heard, arrival.reachable_since)
     if broken:
@@ -186,21 +185,25 @@ def _advice(arrival: StudyArrival) -> str:
     return f"it may be incomplete; {processes} the {arrival.instance_count} Instances that are here"
 
 
-def _telling(arrival: StudyArrival) -> tuple[Carriage, ...]:
-    """List what tells whether something of a Study is missing."""
-    passed_over = arrival.without_mr_image if arrival.has_results else frozenset()
-    return tuple(carried for carried in arrival.carriages if carried.series_uid not in passed_over)
+def _not_sent_again(arrival: StudyArrival) -> list[Carriage]:
+    """List what ended badly and was not followed by a good association of the same sender, oldest first.
 
-
-def _not_sent_again(carriages: Iterable[Carriage]) -> list[Carriage]:
-    """List what ended badly and was not followed by a good association of the same sender, oldest first."""
-    carriages = sorted(carriages, key=_last_heard)
+    What brought other things than MR images tells nothing of images: it makes none good, and after there are
+    results it does no harm.
+    """
+    others = arrival.without_mr_image
+    carriages = sorted(arrival.carriages, key=_last_heard)
     bad = {carried.association_id for carried in carriages if _ended_badly(carried)}
     good = [carried for carried in carriages if carried.association_id not in bad]
+    images = [carried for carried in good if carried.series_uid not in others]
     return [
         carried
         for carried in carriages
-        if _ended_badly(carried) and not any(_makes_good(later, carried) for later in good)
+        if _ended_badly(carried)
+        and not (arrival.has_results and carried.series_uid in others)
+        and not any(
+            _makes_good(later, carried) for later in (good if carried.series_uid in others else images)
+        )
     ]
 
 

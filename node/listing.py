@@ -248,6 +248,8 @@ def _state(
         return StudyState.FAILED, study.reason
     if evaluation is None:
         return (StudyState.KEPT, NO_MR_IMAGE) if is_kept else (StudyState.HELD, study.reason)
+    if evaluation.state == EvaluationState.WAITING:
+        return StudyState.WAITING, "Waits for a worker."
     if evaluation.state != EvaluationState.EVALUATED:
         return EVALUATING[evaluation.state], evaluation.reason
     if is_round_trip(study.study_uid):
@@ -273,7 +275,7 @@ def _sending(outbox: list[Row[Any]]) -> tuple[StudyState, str]:
 
 def _next_attempt(delivery: Row[Any]) -> str:
     if delivery.next_attempt_at is None:
-        return f" (given up after {delivery.attempts} attempts)"
+        return f" (given up after {delivery.attempts} attempt{'s' if delivery.attempts > 1 else ''})"
     return f" (attempt {delivery.attempts}; next at {delivery.next_attempt_at:%Y-%m-%d %H:%M:%S %Z})"
 
 

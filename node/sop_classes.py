@@ -63,8 +63,8 @@ CREATED_SOP_CLASSES: Mapping[UID, str] = MappingProxyType(
         SegmentationStorage: "masks, one Instance for each source Series and one with all segments",
         LABEL_MAP_SEGMENTATION: "the same masks as a label map, where a destination wants that",
         Comprehensive3DSRStorage: "the findings with numbers and reasons",
-        SecondaryCaptureImageStorage: "key images: slices with lesions, outlines burned in",
-        EncapsulatedPDFStorage: "the findings on one page",
+        SecondaryCaptureImageStorage: "key images: one in words; slices with lesions outlined",
+        EncapsulatedPDFStorage: "the findings as a document",
         GrayscaleSoftcopyPresentationStateStorage: "outlines over the source images",
     }
 )

@@ -208,6 +208,14 @@ def test_association_that_breaks_off_with_results_changes_nothing(
     assert is_complete(study, at(60), SETTINGS).state is expected
 
 
+@pytest.mark.parametrize(("series", "expected"), [("1.9", HELD), ("1.2", COMPLETE)])
+def test_screenshot_does_not_make_good_images_that_broke_off(series: str, expected: ArrivalState) -> None:
+    study = replace(
+        arrival(BROKEN, carried("b", 20, 30, 31, series=series)), without_mr_image=frozenset({"1.9"})
+    )
+    assert is_complete(study, at(60), SETTINGS).state is expected
+
+
 @pytest.mark.parametrize(("second", "expected"), [(60, HELD), (3611, ABANDONED)])
 def test_study_of_which_all_was_refused_is_waited_for(second: float, expected: ArrivalState) -> None:
     verdict = is_complete(arrival(carried("a", 0, 10, 11, refused=2), instances=0), at(second), SETTINGS)
