@@ -71,7 +71,7 @@ class Assessor:
 
         Args:
             study_uid: Study Instance UID.
-            inputs: digest of the Instances, and of whatever else tells this evaluation from others.
+            inputs: digest of the Instances.
             created_at: the time that the results bear.
             superseded: reports that the new ones take the place of.
         """

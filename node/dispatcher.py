@@ -25,7 +25,7 @@ REMIND_S = 60.0
 
 
 class WorkQueue(Protocol):
-    """Takes work once, however often it is handed in under the same key."""
+    """Takes work once, however often it is handed in under the same key, until it ended."""
 
     def evaluate(self, evaluation_id: str, run: int, *, is_urgent: bool) -> None:
         """Queue one run of an evaluation."""

@@ -64,11 +64,6 @@ class Evaluation:
     is_urgent: bool = False
     lost: int = 0
 
-    @property
-    def digest(self) -> str:
-        """Digest of its Instances and of when it was opened, which its results bear."""
-        return hashlib.sha256(f"{self.fingerprint} {self.created_at.isoformat()}".encode("ascii")).hexdigest()
-
 
 @dataclass(frozen=True, slots=True)
 class Result:

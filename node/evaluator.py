@@ -72,7 +72,7 @@ class Evaluator:
             self._outcomes.record(evaluation_id, evaluation.run, nothing_of(evaluation.fingerprint))
             return
         context = self._assessor.context(
-            evaluation.study_uid, evaluation.digest, evaluation.created_at, self._superseded(evaluation)
+            evaluation.study_uid, evaluation.fingerprint, evaluation.created_at, self._superseded(evaluation)
         )
         router = self._router(evaluation_id)
         made = self._outcomes.of(evaluation_id, context.fingerprint)

@@ -70,7 +70,11 @@ class StudyRow:
     def extent(self) -> str:
         """Say how much is here, and how much of it is not for evaluation."""
         others = self.instance_count - self.mr_image_count
-        apart = f", {others} of them no MR images" if self.mr_image_count and others else ""
+        apart = (
+            f", {others} of them no MR image{'s' if others > 1 else ''}"
+            if self.mr_image_count and others
+            else ""
+        )
         return f"{self.instance_count} Instances in {self.series_count} Series{apart}"
 
 

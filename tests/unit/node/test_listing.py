@@ -222,7 +222,7 @@ def test_row_counts_what_is_there(played: Played) -> None:
 
 def test_extent_tells_what_is_not_for_evaluation(played: Played) -> None:
     results_come_back(played)
-    assert played.row().extent == "4 Instances in 2 Series, 1 of them no MR images"
+    assert played.row().extent == "4 Instances in 2 Series, 1 of them no MR image"
     assert len(played.evaluations.of_study(STUDY_UID)) == 1
 
 
