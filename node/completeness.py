@@ -78,7 +78,7 @@ class StudyArrival:
         undeclared: AE titles among its senders with an open association that carried nothing yet; its first
             Instance may be under way, and be of this Study.
         without_mr_image: Series that hold Instances and no MR image.
-        has_results: whether results were made of all its MR images.
+        has_results: whether results were made of all its MR images; told only where there are such Series.
     """
 
     study_uid: str

@@ -397,6 +397,7 @@ def _arrival(connection: Connection, study: Row[Any], reachable_since: datetime 
         .group_by(instances.c.series_uid)
     ).all()
     mr_image_count = sum(images for _, _, images in by_series)
+    without_mr_image = frozenset(series_uid for series_uid, _, images in by_series if not images)
     carriages = connection.execute(
         select(carried, associations)
         .join(associations, associations.c.association_id == carried.c.association_id)
@@ -422,8 +423,9 @@ def _arrival(connection: Connection, study: Row[Any], reachable_since: datetime 
         ),
         reachable_since=reachable_since,
         undeclared=_undeclared(connection, {row.calling_ae for row in carriages}),
-        without_mr_image=frozenset(series_uid for series_uid, _, images in by_series if not images),
-        has_results=_has_results(connection, study.study_uid, mr_image_count),
+        without_mr_image=without_mr_image,
+        # It matters only beside such Series, and is asked in every round.
+        has_results=bool(without_mr_image) and _has_results(connection, study.study_uid, mr_image_count),
     )
 
 
