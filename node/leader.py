@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Self
 import structlog
 
 from node.errors import IndexUnavailableError, PartStoppedError, QueueUnavailableError
-from node.repeating import Repeated
+from node.watch import Watch
 
 log = structlog.get_logger(__name__)
 
@@ -47,20 +46,17 @@ class Leader:
     def __init__(self, leads: Callable[[], bool], duties: Iterable[Duty]) -> None:
         self._leads, self._duties = leads, tuple(duties)
         self._was_leading = False
-        self._trouble, self._said = "", Repeated()
         self._done_at: dict[Duty, float] = {}
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="leader", daemon=True)
+        self._watch = Watch("leader", self._do_duties, self._pause_s, at_once=True)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._watch.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stopping.set()
-        self._thread.join()
+        self._watch.stop()
 
     def check(self) -> str:
         """Say whether this process hands out work or another does.
@@ -69,27 +65,14 @@ class Leader:
             PartStoppedError: if the thread that does so ended.
             IndexUnavailableError: if the databases keep it from doing so.
         """
-        if not self._thread.is_alive():
+        if not self._watch.is_alive():
             raise PartStoppedError("dispatcher")
-        if self._trouble:
-            raise IndexUnavailableError(self._trouble)
+        if self._watch.trouble:
+            raise IndexUnavailableError(self._watch.trouble)
         return "hands out work" if self._was_leading else "another process hands out work"
 
-    def _watch(self) -> None:
-        pause_s = 0.0
-        while not self._stopping.wait(pause_s):
-            try:
-                self._do_duties()
-                self._trouble = ""
-                self._said.forget()
-            except (IndexUnavailableError, QueueUnavailableError) as error:
-                self._trouble = str(error)
-                if self._said.is_news(self._trouble):
-                    log.warning("leader.database_unavailable", reason=self._trouble)
-            # The outermost boundary of the thread, which must not end.
-            except Exception:
-                log.exception("leader.failed")
-            pause_s = POLL_S if self._was_leading else TAKEOVER_S
+    def _pause_s(self) -> float:
+        return POLL_S if self._was_leading else TAKEOVER_S
 
     def _do_duties(self) -> None:
         leads = self._leads()

@@ -19,9 +19,9 @@ from sqlalchemy import delete, insert, select
 from node.database import Database
 from node.errors import IndexUnavailableError
 from node.leases import Lease
-from node.repeating import Repeated
 from node.roles import Role
 from node.tables import processes
+from node.watch import Watch
 
 log = structlog.get_logger(__name__)
 
@@ -72,8 +72,7 @@ class Presence:
         self._lock = threading.Lock()
         self._missed_since: dict[str, float] = {}
         self._is_entered = self._is_listening = False
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="presence", daemon=True)
+        self._watch = Watch("presence", self.keep, lambda: WATCH_S)
 
     @property
     def process_id(self) -> str:
@@ -82,14 +81,13 @@ class Presence:
 
     def __enter__(self) -> Self:
         self.keep()
-        self._thread.start()
+        self._watch.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stopping.set()
-        self._thread.join()
+        self._watch.stop()
         try:
             self.forget(self.process_id)
         except IndexUnavailableError as exc:
@@ -198,16 +196,3 @@ class Presence:
             since = {row.process_id: row.reachable_since for row in connection.execute(listening)}
         alive = self._lease.holders(since)
         return min((since[process_id] for process_id in alive), default=self._clock())
-
-    def _watch(self) -> None:
-        said = Repeated()
-        while not self._stopping.wait(WATCH_S):
-            try:
-                self.keep()
-                said.forget()
-            except IndexUnavailableError as error:
-                if said.is_news(str(error)):
-                    log.warning("presence.lease_lost", reason=str(error))
-            # The outermost boundary of the thread, which has to go on.
-            except Exception:
-                log.exception("presence.failed")

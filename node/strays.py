@@ -14,9 +14,8 @@ from typing import Protocol, Self
 
 import structlog
 
-from node.errors import QueueUnavailableError
-from node.repeating import Repeated
 from node.takeover import Job
+from node.watch import Watch
 
 log = structlog.get_logger(__name__)
 
@@ -69,20 +68,18 @@ class Strays:
     """
 
     def __init__(self, queue: HeldWork, process_id: str, at_work: AtWork, look_s: float = LOOK_S) -> None:
-        self._queue, self._process_id, self._at_work, self._look_s = queue, process_id, at_work, look_s
+        self._queue, self._process_id, self._at_work = queue, process_id, at_work
         self._seen: set[str] = set()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="strays", daemon=True)
+        self._watch = Watch("strays", self.look, lambda: look_s)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._watch.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stopping.set()
-        self._thread.join()
+        self._watch.stop()
 
     def look(self) -> None:
         """Look once, and give back what was astray the last time, too.
@@ -96,16 +93,3 @@ class Strays:
             self._queue.give_back(held[job_id])
             log.warning("strays.given_back", job_id=job_id, evaluation_id=held[job_id].evaluation_id)
         self._seen = astray - self._seen
-
-    def _watch(self) -> None:
-        said = Repeated()
-        while not self._stopping.wait(self._look_s):
-            try:
-                self.look()
-                said.forget()
-            except QueueUnavailableError as error:
-                if said.is_news(str(error)):
-                    log.warning("strays.database_unavailable", reason=str(error))
-            # The outermost boundary of the thread, which has to go on.
-            except Exception:
-                log.exception("strays.failed")
