@@ -24,9 +24,10 @@ def ending_in_time() -> Iterator[None]:
     Work that did not finish within the grace is durable: the next start, or another process, goes on with it,
     as after a power failure. Python itself would wait for it, an hour where a destination does not answer.
     """
-    code = 0
+    code = 1
     try:
         yield
+        code = 0
     except typer.Exit as ended:
         code = ended.exit_code
         raise
