@@ -20,7 +20,6 @@ from node.stacks import Stack, StackFrame
 from node.volume_errors import (
     DuplicatePositionError,
     InvalidOrientationError,
-    MissingFrameOfReferenceError,
     MissingGeometryError,
     MissingSliceError,
     MixedFrameOfReferenceError,
@@ -131,8 +130,6 @@ def _check_frames_of_reference(stack: Stack) -> None:
     found = sorted({item.instance.frame_of_reference_uid for item in stack.frames})
     if len(found) > 1:
         raise MixedFrameOfReferenceError(stack.study_uid, stack.series_uid, found)
-    if found == [""]:
-        raise MissingFrameOfReferenceError(stack.study_uid, stack.series_uid)
 
 
 def _check_matrices(stack: Stack, planes: Sequence[Plane]) -> None:

@@ -14,7 +14,7 @@ from engines.segments import SeriesType
 from node.geometry import VolumeSettings, arrange, extent_mm, normal_of
 from node.identification import Identification, IdentificationRule, identify
 from node.stacks import Stack
-from node.volume_errors import UnreadEncodingError, VolumeError
+from node.volume_errors import MissingFrameOfReferenceError, UnreadEncodingError, VolumeError
 
 WHOLE_BRAIN_MM = 120.0
 """A stack that reaches this far covers the brain; reaching further is no advantage."""
@@ -152,6 +152,7 @@ def stack_name(stack: Stack) -> str:
 def _problem(stack: Stack, settings: VolumeSettings) -> str:
     try:
         _check_encoding(stack)
+        _check_frame_of_reference(stack)
         arrange(stack, settings)
     except VolumeError as error:
         return error.told
@@ -162,6 +163,12 @@ def _check_encoding(stack: Stack) -> None:
     unread = sorted({item.instance.unread_encoding for item in stack.frames} - {""})
     if unread:
         raise UnreadEncodingError(stack.study_uid, stack.series_uid, " and ".join(unread))
+
+
+def _check_frame_of_reference(stack: Stack) -> None:
+    """See that results can say where they lie; a volume can be read without."""
+    if not any(item.instance.frame_of_reference_uid for item in stack.frames):
+        raise MissingFrameOfReferenceError(stack.study_uid, stack.series_uid)
 
 
 def _plane_name(one: IdentifiedStack) -> str:
