@@ -184,7 +184,9 @@ def remove(
             typer.confirm("Remove it for good, also what is still to be done or delivered?", abort=True)
         files = Removals(database, store, now).remove(study_uid, unfinished=True)
         minutes = 2 * SETTLING.seconds // 60
-        out.print(f"Removed with {files} files. It can be sent again in {minutes} minutes.")
+        out.print(
+            f"Removed with {files} file{'s' if files != 1 else ''}. It can be sent again in {minutes} minutes."
+        )
 
 
 @app.command("check-config")

@@ -75,7 +75,8 @@ class StudyRow:
             if self.mr_image_count and others
             else ""
         )
-        return f"{self.instance_count} Instances in {self.series_count} Series{apart}"
+        held = "1 Instance" if self.instance_count == 1 else f"{self.instance_count} Instances"
+        return f"{held} in {self.series_count} Series{apart}"
 
 
 def study_rows(database: Database, now: datetime, settings: CompletenessSettings) -> list[StudyRow]:
