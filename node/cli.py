@@ -183,10 +183,9 @@ def remove(
         if not yes:
             typer.confirm("Remove it for good, also what is still to be done or delivered?", abort=True)
         files = Removals(database, store, now).remove(study_uid, unfinished=True)
+        with_files = "1 file" if files == 1 else f"{files} files"
         minutes = 2 * SETTLING.seconds // 60
-        out.print(
-            f"Removed with {files} file{'s' if files != 1 else ''}. It can be sent again in {minutes} minutes."
-        )
+        out.print(f"Removed with {with_files}. It can be sent again in {minutes} minutes.")
 
 
 @app.command("check-config")
