@@ -195,23 +195,18 @@ def _not_sent_again(arrival: StudyArrival) -> list[Carriage]:
     carriages = sorted(arrival.carriages, key=_last_heard)
     bad = {carried.association_id for carried in carriages if _ended_badly(carried)}
     good = [carried for carried in carriages if carried.association_id not in bad]
-    images = [carried for carried in good if carried.series_uid not in others]
-    return [
-        carried
-        for carried in carriages
-        if _ended_badly(carried)
-        and not (arrival.has_results and carried.series_uid in others)
-        and not any(
-            _makes_good(later, carried) for later in (good if carried.series_uid in others else images)
-        )
-    ]
+    harmless = others if arrival.has_results else frozenset()
+    broken = [each for each in carriages if _ended_badly(each) and each.series_uid not in harmless]
+    return [each for each in broken if not any(_makes_good(later, each, others) for later in good)]
 
 
 def _ended_badly(carried: Carriage) -> bool:
     return carried.end is AssociationEnd.ABORTED or carried.refused > 0
 
 
-def _makes_good(later: Carriage, broken: Carriage) -> bool:
+def _makes_good(later: Carriage, broken: Carriage, others: frozenset[str]) -> bool:
+    if later.series_uid in others and broken.series_uid not in others:
+        return False
     # Opened only after the broken one was last heard: one beside it is another part, not the same again.
     return later.calling_ae == broken.calling_ae and later.opened_at >= _last_heard(broken)
 

@@ -358,6 +358,11 @@ def is_mr_image() -> ColumnElement[bool]:
     return instances.c.sop_class_uid.in_(MR_IMAGE_SOP_CLASSES)
 
 
+def mr_images() -> ColumnElement[int]:
+    """Return the number of MR images among the ``instances`` of a group."""
+    return func.sum(case((is_mr_image(), 1), else_=0))
+
+
 def _carried_something() -> Exists:
     return exists().where(carried.c.association_id == associations.c.association_id)
 
@@ -390,9 +395,8 @@ def _reachable_since(connection: Connection) -> datetime | None:
 
 def _arrival(connection: Connection, study: Row[Any], reachable_since: datetime | None) -> StudyArrival:
     """Collect how a Study came in, within one transaction with the reading of its row."""
-    mr_images = func.sum(case((is_mr_image(), 1), else_=0))
     by_series = connection.execute(
-        select(instances.c.series_uid, func.count(), mr_images)
+        select(instances.c.series_uid, func.count(), mr_images())
         .where(instances.c.study_uid == study.study_uid)
         .group_by(instances.c.series_uid)
     ).all()

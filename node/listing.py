@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, case, func, select
+from sqlalchemy import Connection, Row, Select, Table, func, select
 
 from node.completeness import NO_MR_IMAGE, CompletenessSettings, Verdict
 from node.database import Database
 from node.deliveries import DeliveryState
 from node.evaluations import EvaluationState
-from node.index import is_mr_image
+from node.index import mr_images
 from node.outcomes import Outcome
 from node.round_trip_instance import NOT_EVALUATED, is_round_trip
 from node.study_states import (
@@ -183,9 +183,8 @@ def _collect(connection: Connection, shown: list[str] | None) -> _Collected:
     def of_shown(statement: Select[Any], table: Table) -> Select[Any]:
         return statement if shown is None else statement.where(table.c.study_uid.in_(shown))
 
-    images = func.sum(case((is_mr_image(), 1), else_=0))
     by_study = select(
-        instances.c.study_uid, func.count(instances.c.series_uid.distinct()), func.count(), images
+        instances.c.study_uid, func.count(instances.c.series_uid.distinct()), func.count(), mr_images()
     ).group_by(instances.c.study_uid)
     kept_apart = select(conflicts.c.study_uid, func.count().label("kept_apart")).group_by(
         conflicts.c.study_uid

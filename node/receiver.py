@@ -19,6 +19,7 @@ from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import A_ASSOCIATE, SOPClassCommonExtendedNegotiation
+from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import ThreadedAssociationServer
 
 from node.completeness import AssociationEnd
@@ -339,10 +340,14 @@ def _titles(association: Association) -> tuple[str, str]:
     return requested.calling_ae_title, requested.called_ae_title
 
 
+def _contexts(association: Association) -> list[PresentationContext]:
+    """List the presentation contexts that a peer proposes."""
+    return cast(A_ASSOCIATE, association.requestor.primitive).presentation_context_definition_list
+
+
 def _proposed(association: Association) -> Iterator[UID]:
     """List the SOP Classes that a peer proposes, each as often as it does."""
-    requested = cast(A_ASSOCIATE, association.requestor.primitive).presentation_context_definition_list
-    return (cast(UID, context.abstract_syntax) for context in requested)
+    return (cast(UID, context.abstract_syntax) for context in _contexts(association))
 
 
 def _serve_as_storage(event: evt.Event) -> dict[UID, SOPClassCommonExtendedNegotiation]:
@@ -351,8 +356,7 @@ def _serve_as_storage(event: evt.Event) -> dict[UID, SOPClassCommonExtendedNegot
 
 def _refused_contexts(association: Association) -> list[str]:
     """Name the SOP Classes that were refused, those first that are taken, but not in these syntaxes."""
-    requested = cast(A_ASSOCIATE, association.requestor.primitive).presentation_context_definition_list
-    proposed = {context.context_id: context for context in requested}
+    proposed = {context.context_id: context for context in _contexts(association)}
     taken, refused = set(), set()
     for context in association.rejected_contexts:
         sop_class = cast(UID, context.abstract_syntax).name

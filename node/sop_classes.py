@@ -126,8 +126,8 @@ def _as_storage(sop_class: UID) -> SOPClassCommonExtendedNegotiation:
 
 def unread_encoding(transfer_syntax: UID) -> str:
     """Name a transfer syntax that images are not read in, as it may have changed grey values; else empty."""
-    is_read = transfer_syntax in READ_TRANSFER_SYNTAXES or transfer_syntax not in _OTHERS
-    return "" if is_read else transfer_syntax.name
+    is_unread = transfer_syntax in _OTHERS and transfer_syntax not in READ_TRANSFER_SYNTAXES
+    return transfer_syntax.name if is_unread else ""
 
 
 def is_stored(sop_class: UID) -> bool:
