@@ -71,7 +71,7 @@ def _series(candidate: Candidate, number: int) -> Text:
 
 def _taken_for(candidate: Candidate) -> Text:
     identification = candidate.identified.identification
-    wanted = identification.series_type.value if identification.series_type else "-"
+    wanted = identification.series_type.label if identification.series_type else "-"
     return Text(wanted, style=_STYLES[candidate.outcome]).append(f"\n{identification.kind}", style="dim")
 
 
@@ -88,7 +88,7 @@ def _outcome(candidate: Candidate) -> Text:
 def _closing(study: StudyInventory) -> Iterator[RenderableType]:
     yield Text(study.selection.message, style="bold")
     for series_type, reason in study.selection.unavailable.items():
-        yield Text(f"  {series_type.value}: {reason}")
+        yield Text(f"  {series_type.label}: {reason}")
     yield Text("")
 
 

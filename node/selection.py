@@ -89,7 +89,7 @@ class Selection:
                 f"None of {len(self.candidates)} image stacks is a usable T2-FLAIR, T1, DWI b1000 or T2*: "
                 "there is nothing to segment."
             )
-        found = ", ".join(series_type.value for series_type in SeriesType if series_type in self.chosen)
+        found = ", ".join(kind.label for kind in SeriesType if kind in self.chosen)
         return f"Found {found} among {len(self.candidates)} image stacks."
 
     def to_record(self) -> dict[str, object]:

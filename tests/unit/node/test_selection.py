@@ -57,7 +57,7 @@ def test_each_type_gets_its_only_series() -> None:
         SeriesType.DWI_B1000: 4,
     }
     assert selection.unavailable == {}
-    assert selection.message == "Found T2_FLAIR, T1, DWI_B1000, T2_STAR among 4 image stacks."
+    assert selection.message == "Found T2-FLAIR, T1, DWI b1000, T2* among 4 image stacks."
 
 
 RANKING = [
