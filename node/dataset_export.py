@@ -7,8 +7,10 @@ are numbered: no name, identifier or date of the DICOM headers goes along.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,12 +26,28 @@ from node.errors import NodeError
 from node.identification_rules import rules_with
 from node.inventory import StudyInventory, identify_paths
 from node.model import SourceVolume
+from node.selection import Selection
 from node.settings import NodeSettings
 from node.stored_segmentation import StoredSegmentation, UnreadableSegmentationError, read_segmentation
+from node.volume_errors import VolumeError
 from node.volume_reader import read_volume
+
+NAME = r"\w[\w .-]*"
+"""What a data set may be called, as its name stands in file names."""
 
 LABEL = 1
 """Value of a marked voxel in a label file."""
+
+LOOKED_FOR_ON: Mapping[Segment, SeriesType] = {
+    Segment.WMH: SeriesType.T2_FLAIR,
+    Segment.LACUNE: SeriesType.T1,
+    Segment.INFARCT: SeriesType.DWI_B1000,
+    Segment.MICROBLEED: SeriesType.T2_STAR,
+}
+"""Where a segment lies that does not say on which of several Series with the same voxels it was drawn."""
+
+ACCEPTED = "give it the property type, or the label, of one: " + ", ".join(Segment)
+"""What makes a segment one of the findings."""
 
 
 class DatasetExportError(NodeError):
@@ -81,19 +99,29 @@ def export_dataset(
         terms: name, licence and source.
         settings: how Series are identified and read.
 
-    Raises: DatasetExportError: if there is something in the output already.
+    Raises: DatasetExportError: if the name can not stand in a file name, or the output is not empty or can
+        not be written.
     """
-    if output.exists() and any(output.iterdir()):
+    if not re.fullmatch(NAME, terms.name):
+        raise DatasetExportError(f"{terms.name!r} is no name: use letters, digits, spaces and .-_ alone")
+    with _writing(output):
+        output.mkdir(parents=True, exist_ok=True)
+    if any(output.iterdir()):
         raise DatasetExportError(f"{output} is not empty: name a new folder for the data set")
     inventory = identify_paths(folders, rules_with(settings.identification.rules), settings.volumes)
     drawn, broken = _segmentations(file.path for file in inventory.left_out)
     patients: dict[str, list[str]] = defaultdict(list)
     exported = []
+    for absent in drawn.keys() - {study.study_uid for study in inventory.studies}:
+        broken += [f"{one.path.name}: no image of its Study {absent} is there" for one in drawn[absent]]
     for study in inventory.studies:
         patient = _patient(study)
         number = list(patients).index(patient) + 1 if patient in patients else len(patients) + 1
         case = f"p{number:03d}/s{len(patients.get(patient, [])) + 1:02d}"
-        one = _export(study, drawn.get(study.study_uid, []), output, case, settings)
+        try:
+            one = _export(study, drawn.get(study.study_uid, []), output, case, settings)
+        except VolumeError as error:
+            one = ExportedStudy(study.study_uid, "", {}, error.told)
         if one.case:
             patients[patient].append(case)
             exported.append(one)
@@ -120,10 +148,15 @@ def _segmentations(paths: Iterable[Path]) -> tuple[dict[str, list[StoredSegmenta
 
 def _patient(study: StudyInventory) -> str:
     """Return what tells patients apart; a Study without a Patient ID is a patient of its own."""
+    identifier, issuer = _identifier(study)
+    return f"{identifier}\n{issuer}" if identifier else study.study_uid
+
+
+def _identifier(study: StudyInventory) -> tuple[str, str]:
+    """Return Patient ID and its issuer."""
     path = next(iter(study.paths.values()))
     header = pydicom.dcmread(path, specific_tags=["PatientID", "IssuerOfPatientID"], stop_before_pixels=True)
-    identifier = str(header.get("PatientID") or "")
-    return f"{identifier}\n{header.get('IssuerOfPatientID') or ''}" if identifier else study.study_uid
+    return str(header.get("PatientID") or ""), str(header.get("IssuerOfPatientID") or "")
 
 
 def _export(
@@ -135,28 +168,32 @@ def _export(
 ) -> ExportedStudy:
     if not drawn:
         return ExportedStudy(study.study_uid, "", {}, "no Segmentation of it is there")
+    known = (_identifier(study)[0], "")
+    mine = [one for one in drawn if one.patient_id in known or not known[0]]
+    left_out = [f"{one.path.name} names another patient" for one in drawn if one not in mine]
+    left_out += [
+        f"{one.path.name} holds {', '.join(one.others)}, none of the findings: {ACCEPTED}"
+        for one in mine
+        if not one.points_lps
+    ]
+    latest = _latest(mine)
     sources = {
         kind: read_volume(stack, study.paths, settings.volumes)
-        for kind, stack in study.selection.chosen.items()
+        for kind, stack in (study.selection.chosen.items() if latest else ())
     }
-    marked, misfits = {}, []
-    for segment, segmentation in _latest(drawn).items():
+    marked = {}
+    for segment, segmentation in latest.items():
         placed = _place(segmentation, segment, sources)
         if placed is None:
-            misfits.append(f"{segment} lies on none of the Series that were chosen")
+            left_out.append(f"{segment} of {segmentation.path.name} {_why_not(segment, study.selection)}")
         else:
             marked[segment] = placed
     if not marked:
-        reason = "; ".join(misfits) or "its Segmentations hold none of the four findings"
-        return ExportedStudy(study.study_uid, "", {}, reason)
-    folder = output / case
-    folder.mkdir(parents=True)
-    for kind, source in sources.items():
-        _write(source.volume, folder / f"{kind.value.lower()}.nii.gz")
-    for segment, (_, mask) in marked.items():
-        _write(mask, folder / f"{segment.value.lower()}.nii.gz")
+        return ExportedStudy(study.study_uid, "", {}, "; ".join(left_out))
+    with _writing(output / case):
+        _write_case(output / case, sources, {segment: mask for segment, (_, mask) in marked.items()})
     labels = {segment: kind for segment, (kind, _) in marked.items()}
-    return ExportedStudy(study.study_uid, case, labels, "; ".join(misfits))
+    return ExportedStudy(study.study_uid, case, labels, "; ".join(left_out))
 
 
 def _latest(drawn: Sequence[StoredSegmentation]) -> dict[Segment, StoredSegmentation]:
@@ -168,14 +205,46 @@ def _latest(drawn: Sequence[StoredSegmentation]) -> dict[Segment, StoredSegmenta
 def _place(
     segmentation: StoredSegmentation, segment: Segment, sources: Mapping[SeriesType, SourceVolume]
 ) -> tuple[SeriesType, Volume] | None:
-    """Put a segment on the Series whose voxels it marks; None if there is none."""
-    for kind, source in sources.items():
+    """Put a segment on the Series whose voxels it marks; None if there is none.
+
+    Series that share a grid are told apart by which one the Segmentation refers to.
+    """
+
+    def rank(item: tuple[SeriesType, SourceVolume]) -> tuple[bool, bool]:
+        return item[1].series_uid not in segmentation.series_uids, item[0] is not LOOKED_FOR_ON[segment]
+
+    for kind, source in sorted(sources.items(), key=rank):
         if source.frame_of_reference_uid != segmentation.frame_of_reference_uid:
             continue
         mask = mask_on(segmentation.points_lps[segment], source.volume.grid)
         if mask is not None:
             return kind, source.volume.with_array(mask)
     return None
+
+
+def _why_not(segment: Segment, selection: Selection) -> str:
+    chosen = ", ".join(selection.chosen) or "none"
+    missing = selection.unavailable.get(LOOKED_FOR_ON[segment])
+    return f"lies on none of the Series that were chosen ({chosen})" + (f"; {missing}" if missing else "")
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Raises: DatasetExportError: names what could not be written, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise DatasetExportError(f"{path} can not be written: {error.strerror or error}") from error
+
+
+def _write_case(
+    folder: Path, sources: Mapping[SeriesType, SourceVolume], masks: Mapping[Segment, Volume]
+) -> None:
+    folder.mkdir(parents=True)
+    for kind, source in sources.items():
+        _write(source.volume, folder / f"{kind.value.lower()}.nii.gz")
+    for segment, mask in masks.items():
+        _write(mask, folder / f"{segment.value.lower()}.nii.gz")
 
 
 def _write(volume: Volume, path: Path) -> None:
@@ -210,4 +279,5 @@ def _describe(exported: Sequence[ExportedStudy], output: Path, terms: DatasetTer
             "patient": f"{terms.name}_{{parent}}",
         }
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-        (output / f"{name}.yaml").write_text(text, encoding="utf-8")
+        with _writing(output / f"{name}.yaml"):
+            (output / f"{name}.yaml").write_text(text, encoding="utf-8")

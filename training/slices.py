@@ -109,7 +109,11 @@ def input_volumes(case: Case, recipe: SegmentRecipe) -> list[Volume | None]:
     for kind in recipe.inputs:
         volume = case.volumes.get(kind)
         if volume is None and kind not in recipe.optional_inputs:
-            raise CaseError(case.name, f"no {kind}, which {recipe.name} needs for {recipe.segment}")
+            raise CaseError(
+                case.name,
+                f"no {kind}, which {recipe.name} needs for {recipe.segment}; add it to the description of "
+                f"{case.provenance.dataset}, or move that out of the folder",
+            )
         chosen.append(volume)
     return chosen
 
