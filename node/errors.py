@@ -73,6 +73,10 @@ class ReceiverUnavailableError(NodeError):
         )
 
 
+class IncomingConnectionError(NodeError):
+    """A connection of a sender brings what is not let through: too much, too slowly, or nothing of DICOM."""
+
+
 class WebUnavailableError(NodeError):
     """The HTTP port can not be opened where it is told to."""
 

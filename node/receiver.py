@@ -24,12 +24,18 @@ from pynetdicom.transport import ThreadedAssociationServer
 
 from node.completeness import AssociationEnd
 from node.errors import PartStoppedError, ReceiverUnavailableError, RefusedInstanceError
+from node.incoming_connections import (
+    NEGOTIATION_PDU_BYTES,
+    ConnectionLimits,
+    IncomingConnections,
+    IncomingSocket,
+)
 from node.index import Index
 from node.intake import Intake, StoreRequest
 from node.observation import NOBODY, Observer, ReceivedAs
 from node.sop_classes import MR_IMAGE_SOP_CLASSES, received_contexts, served_as_storage
 from node.store import Store
-from node.tls import ReceiverTlsSettings, ServerContext, explain
+from node.tls import ReceiverTlsSettings, explain
 from node.upper_layer import (
     DEFAULT_MAXIMUM_PDU_BYTES,
     AeTitle,
@@ -51,8 +57,14 @@ make the peer send for ever what will never be taken otherwise (PS3.4 B.2.3).
 UNEXPECTED_FAILURE = 0xC211
 """A fault of the node itself; in the range "cannot understand", and the code that pynetdicom uses for it."""
 
-REJECTED_PERMANENT, SERVICE_USER, CALLING_AE_NOT_RECOGNISED = 0x01, 0x01, 0x03
-"""A-ASSOCIATE-RJ result, source and reason (PS3.8 9.3.4)."""
+CALLING_AE_NOT_RECOGNISED = (0x01, 0x01, 0x03)
+"""A-ASSOCIATE-RJ: permanent, of the service user, and why (PS3.8 9.3.4)."""
+
+LOCAL_LIMIT_EXCEEDED = (0x02, 0x03, 0x02)
+"""A-ASSOCIATE-RJ: transient, of the service provider (presentation), and why (PS3.8 9.3.4)."""
+
+NO_LIMIT = 1_000_000
+"""Threads of connections that pynetdicom lets be: it can not tell associations from silent connections."""
 
 TRANSFER_SYNTAXES_NOT_SUPPORTED = 0x04
 """Result of a presentation context (PS3.8 9.3.3.2)."""
@@ -94,8 +106,14 @@ class ReceiverSettings(BaseModel):
         le=16 * 1024 * 1024,
         description="longest PDU to accept, bytes",
     )
+    maximum_instance_bytes: int = Field(
+        default=1024**3,
+        ge=1024**2,
+        le=4 * 1024**3,
+        description="longest Instance to accept, bytes; it is in memory while it arrives",
+    )
     maximum_associations: int = Field(
-        default=64, ge=1, le=1000, description="associations open at the same time"
+        default=64, ge=1, le=500, description="associations open at the same time"
     )
     acse_timeout_s: float = Field(
         default=30.0,
@@ -144,6 +162,7 @@ class Receiver:
         self._settings, self._observer = settings, observer
         self._intake = intake or Intake(store, index, settings.ae_title, clock, observer)
         self._stopping = threading.Event()
+        self._connections: IncomingConnections | None = None
         self._server: ThreadedAssociationServer | None = None
         self._housekeeper: threading.Thread | None = None
 
@@ -161,14 +180,16 @@ class Receiver:
             IndexUnavailableError: if the index can not be written.
         """
         settings = self._settings
-        context = None if settings.tls is None else ServerContext(settings.tls)
+        self._connections = IncomingConnections(
+            _limits(settings), settings.maximum_associations, settings.tls
+        )
         self._intake.recover()
         try:
             server = self._make_entity().start_server(
                 (settings.host, settings.port),
                 block=False,
                 # It only ever calls wrap_socket.
-                ssl_context=cast(ssl.SSLContext, context),
+                ssl_context=cast(ssl.SSLContext, self._connections),
                 evt_handlers=self._handlers(),
             )
         except OSError as exc:
@@ -190,6 +211,8 @@ class Receiver:
         if self._server is None or self._housekeeper is None:
             return
         self._server.shutdown()
+        if self._connections is not None:
+            self._connections.close_waiting()
         deadline = time.monotonic() + self._settings.stop_grace_s
         while self._server.active_associations and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -231,7 +254,7 @@ class Receiver:
         # What else is taken depends on what the peer proposes, and is said when it does.
         entity.supported_contexts = received_contexts(MR_IMAGE_SOP_CLASSES)
         entity.require_called_aet = True
-        entity.maximum_associations = settings.maximum_associations
+        entity.maximum_associations = NO_LIMIT
         entity.acse_timeout = settings.acse_timeout_s
         entity.network_timeout = settings.idle_timeout_s
         return entity
@@ -246,6 +269,7 @@ class Receiver:
             (evt.EVT_C_STORE, self._on_store),
             (evt.EVT_RELEASED, self._on_released),
             (evt.EVT_ABORTED, self._on_aborted),
+            (evt.EVT_CONN_CLOSE, _on_connection_closed),
         ]
 
     def _on_connected(self, event: evt.Event) -> None:
@@ -262,15 +286,20 @@ class Receiver:
                 self._observer.association_ended("", "tls_failed")
                 connection.close()
                 return
+        if isinstance(connection, IncomingSocket):
+            connection.association = event.assoc
         prepare_socket(event, self._settings.idle_timeout_s)
 
     def _on_requested(self, event: evt.Event) -> None:
-        """Reject an AE that may not send; pynetdicom's own check takes an empty list for anyone."""
+        """Reject what pynetdicom would not: it takes an empty list of senders for anyone."""
         calling_ae, _ = _titles(event.assoc)
-        if self._settings.accept_any_calling_ae or calling_ae in self._settings.calling_aes:
+        may_send = self._settings.accept_any_calling_ae or calling_ae in self._settings.calling_aes
+        has_room = self._connections is not None and self._connections.has_room(event.assoc, socket_of(event))
+        if may_send and has_room:
             event.assoc.acceptor.supported_contexts = received_contexts(_proposed(event.assoc))
             return
-        event.assoc.acse.send_reject(REJECTED_PERMANENT, SERVICE_USER, CALLING_AE_NOT_RECOGNISED)
+        reason = LOCAL_LIMIT_EXCEEDED if may_send else CALLING_AE_NOT_RECOGNISED
+        event.assoc.acse.send_reject(*reason)
         self._log_rejection(event)
         # Waits until the rejection was sent; without it the socket would be closed before.
         event.assoc.kill()
@@ -332,6 +361,21 @@ class Receiver:
             if not cast(Association, key).is_alive():
                 self._intake.end(key, AssociationEnd.ABORTED)
         self._intake.enter_endings()
+
+
+def _on_connection_closed(event: evt.Event) -> None:
+    """End the thread of a connection that asked for no association: it would wait out its time for one."""
+    if event.assoc.requestor.primitive is None:
+        event.assoc.dul.to_user_queue.put(None)
+
+
+def _limits(settings: ReceiverSettings) -> ConnectionLimits:
+    return ConnectionLimits(
+        pdu_bytes=max(settings.maximum_pdu_bytes, NEGOTIATION_PDU_BYTES),
+        instance_bytes=settings.maximum_instance_bytes,
+        asked_within_s=settings.acse_timeout_s,
+        pdu_within_s=settings.idle_timeout_s,
+    )
 
 
 def _titles(association: Association) -> tuple[str, str]:

@@ -94,15 +94,16 @@ class ServerContext:
 
     Args:
         settings: the receiver's certificate, and which ones it asks for.
+        socket_class: of the connections.
 
     Raises:
         TlsConfigurationError: if the files can not be used.
     """
 
-    def __init__(self, settings: ReceiverTlsSettings) -> None:
-        self._settings, self._lock = settings, threading.Lock()
+    def __init__(self, settings: ReceiverTlsSettings, socket_class: type[ssl.SSLSocket]) -> None:
+        self._settings, self._socket_class, self._lock = settings, socket_class, threading.Lock()
         self._seen = self._state()
-        self._context = server_context(settings)
+        self._context = self._load()
 
     def wrap_socket(self, sock: socket, *, server_side: bool) -> ssl.SSLSocket:
         """Wrap an accepted connection, without the handshake."""
@@ -116,9 +117,14 @@ class ServerContext:
                 self._reload()
             return self._context
 
+    def _load(self) -> ssl.SSLContext:
+        context = server_context(self._settings)
+        context.sslsocket_class = self._socket_class
+        return context
+
     def _reload(self) -> None:
         try:
-            self._context = server_context(self._settings)
+            self._context = self._load()
             log.info("tls.certificate_renewed", certificate=str(self._settings.certificate))
         except TlsConfigurationError as error:
             log.error("tls.renewed_certificate_unusable", reason=str(error))  # noqa: TRY400 - says it all
