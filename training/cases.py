@@ -3,15 +3,17 @@
 Convention: a manifest is one YAML file per data set; its paths are relative to the folder that holds the
 data set, and may hold ``{case}`` (the folder of a case), ``{name}`` (its last part), ``{parent}`` (the part
 before) and the wildcards ``*`` and ``?``, which have to lead to one path. A path that ends with ``.nii`` or
-``.nii.gz`` is a NIfTI file; else an image is a folder with the files of one DICOM Series, or one multi-frame
-file, and a label is a DICOM Segmentation.
+``.nii.gz`` is a NIfTI file; else an image is a folder with the files of one DICOM Series, or one file, and a
+label is a DICOM Segmentation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import product
 from pathlib import Path
 from typing import Self
 
@@ -26,7 +28,8 @@ from engines.errors import GeometryError
 from engines.marking import mask_on
 from engines.segments import Segment, SeriesType
 from engines.volume import Grid, Volume
-from training.dicom import frame_of_reference, read_segmentation, read_series
+from training.dicom_segmentation import read_segmentation
+from training.dicom_series import frame_of_reference, read_series
 from training.errors import CaseError, ManifestError
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -34,6 +37,15 @@ RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 UNREADABLE = (OSError, ImageFileError, EOFError, ValueError, RuntimeError, GeometryError)
 """What readers raise about a file that is no image."""
+
+B_VALUES = {SeriesType.DWI_B1000: (800.0, 1200.0)}
+"""Which images are taken of a Series that holds several b-values, s/mm2: those that the node takes."""
+
+WHOLE = 1e-3
+"""A label that differs by less from a whole number was rounded by its scale."""
+
+SHOWN = 5
+"""Values of a label that an error lists."""
 
 LABEL_TOLERANCE_MM = 0.5
 """A label whose corners lie further from its image's than this belongs to another image, mm."""
@@ -97,11 +109,18 @@ class Case:
         if self.brain is not None:
             marked["brain mask"] = self.brain
         for label, mask in marked.items():
-            if not any(_same_place(mask.grid, volume.grid) for volume in self.volumes.values()):
-                raise CaseError(
-                    self.name,
-                    f"the {label}, {mask.grid.shape}, fits none of its images; register it or leave it out",
-                )
+            if not any(same_place(mask.grid, volume.grid) for volume in self.volumes.values()):
+                raise CaseError(self.name, f"the {label} {self._misfit(mask.grid)}")
+
+    def _misfit(self, grid: Grid) -> str:
+        """Say how a mask's grid differs from those of the images."""
+        sizes = " x ".join(map(str, grid.shape))
+        alike = [volume.grid for volume in self.volumes.values() if volume.grid.shape == grid.shape]
+        if alike:
+            apart = min(_distance_mm(grid, other) for other in alike)
+            return f"lies up to {apart:.1f} mm from its image; write it with the affine of the image"
+        held = ", ".join(f"{s} {' x '.join(map(str, v.grid.shape))}" for s, v in self.volumes.items())
+        return f"has {sizes} voxels, its images {held}; resample it onto the one that it was drawn on"
 
 
 class LabelRule(BaseModel):
@@ -203,7 +222,7 @@ class Dataset:
             CaseError: if a file is missing or unreadable, or a label does not fit its image or holds a value
                 that the manifest does not know.
         """
-        volumes = {series: self._volume(case, file) for series, file in self.manifest.series.items()}
+        volumes = {series: self._image(case, series, file) for series, file in self.manifest.series.items()}
         labels = self.manifest.labels
         masks, unsure = {}, {}
         for segment, rule in labels.items():
@@ -213,7 +232,7 @@ class Dataset:
                 unsure[segment] = mark(case, rule, rule.unsure, volumes)
         brain = None
         if self.manifest.brain_mask is not None:
-            mask = self._volume(case, self.manifest.brain_mask)
+            mask = self._image(case, None, self.manifest.brain_mask)
             brain = mask.with_array(mask.array > 0)
         patient = _fill(self.manifest.patient, case).replace("/", "_")
         origin = Provenance(patient, self.manifest.name, self.manifest.licence, CaseKind.REAL)
@@ -244,6 +263,14 @@ class Dataset:
             if count != 1
         )
 
+    def faults(self) -> Iterator[str]:
+        """Yield one sentence for each case that can not be read; those with missing files are left out."""
+        for case in self.case_folders():
+            try:
+                self.read(case)
+            except CaseError as error:
+                yield f"{self.manifest.name}: {error}"
+
     def _found(self, file: str) -> list[Path]:
         """Return the paths that a filled template leads to."""
         if any(sign in file for sign in "*?["):
@@ -256,12 +283,11 @@ class Dataset:
             raise CaseError(case, f"{_fill(file, case)} is {len(found)} paths, expected one")
         return found[0] if found else self.root / _fill(file, case)
 
-    def _volume(self, case: str, file: str) -> Volume:
+    def _image(self, case: str, series: SeriesType | None, file: str) -> Volume:
         path = self._path(case, file)
-        try:
-            return read_nifti(path) if _is_nifti(file) else read_series(path)
-        except UNREADABLE as exc:
-            raise CaseError(case, f"{path.name} can not be read: {exc}; fetch the file again") from exc
+        b_values = B_VALUES.get(series) if series else None
+        with _naming(case, path):
+            return read_nifti(path) if _is_nifti(file) else read_series(path, b_values)
 
     def _segments(
         self, case: str, rule: LabelRule, values: tuple[int, ...], volumes: Mapping[SeriesType, Volume]
@@ -269,12 +295,14 @@ class Dataset:
         """Put segments of a Segmentation onto the grid of the image that they were drawn on."""
         path = self._path(case, rule.file)
         codes = rule.codes if values == rule.values else ()
-        try:
+        with _naming(case, path):
             marked = read_segmentation(path)
             points = marked.points(values, codes)
-            frames = {s: frame_of_reference(self._path(case, f)) for s, f in self.manifest.series.items()}
-        except UNREADABLE as exc:
-            raise CaseError(case, f"{path.name} can not be read: {exc}") from exc
+        frames = {}
+        for series, file in self.manifest.series.items():
+            image = self._path(case, file)
+            with _naming(case, image):
+                frames[series] = "" if _is_nifti(file) else frame_of_reference(image)
         for series, volume in volumes.items():
             if marked.frame_of_reference and frames[series] not in ("", marked.frame_of_reference):
                 continue
@@ -288,14 +316,30 @@ class Dataset:
     def _mask(
         self, case: str, rule: LabelRule, values: tuple[int, ...], _: Mapping[SeriesType, Volume]
     ) -> Volume:
-        label = self._volume(case, rule.file)
-        unknown = set(np.unique(label.array).tolist()) - set(rule.known) - {0}
+        label = self._image(case, None, rule.file)
+        whole = np.rint(label.array)
+        values_held = np.unique(np.where(np.abs(label.array - whole) < WHOLE, whole, label.array)).tolist()
+        unknown = [value for value in values_held if value not in (0, *rule.known)]
         if unknown:
+            held = ", ".join(f"{value:g}" for value in unknown[:SHOWN]) + (" ..." if unknown[SHOWN:] else "")
+            known = ", ".join(map(str, sorted(rule.known)))
             raise CaseError(
                 case,
-                f"{rule.file} holds {sorted(unknown)}, known: {sorted(rule.known)}; correct the manifest",
+                f"{self._path(case, rule.file).name} holds {held}, known are {known}; "
+                f"correct the file, or values and known of {self.manifest.name}.yaml",
             )
-        return label.with_array(np.isin(label.array, values))
+        return label.with_array(np.isin(whole, values))
+
+
+@contextmanager
+def _naming(case: str, path: Path) -> Iterator[None]:
+    """Raises: CaseError: names the case and the file that can not be read."""
+    try:
+        yield
+    except FileNotFoundError as exc:
+        raise CaseError(case, f"there is no {path}") from exc
+    except UNREADABLE as exc:
+        raise CaseError(case, f"{path.name} can not be read: {exc}") from exc
 
 
 def read_nifti(path: Path) -> Volume:
@@ -305,14 +349,21 @@ def read_nifti(path: Path) -> Volume:
     Raises: whatever nibabel, the file system or the geometry says; callers name the case.
     Source: NIfTI-1 (affine to RAS mm); DICOM PS3.3 C.7.6.2.1.1 (LPS).
     """
-    image = nibabel.as_closest_canonical(nibabel.load(path))
-    if len(image.shape) != 3:
-        raise ValueError(f"{len(image.shape)} axes, expected 3")
+    loaded = nibabel.squeeze_image(nibabel.load(path))
+    if len(loaded.shape) != 3:
+        sizes = " x ".join(map(str, loaded.shape))
+        raise ValueError(f"{sizes} values, expected one volume of three axes; give each volume a file")
+    if not any(loaded.header.get(code, 1) for code in ("qform_code", "sform_code")):
+        raise ValueError("it does not say where it lies (qform and sform code are 0); write its affine")
+    image = nibabel.as_closest_canonical(loaded)
     values: NDArray[np.generic] = np.asanyarray(image.dataobj)
     # (x to the right, y to the front, z up) -> (z up, y to the back, x to the left)
     array = np.ascontiguousarray(values[::-1, ::-1, :].transpose(2, 1, 0))
     if array.dtype.kind == "f":
-        array = np.nan_to_num(array.astype(np.float32))
+        # not a number is what programs write where they masked; infinite is no value of an image
+        array = np.nan_to_num(array.astype(np.float32), posinf=np.inf, neginf=-np.inf)
+        if np.isinf(array).any():
+            raise ValueError("some voxels are infinite; write the file anew")
     columns, rows, slices = image.shape
     reversal = np.array([[0.0, 0, -1, columns - 1], [0, -1, 0, rows - 1], [1, 0, 0, 0], [0, 0, 0, 1]])
     return Volume(array, Grid((slices, rows, columns), RAS_TO_LPS @ image.affine @ reversal))
@@ -328,8 +379,12 @@ def _fill(template: str, case: str) -> str:
     return template.replace("{case}", case).replace("{name}", name).replace("{parent}", parent)
 
 
-def _same_place(one: Grid, other: Grid) -> bool:
-    if one.shape != other.shape:
-        return False
-    corners = np.array([[0, 0, 0], [s - 1 for s in one.shape]])
-    return bool(np.abs(one.to_lps(corners) - other.to_lps(corners)).max() < LABEL_TOLERANCE_MM)
+def same_place(one: Grid, other: Grid) -> bool:
+    """Tell whether a mask on one grid lies on an image on the other."""
+    return one.shape == other.shape and _distance_mm(one, other) < LABEL_TOLERANCE_MM
+
+
+def _distance_mm(one: Grid, other: Grid) -> float:
+    """Return how far corners of two grids of one shape lie apart, mm."""
+    corners = np.array(list(product(*((0, size - 1) for size in one.shape))))
+    return float(np.abs(one.to_lps(corners) - other.to_lps(corners)).max())

@@ -232,16 +232,18 @@ def _simulate(recipe: SegmentRecipe, data: Path, pool: Path, workers: int, cases
 
 @app.command(name="data")
 def check_data(mri: MriFolder = MRI) -> None:
-    """Say of each data set what is there and what is missing; exit 1 if a set is there in part."""
-    partly = False
+    """Read every case of each data set and say what is missing or wrong; exit 1 if there is something."""
+    wrong = False
     with _told():
         for dataset in Sources(mri, None).datasets():
-            lacking = dataset.missing()
-            held = dataset.case_folders() if mri.is_dir() else ()
-            complete = f"{dataset.manifest.name}: complete, {len(held)} cases for training"
-            console.print("\n".join(lacking) or complete, highlight=False, markup=False, soft_wrap=True)
-            partly |= bool(lacking) and any((mri / case).exists() for case in held)
-    raise typer.Exit(int(partly))
+            lines = dataset.missing()
+            if any((mri / case).exists() for case in dataset.case_folders()):
+                lines = lines or tuple(dataset.faults())
+                wrong |= bool(lines)
+            cases = len(dataset.case_folders())
+            complete = f"{dataset.manifest.name}: complete, {cases} cases for training"
+            console.print("\n".join(lines) or complete, highlight=False, markup=False, soft_wrap=True)
+    raise typer.Exit(int(wrong))
 
 
 @app.command()

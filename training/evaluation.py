@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from engines.components import keep, label
 from engines.findings import SizeClass
 from engines.postprocessing import PostprocessingSpec, lesion_mask, probabilities
-from engines.preprocessing import prepare
 from engines.volume import Volume
 from training.cases import Case, CaseKind
 from training.metrics import (
@@ -29,7 +28,7 @@ from training.metrics import (
 from training.patches import patch_scores
 from training.ranking import roc_auc, roc_curve
 from training.recipe import SegmentRecipe
-from training.slices import input_volumes
+from training.slices import prepare_case
 
 SLICE_TRAITS = ((2.0, "slices below 2 mm"), (4.0, "slices of 2 to 4 mm"))
 """Distance of slices, mm, below which it is said of a scan."""
@@ -136,11 +135,8 @@ class CaseScores:
 def predict_cases(cases: Iterable[Case], recipe: SegmentRecipe, infer: Infer) -> Iterator[Prediction]:
     """Run a network over whole cases, on their own grids."""
     for case in cases:
-        volumes = input_volumes(case, recipe)
-        image = volumes[0]
-        if image is None:
-            continue
-        prepared = prepare(volumes, recipe.preprocessing)
+        prepared = prepare_case(case, recipe)
+        image = case.volumes[recipe.inputs[0]]
         found = probabilities(infer(prepared.slices), prepared)
         mask = case.masks[recipe.segment]
         reference = mask.with_array(mask.array != 0)

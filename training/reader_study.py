@@ -22,7 +22,8 @@ from engines.marking import mask_on
 from engines.segments import Segment
 from engines.volume import Grid
 from training.cases import UNREADABLE, read_nifti
-from training.dicom import read_segmentation, read_series
+from training.dicom_segmentation import read_segmentation
+from training.dicom_series import read_series
 from training.errors import ReaderStudyError
 from training.grading import Grade, GradedScore, GradeRule
 from training.metrics import LesionScores, Mask, lesion_f1, lesion_scores, voxel_scores

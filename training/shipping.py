@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from engines.bundle import densest
 from engines.manifest import Manifest
 from engines.postprocessing import lesion_mask
-from engines.preprocessing import prepare
 from training.card import manifest_scores, write_card, write_contact_sheet
 from training.cases import CaseKind
 from training.errors import NoSamplesError
@@ -23,7 +22,7 @@ from training.judging import Evaluation
 from training.loop import DATA, HISTORY
 from training.pool import Split
 from training.recipe import Ships
-from training.slices import input_volumes
+from training.slices import prepare_case
 from training.study import Study, load_shipped, round_folders, shipped_folders
 
 KINDS = {
@@ -144,6 +143,6 @@ def proof_slices(study: Study, predictions: list[Prediction], evaluation: Evalua
     chosen = max(found, key=lambda name: int(found[name].sum()), default=None)
     for case in study.sources.made(recipe.segment, Split.TEST, [CaseKind.SIMULATED]):
         if case.name == chosen:
-            slices = prepare(input_volumes(case, recipe), recipe.preprocessing).slices
+            slices = prepare_case(case, recipe).slices
             return densest(slices, found[case.name])
     raise NoSamplesError(recipe.name, recipe.segment, study.sources.searched)

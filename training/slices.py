@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.preprocessing import prepare, prepare_mask
+from engines.errors import InputError
+from engines.preprocessing import Prepared, prepare, prepare_mask
 from engines.volume import Volume
 from training.alterations import ISOTROPIC, alterations
-from training.cases import Case, CaseKind
+from training.cases import Case, CaseKind, same_place
 from training.errors import CaseError
 from training.losses import FALSE_ALARM, IGNORE
 from training.recipe import SegmentRecipe
@@ -118,6 +119,17 @@ def input_volumes(case: Case, recipe: SegmentRecipe) -> list[Volume | None]:
     return chosen
 
 
+def prepare_case(case: Case, recipe: SegmentRecipe) -> Prepared:
+    """Prepare the inputs of a case as in serving.
+
+    Raises: CaseError: if one is missing, they lie on different grids, or one shows nothing.
+    """
+    try:
+        return prepare(input_volumes(case, recipe), recipe.preprocessing)
+    except InputError as error:
+        raise CaseError(case.name, str(error)) from error
+
+
 def _store(case: Case, recipe: SegmentRecipe, place: Path) -> PreparedCase:
     if recipe.segment not in case.masks:
         raise CaseError(case.name, f"no {recipe.segment} mask; label it or leave the case out")
@@ -141,11 +153,10 @@ def _store(case: Case, recipe: SegmentRecipe, place: Path) -> PreparedCase:
 
 
 def _prepare(case: Case, recipe: SegmentRecipe) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
-    volumes, mask = input_volumes(case, recipe), case.masks[recipe.segment]
-    first = volumes[0]
-    if first is None or mask.grid.shape != first.grid.shape:
+    first, mask = input_volumes(case, recipe)[0], case.masks[recipe.segment]
+    if first is None or not same_place(mask.grid, first.grid):
         raise CaseError(case.name, f"its {recipe.segment} mask is not on the grid of its {recipe.inputs[0]}")
-    pixels = prepare(volumes, recipe.preprocessing).slices
+    pixels = prepare_case(case, recipe).slices
     labels = (prepare_mask(mask, recipe.preprocessing) >= LESION_COVERAGE).astype(np.uint8)
     if recipe.segment in case.unsure:
         unsure = prepare_mask(case.unsure[recipe.segment], recipe.preprocessing) > 0

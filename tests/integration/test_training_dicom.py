@@ -9,17 +9,31 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from pydicom import dcmread
 
 from engines.segments import Segment, SeriesType
+from engines.volume import Grid, Volume
 from node.results.build import build_results
 from node.results.files import write_results
+from node.results.forms import Form, FormChoice, Masks
 from node.results.segment_concepts import SEGMENT_CONCEPTS
+from tests.support import header_patterns as patterns
+from tests.support.enhanced_files import write_enhanced
+from tests.support.phantoms import PhantomKind, phantom_grid, phantom_volume, write_mosaic
 from tests.support.result_studies import context, four_series
 from tests.support.seg_reading import mask_points
+from tests.support.series_files import write_series
 from tests.support.shared_data import SHARED, needs_shared
 from training.cases import Dataset, LabelRule, Manifest, Provenance
-from training.dicom import read_segmentation
+from training.dicom_segmentation import read_segmentation
+from training.dicom_series import read_series
 from training.errors import CaseError
+
+DIFFUSION = {
+    PhantomKind.DWI_B0: patterns.SIEMENS_EP2D_TRACEW_B0,
+    PhantomKind.DWI_B1000: patterns.SIEMENS_EP2D_TRACEW_B1000,
+}
+DIFFUSION_SERIES = {"study_uid": "1.2.3", "frame_of_reference_uid": "1.2.4", "series_number": 3}
 
 FLAIR, T1 = SeriesType.T2_FLAIR, SeriesType.T1
 
@@ -182,6 +196,25 @@ def test_missing_files_of_a_hospital_are_named(study, tmp_path) -> None:
     assert "hospital: patient_1/seg-WMH*.dcm is 2 paths, expected one" in dataset.missing()
 
 
+def test_half_of_a_probability_marks_a_voxel(study, tmp_path) -> None:
+    """Another program's map is above 0 almost everywhere; the node's own is 0 outside its mask."""
+    made = study[1]
+    choice = FormChoice(frozenset({Form.FRACTIONAL}), Masks.PER_SERIES)
+    results = build_results(made.findings, made.sources, context(), [choice])
+    path = next(p for p in write_results(results, tmp_path) if p.name == "seg-fractional-WMH.dcm")
+    marked = int(made.findings.of(Segment.WMH).mask.array.sum())
+    assert len(read_segmentation(path).segments[0].points_lps) == marked
+    dataset = dcmread(path)
+    dataset.ManufacturerModelName = "another program"
+    pixels, top = dataset.pixel_array.copy(), dataset.MaximumFractionalValue
+    places = np.argwhere(pixels > 0)
+    pixels[pixels > 0] = top
+    pixels[tuple(places[0])], pixels[tuple(places[1])] = top // 2, top - top // 2
+    dataset.PixelData = pixels.tobytes()
+    dataset.save_as(path)
+    assert len(read_segmentation(path).segments[0].points_lps) == marked - 1
+
+
 @needs_shared
 @pytest.mark.parametrize(
     ("file", "segments"),
@@ -191,3 +224,56 @@ def test_segmentations_of_others_are_read(file, segments) -> None:
     held = read_segmentation(SHARED / "dicom" / "reference_seg_sr" / file)
     assert len(held.segments) == segments
     assert all(len(segment.points_lps) > 0 for segment in held.segments)
+
+
+@pytest.mark.parametrize("oblique", [False, True], ids=["axial", "from-the-top"])
+def test_a_mosaic_becomes_the_volume_that_it_was_made_of(tmp_path, oblique) -> None:
+    volume = weighted(PhantomKind.DWI_B1000)
+    if oblique:
+        affine = volume.grid.affine.copy()
+        affine[:3, 3] += affine[:3, 0] * (len(volume.array) - 1)
+        affine[:3, 0] *= -1
+        volume = Volume(np.ascontiguousarray(volume.array[::-1]), Grid(volume.grid.shape, affine))
+    for number, (kind, pattern) in enumerate(DIFFUSION.items(), start=1):
+        tiles = volume if kind is PhantomKind.DWI_B1000 else weighted(kind)
+        write_mosaic(tiles, pattern, tmp_path / f"{number}.dcm", instance=number, **DIFFUSION_SERIES)
+    assert_same(read_series(tmp_path, (800, 1200)), volume)
+    with pytest.raises(ValueError, match="2 mosaics"):
+        read_series(tmp_path)
+
+
+def test_of_several_b_values_in_one_folder_the_wanted_one_is_taken(tmp_path) -> None:
+    for number, (kind, pattern) in enumerate(DIFFUSION.items()):
+        write_series(
+            weighted(kind), pattern, tmp_path, first_instance=1 + 100 * number, order="shuffled",
+            **DIFFUSION_SERIES,
+        )  # fmt: skip
+    assert_same(read_series(tmp_path, (800, 1200)), weighted(PhantomKind.DWI_B1000))
+    with pytest.raises(ValueError, match="several images of b 0, 1000 in one place"):
+        read_series(tmp_path)
+    with pytest.raises(ValueError, match="images of b 0, 1000; of these one has to be from 2000 to 3000"):
+        read_series(tmp_path, (2000, 3000))
+
+
+def test_a_file_of_many_frames_is_refused(tmp_path) -> None:
+    """Their places are not to be had from SimpleITK, which takes the first two for all."""
+    path = write_enhanced(
+        weighted(PhantomKind.DWI_B1000), DIFFUSION[PhantomKind.DWI_B1000], tmp_path / "e.dcm",
+        order="shuffled", **DIFFUSION_SERIES,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="frames in one file"):
+        read_series(Path(path))
+
+
+def weighted(kind: PhantomKind) -> Volume:
+    volume = phantom_volume(kind, phantom_grid((7, 24, 24), (6.0, 8.0, 8.0)))
+    noise = np.random.default_rng(1).integers(0, 9, volume.array.shape)
+    return volume.with_array(np.rint(volume.array) + noise)
+
+
+def assert_same(found: Volume, expected: Volume) -> None:
+    """Compare voxel by voxel, whichever way the arrays run."""
+    places = np.argwhere(np.ones(expected.grid.shape, bool))
+    index = np.rint(found.grid.to_index(expected.grid.to_lps(places))).astype(int)
+    np.testing.assert_allclose(found.grid.to_lps(index), expected.grid.to_lps(places), atol=1e-3)
+    np.testing.assert_array_equal(found.array[tuple(index.T)], expected.array.ravel())

@@ -20,6 +20,7 @@ from scipy import ndimage
 from engines.segments import Segment, SeriesType
 from engines.volume import Grid, Volume
 from training.cases import CaseKind, Dataset, Provenance, read_manifest, read_nifti
+from training.dicom_series import cut_tiles, to_volume
 from training.errors import SimulationSourceError
 from training.pool import Split
 
@@ -221,7 +222,7 @@ def _nth(files: list[Path], number: int, data: Path) -> Path:
 
 def _read_image(path: Path) -> Volume:
     try:
-        return _volume(SimpleITK.ReadImage(str(path)))
+        return to_volume(SimpleITK.ReadImage(str(path)))
     except RuntimeError as exc:
         raise SimulationSourceError(path, f"can not be read: {exc}") from exc
 
@@ -229,7 +230,7 @@ def _read_image(path: Path) -> Volume:
 def _read_series(folder: Path) -> Volume:
     try:
         names = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder))
-        return _volume(SimpleITK.ReadImage(names))
+        return to_volume(SimpleITK.ReadImage(names))
     except RuntimeError as exc:
         raise SimulationSourceError(folder, f"can not be read: {exc}") from exc
 
@@ -248,21 +249,8 @@ def _read_mosaic(path: Path) -> Volume:
         count = int(image.GetMetaData("0019|100a"))
     except (RuntimeError, ValueError) as exc:
         raise SimulationSourceError(path, f"is no readable mosaic: {exc}") from exc
-    across = int(np.ceil(np.sqrt(count)))
-    sheet = SimpleITK.GetArrayFromImage(image)[0].astype(np.float32)
-    size = sheet.shape[0] // across
-    tiles = sheet.reshape(across, size, across, size).swapaxes(1, 2).reshape(-1, size, size)[:count]
+    tiles = cut_tiles(SimpleITK.GetArrayFromImage(image)[0].astype(np.float32), count)
     columns_mm, rows_mm, slices_mm = image.GetSpacing()
     affine = np.eye(4)
     affine[:3, :3] = np.eye(3)[::-1] @ np.diag([slices_mm, rows_mm, columns_mm])
-    return Volume(tiles, Grid((count, size, size), affine))
-
-
-def _volume(image: SimpleITK.Image) -> Volume:
-    array = SimpleITK.GetArrayFromImage(image).astype(np.float32)
-    spacing = image.GetSpacing()
-    direction = np.array(image.GetDirection()).reshape(3, 3) * spacing
-    affine = np.eye(4)
-    affine[:3, :3] = direction[:, ::-1]
-    affine[:3, 3] = image.GetOrigin()
-    return Volume(array, Grid((array.shape[0], array.shape[1], array.shape[2]), affine))
+    return Volume(tiles, Grid((tiles.shape[0], tiles.shape[1], tiles.shape[2]), affine))

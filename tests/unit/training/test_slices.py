@@ -51,6 +51,24 @@ def test_a_case_without_a_series_is_named(tmp_path) -> None:
         store_cases([bright_spot_case("a")], tiny_recipe(inputs=(SeriesType.T1,)), tmp_path)
 
 
+def test_a_mask_on_another_series_of_the_same_size_is_refused(tmp_path) -> None:
+    case, other = bright_spot_case("a"), bright_spot_case("b")
+    affine = case.volumes[SeriesType.T2_FLAIR].grid.affine.copy()
+    affine[2, 3] += 8
+    flair = Volume(other.volumes[SeriesType.T2_FLAIR].array, Grid((6, 48, 48), affine))
+    volumes = {SeriesType.T2_FLAIR: flair, SeriesType.T1: case.volumes[SeriesType.T2_FLAIR]}
+    with pytest.raises(CaseError, match="WMH mask is not on the grid of its T2_FLAIR"):
+        store_cases([Case("a", volumes, case.masks, case.provenance)], tiny_recipe(), tmp_path)
+
+
+def test_an_image_that_shows_nothing_is_named(tmp_path) -> None:
+    case = bright_spot_case("a")
+    flat = case.volumes[SeriesType.T2_FLAIR]
+    volumes = {SeriesType.T2_FLAIR: flat.with_array(np.full(flat.array.shape, 7))}
+    with pytest.raises(CaseError, match="Case a: All voxels have the same value"):
+        store_cases([Case("a", volumes, case.masks, case.provenance)], tiny_recipe(), tmp_path)
+
+
 def test_an_optional_series_may_be_missing(tmp_path) -> None:
     inputs = (SeriesType.T2_FLAIR, SeriesType.T1)
     recipe = tiny_recipe(inputs=inputs, optional_inputs=(SeriesType.T1,))

@@ -2,6 +2,8 @@
 
 import json
 
+import nibabel
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -101,6 +103,9 @@ def test_data_sets_are_told_complete_or_what_they_lack(tmp_path) -> None:
     assert told.exit_code == 1
     assert "own: p1/t1.nii.gz is missing" in told.output
     (tmp_path / "p1" / "t1.nii.gz").touch()
+    told = CliRunner().invoke(app, ["data", "--mri", str(tmp_path)])
+    assert (told.exit_code, "own: Case p1: t1.nii.gz can not be read" in told.output) == (1, True)
+    nibabel.save(nibabel.Nifti1Image(np.ones((3, 3, 3), np.int16), np.eye(4)), tmp_path / "p1" / "t1.nii.gz")
     assert "own: complete, 1 cases" in CliRunner().invoke(app, ["data", "--mri", str(tmp_path)]).output
 
 
