@@ -23,6 +23,7 @@ from node.results.context import EvaluationContext, SupersededReport
 from node.results.forms import FormChoice
 from node.results.one_patient import headers_of_one_patient
 from node.results.result_object import ResultObject
+from node.results.source_header import SourceHeader
 from node.selection import Outcome, Selection, select
 from node.settings import NodeSettings
 from node.volume_errors import VolumeError
@@ -116,9 +117,9 @@ class Assessor:
         if not sources:
             raise NothingToAssessError(study_uid, tuple(selection.unavailable.values()))
         # Before minutes of computing for a Study that can have no results.
-        _, differences = headers_of_one_patient(sources, study_uid)
+        headers, differences = headers_of_one_patient(sources, study_uid)
         findings = self._segment(selection, sources, progress)
-        findings = replace(findings, remarks=(*findings.remarks, *differences))
+        findings = replace(findings, remarks=(*findings.remarks, *differences, *_blurred(headers)))
         progress(Step(WRITING, "writing results"))
         told = replace(context, selection=tuple(_sentences(selection)))
         objects = build_results(findings, sources, told, choices(findings))
@@ -158,6 +159,16 @@ def _cut_off(selection: Selection) -> Iterator[str]:
             yield (
                 f"{kind.label}: {absent} of {absent + stack.positions} slices that the scanner counted are "
                 "absent at an end; what they show was not looked at"
+            )
+
+
+def _blurred(headers: Mapping[SeriesType, SourceHeader]) -> Iterator[str]:
+    """Say of each Series that lossy compression changed its grey values before it came."""
+    for kind, header in headers.items():
+        if header.was_compressed_with_loss:
+            yield (
+                f"{kind.label}: its images were compressed with loss before they came, which changes grey "
+                "values; faint and small lesions are less certain"
             )
 
 

@@ -78,6 +78,11 @@ class SourceHeader:
     lossy: Dataset
     has_burned_in_identity: bool = False
 
+    @property
+    def was_compressed_with_loss(self) -> bool:
+        """Whether the pixels once went through a lossy compression, in whatever syntax they came."""
+        return str(self.lossy.get("LossyImageCompression") or "") == "01"
+
 
 def read_source_header(source: SourceVolume, study_uid: str) -> SourceHeader:
     """Read what results take over from the first file of a source.

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 
 from engines.progress import READING, WRITING, Step
 from engines.runners.choice import open_runner
@@ -78,6 +79,20 @@ def test_series_that_lacks_its_last_slices_is_evaluated_and_that_is_said(tmp_pat
     assert not any("absent" in remark for remark in whole.findings.remarks)
     cut = assess(assessor, inventory_of(assessor, paths[:-3]), [])
     assert [remark for remark in cut.findings.remarks if remark.startswith(said)]
+
+
+def test_series_that_was_once_compressed_with_loss_is_evaluated_and_that_is_said(tmp_path: Path) -> None:
+    series = write_study(tmp_path, "lossy", ("flair", "t1"))
+    for name, stated in (("flair", "01"), ("t1", "00")):
+        for path in series[name]:
+            dataset = dcmread(path)
+            dataset.LossyImageCompression = stated
+            dataset.save_as(path)
+    assessor = without_models(tmp_path)
+    remarks = assess(assessor, inventory_of(assessor, all_of(series)), []).findings.remarks
+    assert [remark[:58] for remark in remarks if "with loss" in remark] == [
+        "T2-FLAIR: its images were compressed with loss before they"
+    ]
 
 
 def test_report_names_the_series_that_are_reformats_and_calls_types_as_readers_do(tmp_path: Path) -> None:
