@@ -34,6 +34,11 @@ LONGEST_REASON = 300
 """Characters; a decoder may tell much."""
 
 
+def is_panic(error: BaseException) -> bool:
+    """Tell whether a decoder written in Rust broke off: such an error is none of Python's ``Exception``."""
+    return type(error).__module__ == "pyo3_runtime"
+
+
 def reason_of(error: Exception, *, only_pixels: bool = False) -> str:
     """Say on one line why a file could not be read.
 

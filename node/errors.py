@@ -77,6 +77,17 @@ class IncomingConnectionError(NodeError):
     """A connection of a sender brings what is not let through: too much, too slowly, or nothing of DICOM."""
 
 
+class CodestreamError(NodeError):
+    """A compressed frame is of another size than the header says: to decode it could take all the memory."""
+
+
+class InflatedTooLargeError(NodeError):
+    """A deflated data set would fill the memory."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"its deflated data set holds more than {limit_bytes // 1024**2} MiB")
+
+
 class WebUnavailableError(NodeError):
     """The HTTP port can not be opened where it is told to."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,8 @@ from node.volume_errors import (
     PixelDataError,
     SlantedStackError,
     TooFewSlicesError,
+    TooLargeError,
+    TooManyVoxelsError,
 )
 
 COSINE_TOLERANCE = 1e-3
@@ -40,6 +43,17 @@ never stacked this closely."""
 
 MISSING_FROM = 1.5
 """A distance of this many spacings or more is a gap with a slice missing; less is an uneven spacing."""
+
+
+MOST_VOXELS = 2**28
+"""Voxels of a volume, a gigabyte of them: a head in voxels of 0.4 mm has half as many. More are a header that
+lies, or nothing that a machine of the stated size could evaluate."""
+
+LARGEST_MM = 2000.0
+"""How long no side of a volume is: no scanner sees as much; a network would get a grid without end."""
+
+MOST_ABSENT = 10_000
+"""Absent slices that are looked for: a position that lies would ask for more than the memory holds."""
 
 
 class VolumeSettings(BaseModel):
@@ -98,7 +112,11 @@ def arrange(stack: Stack, settings: VolumeSettings) -> StackGeometry:
     ordered = [planes[index] for index in order]
     _check_positions(stack, along[order], settings)
     step = _step(stack, ordered, normal, along[order], settings)
-    return StackGeometry(tuple(stack.frames[index] for index in order), _grid(stack, ordered[0], step))
+    geometry = StackGeometry(tuple(stack.frames[index] for index in order), _grid(stack, ordered[0], step))
+    sides_mm = np.linalg.norm(geometry.grid.affine[:3, :3], axis=0) * geometry.grid.shape
+    if sides_mm.max() > LARGEST_MM:
+        raise TooLargeError(stack.study_uid, stack.series_uid, sides_mm.tolist(), LARGEST_MM)
+    return geometry
 
 
 def normal_of(plane: Plane) -> NDArray[np.float64]:
@@ -145,6 +163,9 @@ def _check_matrices(stack: Stack, planes: Sequence[Plane]) -> None:
     }
     if len(found) > 1:
         raise MixedMatrixError(stack.study_uid, stack.series_uid, sorted(found))
+    shape = (len(stack.frames), header.rows, header.columns)
+    if math.prod(shape) > MOST_VOXELS:
+        raise TooManyVoxelsError(stack.study_uid, stack.series_uid, shape, MOST_VOXELS)
 
 
 def _normal(stack: Stack, plane: Plane) -> NDArray[np.float64]:
@@ -193,11 +214,7 @@ def _check_positions(stack: Stack, along: NDArray[np.float64], settings: VolumeS
     spacing = float(np.median(distances))
     gaps = np.flatnonzero(distances >= MISSING_FROM * spacing)
     if gaps.size:
-        absent = [
-            float(along[gap] + spacing * number)
-            for gap in gaps
-            for number in range(1, round(float(distances[gap]) / spacing))
-        ]
+        absent = _absent(along[gaps], distances[gaps], spacing)
         raise MissingSliceError(*uids, absent, len(absent), spacing)
     _check_stated_spacing(stack, along, spacing, settings)
     tolerance = settings.spacing_tolerance * spacing
@@ -223,8 +240,18 @@ def _check_stated_spacing(
     steps = round(spacing / stated)
     is_multiple = abs(spacing - steps * stated) <= settings.spacing_tolerance * stated
     if steps > 1 and is_multiple and spacing >= MISSING_FROM * max(stated, thickness):
-        absent = [float(place + stated * number) for place in along[:-1] for number in range(1, steps)]
+        absent = _absent(along[:-1], np.diff(along), stated)
         raise MissingSliceError(stack.study_uid, stack.series_uid, absent, len(absent), stated)
+
+
+def _absent(places: NDArray[np.float64], distances: NDArray[np.float64], spacing_mm: float) -> list[float]:
+    """List where slices are absent between places and the next ones, mm; no more than ``MOST_ABSENT``."""
+    absent = (
+        float(place + spacing_mm * number)
+        for place, distance in zip(places, distances, strict=True)
+        for number in range(1, round(min(float(distance) / spacing_mm, MOST_ABSENT + 2)))
+    )
+    return list(islice(absent, MOST_ABSENT))
 
 
 def _step(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -10,6 +11,7 @@ from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
 from pydicom.tag import BaseTag
 
+from node.damaged_files import READING_ERRORS
 from node.private_elements import PrivateBlocks
 
 
@@ -40,7 +42,7 @@ class Layer:
         try:
             found = self.dataset[tag].value
         # pydicom converts on access; what is no value of the element's VR counts as not stated.
-        except (TypeError, ValueError, NotImplementedError, OverflowError):
+        except READING_ERRORS:
             return None
         return None if found is None or found == "" or found == [] else found
 
@@ -50,7 +52,7 @@ class Layer:
         return found if isinstance(found, Sequence) and not isinstance(found, str) else ()
 
     def numbers(self, keyword: str) -> tuple[float, ...]:
-        """Return the values as numbers, none if one of them is no number."""
+        """Return the values as numbers, none if one of them is no finite number."""
         return _as_numbers(self.value(keyword))
 
     def words(self, keyword: str) -> tuple[str, ...]:
@@ -98,7 +100,7 @@ class HeaderLayers:
         return tuple(text.upper() for text in self.texts(*keywords) if text)
 
     def numbers(self, *keywords: str) -> tuple[float, ...]:
-        """Return the values as numbers, none if one of them is no number."""
+        """Return the values as numbers, none if one of them is no finite number."""
         return _as_numbers(self.value(*keywords))
 
     def number(self, *keywords: str) -> float | None:
@@ -126,9 +128,10 @@ def _tag(keyword: str) -> BaseTag:
 
 def _as_numbers(value: object) -> tuple[float, ...]:
     try:
-        return tuple(float(text) for text in _as_texts(value))
+        numbers = tuple(float(text) for text in _as_texts(value))
     except ValueError:
         return ()
+    return numbers if all(map(math.isfinite, numbers)) else ()
 
 
 def _as_texts(value: object) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +13,17 @@ from pydicom.uid import UID, MRImageStorage
 
 from node.acquisition_reader import read_acquisition
 from node.b_values import read_diffusion
-from node.errors import NodeError
+from node.damaged_files import READING_ERRORS, reason_of
+from node.errors import InflatedTooLargeError, NodeError
 from node.header_layers import HeaderLayers, Layer
 from node.headers import FrameHeader, ImageHeader, Plane
+from node.inflation import check_inflation
 from node.mosaic import read_mosaic, tile_planes
 from node.private_elements import PrivateBlocks
 from node.sop_classes import MR_IMAGE_SOP_CLASSES, unread_encoding
+
+FARTHEST_MM = 100_000.0
+"""A position farther from the origin than this is no place in a scanner, mm."""
 
 
 class NotDicomError(NodeError):
@@ -51,9 +55,17 @@ def read_image_header(source: Path | Dataset) -> ImageHeader:
         NotAnMrImageError: if it is another kind of object.
     """
     dataset = source if isinstance(source, Dataset) else _read_file(source)
+    name = str(source) if isinstance(source, Path) else "A data set"
+    try:
+        return _read_dataset(dataset, name)
+    # Elements are read one by one, and a damaged one makes pydicom raise nearly anything.
+    except READING_ERRORS as error:
+        raise NotDicomError(name, f"its header can not be read: {reason_of(error)}") from error
+
+
+def _read_dataset(dataset: Dataset, name: str) -> ImageHeader:
     sop_class = dataset.get("SOPClassUID", "")
-    if not sop_class:
-        name = str(source) if isinstance(source, Path) else "A data set"
+    if not sop_class or not isinstance(sop_class, UID):
         raise NotDicomError(name, "its header names no SOP Class")
     if sop_class not in MR_IMAGE_SOP_CLASSES:
         raise NotAnMrImageError(
@@ -66,7 +78,10 @@ def read_image_header(source: Path | Dataset) -> ImageHeader:
 
 def _read_file(path: Path) -> Dataset:
     try:
+        check_inflation(path)
         return pydicom.dcmread(path, stop_before_pixels=True)
+    except InflatedTooLargeError as error:
+        raise NotDicomError(str(path), str(error)) from error
     except InvalidDicomError as error:
         raise NotDicomError(str(path), "not a DICOM file (Part 10)") from error
     # A damaged file makes the parser raise nearly anything; none of it concerns the other files.
@@ -162,7 +177,7 @@ def _plane(layers: HeaderLayers) -> Plane | None:
     spacing = layers.numbers("PixelSpacing")
     if len(position) != 3 or len(orientation) != 6 or len(spacing) != 2 or min(spacing) <= 0:
         return None
-    if not all(map(math.isfinite, (*position, *orientation, *spacing))):
+    if max(map(abs, position)) > FARTHEST_MM:
         return None
     (x, y, z), (rx, ry, rz, cx, cy, cz) = position, orientation
     return Plane((x, y, z), (rx, ry, rz, cx, cy, cz), (spacing[0], spacing[1]))

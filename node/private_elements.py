@@ -7,7 +7,9 @@ from collections import defaultdict
 
 from pydicom import Dataset
 from pydicom.dataelem import DataElement
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
+
+from node.damaged_files import READING_ERRORS
 
 _FIRST_BLOCK, _LAST_BLOCK = 0x10, 0xFF
 _BINARY_FORMATS = {"FD": "d", "FL": "f", "US": "H", "SS": "h", "UL": "I", "SL": "i"}
@@ -28,15 +30,22 @@ class PrivateBlocks:
         for tag in dataset.keys():  # noqa: SIM118 - iterating the data set itself converts every element
             group, element = int(tag) >> 16, int(tag) & 0xFFFF
             if group % 2 and _FIRST_BLOCK <= element <= _LAST_BLOCK:
-                self._blocks[group].setdefault(str(dataset[tag].value).strip(), element)
+                creator = self._get(tag)
+                self._blocks[group].setdefault("" if creator is None else str(creator.value).strip(), element)
 
     def element(self, group: int, offset: int, creator: str) -> DataElement | None:
         """Find the element with this low byte in the block that the creator reserved."""
         blocks = self._blocks.get(group, {})
         if blocks and creator not in blocks:
             return None
-        tag = Tag(group, blocks.get(creator, _FIRST_BLOCK) << 8 | offset)
-        return self._dataset.get(tag)
+        return self._get(Tag(group, blocks.get(creator, _FIRST_BLOCK) << 8 | offset))
+
+    def _get(self, tag: BaseTag) -> DataElement | None:
+        """Return an element, None if it is absent or no value of its VR: pydicom converts on access."""
+        try:
+            return self._dataset.get(tag)
+        except READING_ERRORS:
+            return None
 
     def numbers(self, group: int, offset: int, creator: str, vr: str) -> tuple[float, ...]:
         """Return an element's numbers, none if it is absent or unreadable.

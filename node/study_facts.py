@@ -9,6 +9,8 @@ from pathlib import Path
 from pydicom import dcmread
 
 from node.damaged_files import READING_ERRORS
+from node.errors import InflatedTooLargeError
+from node.inflation import check_inflation
 
 _WANTED = ("SpecificCharacterSet", "Modality", "StudyDescription", "SeriesDescription")
 
@@ -26,8 +28,9 @@ def read_descriptions(paths: Iterable[Path]) -> Descriptions:
     modalities, texts = set[str](), set[str]()
     for path in paths:
         try:
+            check_inflation(path)
             header = dcmread(path, stop_before_pixels=True, specific_tags=list(_WANTED))
-        except READING_ERRORS:
+        except (*READING_ERRORS, InflatedTooLargeError):
             continue
         modalities.add(str(header.get("Modality") or ""))
         texts.update(str(header.get(keyword) or "") for keyword in _WANTED[2:])

@@ -138,6 +138,34 @@ class MixedMatrixError(VolumeError):
         )
 
 
+class TooManyVoxelsError(VolumeError):
+    """A volume that would fill the memory."""
+
+    def __init__(self, study_uid: str, series_uid: str, shape: Sequence[int], most: int) -> None:
+        self.shape = tuple(shape)
+        slices, rows, columns = shape
+        super().__init__(
+            study_uid,
+            series_uid,
+            f"{slices} slices of {rows} x {columns} pixels are more than {most} voxels",
+            "send the images as the scanner made them",
+        )
+
+
+class TooLargeError(VolumeError):
+    """A volume that is larger than what a scanner sees."""
+
+    def __init__(self, study_uid: str, series_uid: str, sides_mm: Sequence[float], longest_mm: float) -> None:
+        self.sides_mm = tuple(sides_mm)
+        sides = " x ".join(f"{side:.0f}" for side in sides_mm)
+        super().__init__(
+            study_uid,
+            series_uid,
+            f"it would measure {sides} mm, and {longest_mm:.0f} mm are the most",
+            "correct position and Pixel Spacing at their source",
+        )
+
+
 class TooFewSlicesError(PositionsError):
     """Too few slices for a volume."""
 

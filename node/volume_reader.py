@@ -15,7 +15,9 @@ from pydicom import Dataset
 from pydicom.pixels.utils import iter_pixels
 
 from engines.volume import Volume
-from node.damaged_files import READING_ERRORS, reason_of
+from node.codestreams import check_codestreams
+from node.damaged_files import READING_ERRORS, is_panic, reason_of
+from node.errors import CodestreamError
 from node.geometry import VolumeSettings, arrange
 from node.model import FrameReference, SourceVolume
 from node.stacks import Stack, StackFrame
@@ -123,12 +125,19 @@ def _stored_frames(
         # The error may quote the patient's data: neither log nor traceback may hold it.
         raise _pixel_error(stack, instance.sop_instance_uid, reason_of(error)) from None
     try:
+        check_codestreams(dataset)
         # Given the path instead, pydicom finds no pixel data in deflated files.
         decoded = list(iter_pixels(dataset, indices=indices))
         padding = _padding(dataset)
+    except CodestreamError as error:
+        raise _pixel_error(stack, instance.sop_instance_uid, str(error)) from error
     except READING_ERRORS as error:
         reason = reason_of(error, only_pixels=True)
         raise _pixel_error(stack, instance.sop_instance_uid, reason) from error
+    except BaseException as error:
+        if not is_panic(error):
+            raise
+        raise _pixel_error(stack, instance.sop_instance_uid, "the decoder broke off") from error
     if instance.mosaic_tiles_per_side:
         return [_tile(stack, item, decoded[0]) for item in items], padding
     if not instance.is_multi_frame:
