@@ -28,6 +28,10 @@ HEADERS = {
 """The pages need nothing but their own style and pictures; no other site may frame or cache them."""
 
 
+LONGEST_BODY_BYTES = 1024
+"""Longest body of a request: the one form there is holds a token."""
+
+
 def make_application(health: Health, registry: CollectorRegistry) -> FastAPI:
     """Make the application with probes and metrics, which every process serves.
 
@@ -40,7 +44,8 @@ def make_application(health: Health, registry: CollectorRegistry) -> FastAPI:
 
     @application.middleware("http")
     async def add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        response = await call_next(request)
+        # A body is kept in memory before anybody is asked for a password.
+        response = Response(status_code=413) if _is_long(request) else await call_next(request)
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
         return response
@@ -69,6 +74,12 @@ def add_pages(application: FastAPI, sources: PageSources, settings: WebSettings)
         application.add_exception_handler(kind, tell)
     application.include_router(page_router(sources, settings))
     application.mount("/static", StaticFiles(directory=here / "static"), name="static")
+
+
+def _is_long(request: Request) -> bool:
+    """Whether a request brings more than the form of a page does, or does not say how much."""
+    length = request.headers.get("content-length", "0")
+    return "transfer-encoding" in request.headers or int(length) > LONGEST_BODY_BYTES
 
 
 def _answer_of(error: Exception) -> tuple[int, str, dict[str, str]]:

@@ -14,8 +14,10 @@ from fastapi.templating import Jinja2Templates
 
 from engines.segmentation import Segmentor
 from engines.segments import Segment
+from node.errors import UnknownStudyError
 from node.identity import SOFTWARE_VERSION
 from node.listing import StudyChoice
+from node.part10 import is_uid
 from node.study_states import StudyState
 from node.study_view import StudyViews
 from node.web.access import check_token, checked_user, form_token, keep_token
@@ -74,14 +76,16 @@ class Pages:
     ) -> Response:
         """List Studies."""
         chosen = StudyState(state) if state in set(StudyState) else None
-        found = self._sources.views.page(StudyChoice(chosen, uid.strip(), number=page, size=SIZE))
+        # Another character than those of a UID finds nothing, and PostgreSQL takes no NUL in a text.
+        wanted = uid.strip().replace("\0", "?")
+        found = self._sources.views.page(StudyChoice(chosen, wanted, number=page, size=SIZE))
         pages = max(1, math.ceil(found.total / SIZE))
         shown = {"found": found, "states": list(StudyState), "state": state, "uid": uid}
         return self._shown(request, "studies.html", {**shown, "page": page, "pages": pages})
 
     def study(self, request: Request, study_uid: str) -> Response:
         """Show one Study."""
-        view, token = self._sources.views.study(study_uid), form_token(request)
+        view, token = self._sources.views.study(_checked(study_uid)), form_token(request)
         shown = {"study": view, "token": token, "allow_retry": self._settings.allow_retry}
         response = self._shown(request, "study.html", shown)
         if self._settings.allow_retry:
@@ -90,7 +94,7 @@ class Pages:
 
     def picture(self, study_uid: str) -> Response:
         """Show the picture of the overlays."""
-        content = self._sources.views.picture(study_uid)
+        content = self._sources.views.picture(_checked(study_uid))
         if content is None:
             raise HTTPException(404, "There is no picture of this Study")
         return Response(content, media_type="image/png")
@@ -99,7 +103,7 @@ class Pages:
         """Take up a Study again."""
         if not self._settings.allow_retry:
             raise HTTPException(403, "Set web.allow_retry to take up Studies from here")
-        self._sources.retry(study_uid)
+        self._sources.retry(_checked(study_uid))
         return RedirectResponse(f"/studies/{study_uid}", status_code=303)
 
     def engines(self, request: Request) -> Response:
@@ -125,6 +129,12 @@ def page_router(sources: PageSources, settings: WebSettings) -> APIRouter:
     router.post("/studies/{study_uid}/retry", dependencies=[Depends(check_token)])(pages.retry)
     router.get("/engines", response_class=HTMLResponse)(pages.engines)
     return router
+
+
+def _checked(study_uid: str) -> str:
+    if not is_uid(study_uid):
+        raise UnknownStudyError(study_uid[:LONGEST_UID])
+    return study_uid
 
 
 def engine_lines(segmentors: Mapping[Segment, Segmentor]) -> list[EngineLine]:

@@ -13,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from node.errors import WebUnavailableError
+from node.web.connections import BoundedProtocol
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +37,8 @@ class WebServer:
         self._host, self._port = host, port
         config = uvicorn.Config(
             application,
+            http=BoundedProtocol,
+            ws="none",
             log_config=None,
             access_log=False,
             lifespan="off",

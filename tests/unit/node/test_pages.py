@@ -193,6 +193,14 @@ def test_what_a_visitor_types_is_not_taken_for_markup(shown: Shown) -> None:
     assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
+def test_what_is_no_uid_names_no_study(shown: Shown) -> None:
+    """PostgreSQL takes no NUL in a text."""
+    with shown.served() as client:
+        assert client.get("/studies/%00").status_code == 404
+        assert client.get("/studies/%00/overlays.png").status_code == 404
+        assert client.get("/?uid=%00").status_code == 200
+
+
 def test_pages_need_no_script_and_nothing_from_elsewhere(shown: Shown) -> None:
     with shown.served() as client:
         for path in ("/", f"/studies/{STUDY_UID}", "/engines"):
