@@ -27,6 +27,7 @@ from engines.local_path import LocalPath
 from node.deliveries import DeliveryState
 from node.errors import AssociationFailedError, TlsConfigurationError, UnreadableDatasetError
 from node.form_settings import FormSettings
+from node.http_answers import BoundedAdapter
 from node.http_faults import why_no_answer
 from node.outbound import SenderSettings
 from node.part10 import read_part10
@@ -151,6 +152,10 @@ def _session(destination: StowDestinationSettings, settings: SenderSettings) -> 
     with session:
         # Neither proxies nor passwords from the environment: what is configured here is all there is.
         session.trust_env = False
+        # Not even where a token is asked for: the secret would go along.
+        session.max_redirects = 0
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, BoundedAdapter(settings.response_timeout_s))
         session.verify = str(stow.ca) if stow.ca else True
         if stow.certificate and stow.key:
             session.cert = (str(stow.certificate), str(stow.key))

@@ -8,6 +8,7 @@ from http.client import RemoteDisconnected
 
 import requests
 
+from node.http_answers import LONGEST_ANSWER_BYTES, AnswerTooLongError
 from node.outbound import SenderSettings
 from node.tls import explain
 
@@ -26,6 +27,8 @@ def why_no_answer(error: Exception, settings: SenderSettings) -> str:
         return f"can not be reached: no connection within {settings.connect_timeout_s:g} s"
     if isinstance(error, requests.Timeout):
         return f"gave no answer within {settings.response_timeout_s:g} s"
+    if isinstance(error, AnswerTooLongError):
+        return f"gave an answer of more than {LONGEST_ANSWER_BYTES // 1024**2} MiB"
     if any(isinstance(each, RemoteDisconnected) for each in _chain(error)):
         return "ended the connection without an answer"
     said = (each.strerror for each in _chain(error) if isinstance(each, OSError) and each.strerror)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import socket
 import threading
+import time
 from io import BytesIO
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -243,6 +245,59 @@ def test_server_of_another_ca_of_the_same_name_gets_nothing(tmp_path: Path) -> N
 def test_settings_that_contradict_themselves_are_refused(stow: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         StowDestinationSettings.model_validate({"stow": stow})
+
+
+@pytest.mark.parametrize(
+    ("content", "headers"),
+    [
+        pytest.param(b" " * 2**25, {}, id="long"),
+        pytest.param(gzip.compress(b" " * 2**28), {"Content-Encoding": "gzip"}, id="compressed"),
+    ],
+)
+def test_answer_without_end_is_not_read(tmp_path: Path, content: bytes, headers: dict[str, str]) -> None:
+    with web_server(lambda _: Answer(200, content, headers=headers)) as server:
+        (outcome,) = store(results(tmp_path), at(server.url), SETTINGS)
+    assert (outcome.state, outcome.comment) == (DeliveryState.FAILED, "gave an answer of more than 16 MiB")
+
+
+def test_answer_that_comes_a_byte_at_a_time_is_given_up(tmp_path: Path) -> None:
+    def trickle() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(100_000)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+            for _ in range(100):
+                try:
+                    connection.sendall(b" ")
+                except OSError:
+                    return
+                time.sleep(0.1)
+
+    with socket.create_server((LOOPBACK, 0)) as listening:
+        port = listening.getsockname()[1]
+        server = threading.Thread(target=trickle)
+        server.start()
+        settings = SenderSettings(connect_timeout_s=5, response_timeout_s=1)
+        (outcome,) = store(results(tmp_path), at(f"http://{LOOPBACK}:{port}"), settings)
+        assert outcome.comment == "gave no answer within 1 s"
+        server.join(15)
+
+
+def test_secret_goes_to_no_other_server_than_it_is_for(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "hospital")
+    with (
+        web_server(
+            lambda _: Answer(200, {"access_token": "x", "token_type": "Bearer"}), authority.issue("other")
+        ) as other,
+        web_server(
+            lambda _: Answer(307, headers={"Location": other.url}), authority.issue("tokens")
+        ) as tokens,
+    ):
+        oauth2 = {"token_url": tokens.url, "client_id": "node", "client_secret": "secret words"}
+        there = at("https://127.0.0.1:1", oauth2=oauth2, ca=authority.path)
+        (outcome,) = store(results(tmp_path), there, SETTINGS)
+    assert other.requests == []
+    assert outcome.comment == f"no token from {tokens.url}: TooManyRedirects"
 
 
 @needs_orthanc
