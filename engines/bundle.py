@@ -212,7 +212,8 @@ def _check_tensors(bundle: Bundle) -> None:
             found = ", ".join(tensor.name for tensor in tensors)
             raise BundleError(name, f"model.{role}", f"the model has {found}, not {wanted}")
         if tensors[0].type != FLOAT_TENSOR:
-            raise BundleError(name, f"model.{role}", f"{wanted} is a {tensors[0].type}, not {FLOAT_TENSOR}")
+            told = f"{wanted} is a {tensors[0].type}, not {FLOAT_TENSOR}: export it in float32"
+            raise BundleError(name, f"model.{role}", told)
         _check_shape(name, f"model.{role}", tensors[0].shape, shapes[role])
 
 
@@ -223,7 +224,15 @@ def _check_shape(
     if len(found) != 4:
         raise BundleError(bundle, field, f"rank {len(found)}, expected 4 (batch, channels, rows, columns)")
     if isinstance(found[0], int):
-        raise BundleError(bundle, field, f"a fixed batch of {found[0]}, expected a dynamic one")
+        raise BundleError(bundle, field, f"a fixed batch of {found[0]}: export it with a dynamic one")
+    channels = wanted[0]
+    if channels != found[1] and tuple(found[2:]) != wanted[1:] and found[3] == channels:
+        raise BundleError(
+            bundle, field, "channels are the last axis: export it with channels after the batch"
+        )
+    if field == "model.output" and found[1] != 1 and tuple(found[2:]) == wanted[1:]:
+        told = f"{found[1]} channels, expected 1: export the logit of lesion less that of background"
+        raise BundleError(bundle, field, told)
     axes = zip(("channels", "rows", "columns"), found[1:], wanted, strict=True)
     for axis, size, expected in axes:
         dynamic = not isinstance(size, int) and axis != "channels"

@@ -15,6 +15,9 @@ from engines.errors import BundleError
 STANDARD_DOMAINS = ("", "ai.onnx")
 """Names of the domain whose operators need no prefix."""
 
+PASSING = ("Identity", "Cast", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten")
+"""Operators that hand values on."""
+
 Size = int | str | None
 """One axis of a tensor: its size, the name of a dynamic one, or None for a dynamic one without a name."""
 
@@ -41,6 +44,7 @@ class Graph:
         inputs: what has to be given, weights left out.
         outputs: what comes back.
         operators: how often each operator occurs, most frequent first; ``domain:Name`` outside the standard.
+        ends_with: the operator that makes the first output, as ``Conv``; "" if there is none.
         parameters: number of weights.
         size_bytes: of the file.
     """
@@ -49,6 +53,7 @@ class Graph:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     operators: dict[str, int]
+    ends_with: str
     parameters: int
     size_bytes: int
 
@@ -67,6 +72,7 @@ def read_graph(path: Path) -> Graph:
         inputs=tuple(_tensor(value) for value in model.graph.input if value.name not in weights),
         outputs=tuple(_tensor(value) for value in model.graph.output),
         operators=dict(nodes.most_common()),
+        ends_with=_last_operator(model),
         parameters=sum(numpy_helper.to_array(tensor).size for tensor in model.graph.initializer),
         size_bytes=path.stat().st_size,
     )
@@ -88,6 +94,15 @@ def _load(path: Path) -> ModelProto:
     except (OSError, DecodeError, checker.ValidationError) as exc:
         raise BundleError(path.name, "model.file", f"is no valid ONNX: {exc}") from exc
     return model
+
+
+def _last_operator(model: ModelProto) -> str:
+    """Return the operator that makes the first output, behind those that change no value."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    node = makers.get(model.graph.output[0].name) if model.graph.output else None
+    while node is not None and node.op_type in PASSING:
+        node = makers.get(node.input[0])
+    return "" if node is None else _operator(node.domain, node.op_type)
 
 
 def _operator(domain: str, name: str) -> str:

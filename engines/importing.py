@@ -27,6 +27,9 @@ from engines.errors import BundleError
 from engines.graph import Graph, read_graph
 from engines.trial import Trial, try_runners
 
+NO_LOGITS = ("Sigmoid", "HardSigmoid", "Softmax", "ArgMax", "Greater", "GreaterOrEqual")
+"""Operators that make probabilities, or a mask, of logits."""
+
 
 def import_bundle(
     model: Path,
@@ -61,11 +64,19 @@ def import_bundle(
         shutil.copyfile(model, unfinished / MODEL_NAME)
         content["model"] = _model_file(content, graph, unfinished)
         bundle = _described(unfinished, {"created": today, **content})
+        _check_logits(folder.name, graph)
         if samples is not None:
             bundle = _with_samples(bundle, samples(bundle))
         trials = try_runners(bundle)
         unfinished.rename(folder)
     return replace(bundle, folder=folder), trials
+
+
+def _check_logits(bundle: str, graph: Graph) -> None:
+    """Refuse a network that ends with probabilities or a mask: the node would make probabilities of these."""
+    if graph.ends_with in NO_LOGITS:
+        problem = f"comes of {graph.ends_with}, so it is no logit: export the network without that"
+        raise BundleError(bundle, "model.output", problem)
 
 
 def _described(folder: Path, content: dict[str, Any]) -> Bundle:

@@ -60,6 +60,12 @@ def try_runners(bundle: Bundle) -> tuple[Trial, ...]:
         alone = _run(bundle, REFERENCE, slices, batch=1)[1]
     except RunnerError as exc:
         raise BundleError(bundle.folder.name, "model.file", _named(exc, graph)) from exc
+    if not np.isfinite(expected).all():
+        what = "its samples" if bundle.manifest.samples else "noise around 1"
+        problem = f"some logits are no finite numbers on {what}"
+        raise BundleError(
+            bundle.folder.name, "model.file", f"{problem}: look for a logarithm, root or quotient"
+        )
     gap = float(np.abs(expected - alone).max())
     if not gap <= BATCH_TOLERANCE:
         problem = f"a slice's logits change by {gap:.2g} with the slices beside it; is it in training mode?"

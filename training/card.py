@@ -98,6 +98,13 @@ FAILURES: Mapping[Segment, str] = {
 """Known ways to fail."""
 
 
+UNTRIED = "Scanners, sequences, diseases and ages other than those of the cases above."
+"""What was never tested of a model whose training data are not known here."""
+
+UNKNOWN_FAILURES = "Nobody has looked yet: the worst cases are in the lower row of the picture."
+"""What is known of such a model's failures."""
+
+
 def manifest_scores(evaluation: Evaluation) -> list[Score]:
     """Return the scores of the manifest, each with what it was measured on."""
     scores = []
@@ -123,7 +130,9 @@ def manifest_scores(evaluation: Evaluation) -> list[Score]:
     return scores
 
 
-def write_card(recipe: SegmentRecipe, evaluation: Evaluation, training_data: str, protocol: str) -> str:
+def write_card(
+    recipe: SegmentRecipe, evaluation: Evaluation, training_data: str, protocol: str, *, ours: bool = True
+) -> str:
     """Return the model card, Markdown.
 
     Args:
@@ -131,6 +140,7 @@ def write_card(recipe: SegmentRecipe, evaluation: Evaluation, training_data: str
         evaluation: what was measured.
         training_data: what it learned from.
         protocol: how cases were kept apart, and how long it was trained.
+        ours: whether it learned from the scans of the shipped weights, and is known as they are.
     """
     spec, segment = evaluation.postprocessing, recipe.segment
     point = f"Recipe `{recipe.name}` {recipe.version}; {describe_point(spec)}"
@@ -154,10 +164,10 @@ def write_card(recipe: SegmentRecipe, evaluation: Evaluation, training_data: str
             f"Published: {'; '.join(f'{p.sentence()} ({p.cases})' for p in PUBLISHED[segment])}.",
             "",
             "## Never tested",
-            NEVER_TESTED[segment],
+            NEVER_TESTED[segment] if ours else UNTRIED,
             "",
             "## Known failures",
-            FAILURES[segment],
+            FAILURES[segment] if ours else UNKNOWN_FAILURES,
             "",
             "![good cases above, bad ones below](cases.png)",
             "",

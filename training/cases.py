@@ -30,7 +30,7 @@ from engines.segments import Segment, SeriesType
 from engines.volume import Grid, Volume
 from training.dicom_segmentation import read_segmentation
 from training.dicom_series import frame_of_reference, read_series
-from training.errors import CaseError, ManifestError
+from training.errors import CaseError, ManifestError, wrong_keys
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """NIfTI counts x to the right and y to the front; patient space here is LPS."""
@@ -192,8 +192,7 @@ def read_manifest(path: Path) -> Manifest:
     except yaml.YAMLError as exc:
         raise ManifestError(path.name, "file", f"is no YAML: {exc}") from exc
     except ValidationError as exc:
-        first = exc.errors()[0]
-        raise ManifestError(path.name, ".".join(map(str, first["loc"])) or "file", first["msg"]) from exc
+        raise ManifestError(path.name, *wrong_keys(exc)) from exc
 
 
 @dataclass(frozen=True, slots=True)

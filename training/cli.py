@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,11 +13,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
 
-from engines.bundle import load_bundle, shipped_bundles
+from engines.bundle import load_bundle
 from engines.errors import EngineError
 from engines.postprocessing import PostprocessingSpec
 from engines.segments import Segment
 from training.cases import CaseKind
+from training.comparison import comparison_table, read_evaluations
 from training.errors import OtherSegmentError, TrainingError
 from training.evaluation import Prediction
 from training.judging import Evaluation, evaluate_study, write_evaluation
@@ -42,27 +44,40 @@ OneSegment = Annotated[Segment | None, typer.Option("--segment", help="Only this
 MriFolder = Annotated[Path, typer.Option("--mri", help="Folder of the data sets that manifests describe.")]
 PoolFolder = Annotated[Path, typer.Option("--pool", help="Folder that the simulator filled.")]
 RunsFolder = Annotated[Path, typer.Option("--runs", help="Folder that runs and results go to.")]
-BundlesFolder = Annotated[Path, typer.Option("--bundles", help="Folder that bundles go to.")]
+BundlesFolder = Annotated[Path, typer.Option("--bundles", help="Folder that the bundles go to.")]
+Licence = Annotated[
+    str | None,
+    typer.Option("--licence", help="Of the weights; shipped ones have theirs."),
+]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")]
 
 DATA, MRI = Path("data"), Path("data/mri")
-POOL, RUNS = Path("runs/pool"), Path("runs")
+POOL, RUNS, BUNDLES = Path("runs/pool"), Path("runs"), Path("bundles")
 
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Print an error of the project as one sentence and exit with 1."""
+    """Print an error of the project or of the file system as one sentence and exit with 1."""
     try:
         yield
     except (TrainingError, EngineError) as error:
-        console.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
+        _tell(str(error))
         raise typer.Exit(1) from error
+    except OSError as error:
+        _tell(f"{error.filename or 'A file'} can not be used: {error.strerror or error}")
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt as error:
+        _tell("Stopped; the same command goes on from the last checkpoint.")
+        raise typer.Exit(130) from error
+
+
+def _tell(message: str) -> None:
+    console.print(message, style="red", highlight=False, markup=False, soft_wrap=True)
 
 
 def _studies(recipe: Recipe, segment: Segment | None, mri: Path, pool: Path, runs: Path) -> list[Study]:
     chosen = [segment] if segment else list(recipe.segmentors)
-    sources = Sources(mri if mri.is_dir() else None, pool if pool.is_dir() else None)
-    return [Study(recipe.for_segment(one), sources, runs) for one in chosen]
+    return [Study(recipe.for_segment(one), Sources(mri, pool), runs) for one in chosen]
 
 
 @app.command()
@@ -86,10 +101,15 @@ def run(
 
 def _train(study: Study, begin_with: Path | None = None) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
-        report = _bar(progress, study.recipe.segment)
-        train_study(study, report, progress.console.print, begin_with)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bar = _bar(progress, study.recipe.segment)
+        report = bar if console.is_terminal else partial(_log_epoch, study.recipe.segment)
+        train_study(study, report, _announce, begin_with)
     console.print(f"weights in {study.folder}", highlight=False, soft_wrap=True)
+
+
+def _announce(what: str) -> None:
+    console.print(what, markup=False, highlight=False, soft_wrap=True)
 
 
 def _bar(progress: Progress, segment: Segment) -> Report:
@@ -98,12 +118,24 @@ def _bar(progress: Progress, segment: Segment) -> Report:
 
     def report(epoch: Epoch, step: int, last: int) -> None:
         nonlocal scores
-        if epoch.dice is not None:
-            scores = f", validation Dice {epoch.dice:.3f} F1 {epoch.f1:.3f}"
+        scores = _scores(epoch) or scores
         text = f"{segment} loss {epoch.loss:.3f} Dice {epoch.train_dice:.3f}{scores}"
         progress.update(task, description=text, completed=step, total=last)
 
     return report
+
+
+def _log_epoch(segment: Segment, epoch: Epoch, step: int, last: int) -> None:
+    """Print a line at the end of each epoch: what stands for the bar in a log file."""
+    if epoch.seconds:
+        text = f"{segment} step {step} of {last}: loss {epoch.loss:.3f} Dice {epoch.train_dice:.3f}"
+        _announce(f"{text}{_scores(epoch)}, {epoch.seconds:.0f} s")
+
+
+def _scores(epoch: Epoch) -> str:
+    if epoch.dice is None or epoch.f1 is None:
+        return ""
+    return f", validation Dice {epoch.dice:.3f} F1 {epoch.f1:.3f}"
 
 
 @app.command()
@@ -126,11 +158,27 @@ def _evaluate(
     study: Study, kept_point: PostprocessingSpec | None = None
 ) -> tuple[Evaluation, list[Prediction]]:
     """Evaluate a study, write its report and print it."""
-    evaluation, predictions = evaluate_study(study, console.print, kept_point)
+    evaluation, predictions = evaluate_study(study, _announce, kept_point)
     write_evaluation(evaluation, study.folder / "evaluation.json")
     lines = write_report(evaluation, study.recipe.segment, study.folder / "report")
     console.print("\n".join(lines), markup=False, soft_wrap=True)
     return evaluation, predictions
+
+
+@app.command()
+def compare(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(help="runs/<recipe>/<SEGMENT>, evaluated; against the first."),
+    ],
+    csv: Annotated[Path | None, typer.Option("--csv", help="File that gets all digits.")] = None,
+) -> None:
+    """Compare evaluations on the same cases: mean differences and their spread over patients."""
+    with _told():
+        table = comparison_table(read_evaluations(folders))
+        if csv is not None:
+            table.write_csv(csv)
+        console.print("\n".join(table.markdown()), markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -140,7 +188,8 @@ def export(
     mri: MriFolder = MRI,
     pool: PoolFolder = POOL,
     runs: RunsFolder = RUNS,
-    bundles: BundlesFolder | None = None,
+    bundles: BundlesFolder = BUNDLES,
+    licence: Licence = None,
     point_of: Annotated[
         Path | None,
         typer.Option("--point-of", help="Folder of a bundle whose operating point is kept.", exists=True),
@@ -152,7 +201,7 @@ def export(
     with _told():
         for study in _studies(load_recipe(recipe), segment, mri, pool, runs):
             kept = _point_of(point_of, study.recipe.segment) if point_of else None
-            _export(study, bundles or shipped_bundles(), kept)
+            _export(study, bundles, licence, kept)
 
 
 def _point_of(bundle: Path, segment: Segment) -> PostprocessingSpec:
@@ -163,10 +212,11 @@ def _point_of(bundle: Path, segment: Segment) -> PostprocessingSpec:
     return manifest.postprocessing
 
 
-def _export(study: Study, bundles: Path, kept_point: PostprocessingSpec | None = None) -> None:
+def _export(
+    study: Study, bundles: Path, licence: str | None, kept_point: PostprocessingSpec | None = None
+) -> None:
     folder = bundles / study.recipe.segment.lower()
-    ship(study, *_evaluate(study, kept_point), folder)
-    manifest = load_bundle(folder).manifest
+    manifest = ship(study, *_evaluate(study, kept_point), folder, licence)
     console.print(f"{folder}: {manifest.name} {manifest.version}", highlight=False, soft_wrap=True)
 
 
@@ -187,7 +237,7 @@ def rescore_bundle(
     with _told():
         segment = load_bundle(bundle).manifest.segment
         (study,) = _studies(load_recipe(recipe), segment, mri, pool, RUNS)
-        manifest = rescore(study, bundle, version, console.print, keep_point=keep_point)
+        manifest = rescore(study, bundle, version, _announce, keep_point=keep_point)
     console.print(f"{bundle}: {manifest.name} {manifest.version}", highlight=False, soft_wrap=True)
 
 
@@ -198,7 +248,8 @@ def ship_all(
     segment: OneSegment = None,
     pool: PoolFolder = POOL,
     runs: RunsFolder = RUNS,
-    bundles: BundlesFolder | None = None,
+    bundles: BundlesFolder = BUNDLES,
+    licence: Licence = None,
     threads: Threads = 2,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes of the simulator.")] = 2,
     cases: Annotated[
@@ -215,7 +266,7 @@ def ship_all(
                 _simulate(study.recipe, data, pool, workers, cases)
         for study in _studies(read, segment, data / "mri", pool, runs):
             _train(study)
-            _export(study, bundles or shipped_bundles())
+            _export(study, bundles, licence)
 
 
 def _simulate(recipe: SegmentRecipe, data: Path, pool: Path, workers: int, cases: int | None) -> None:
@@ -234,15 +285,17 @@ def _simulate(recipe: SegmentRecipe, data: Path, pool: Path, workers: int, cases
 def check_data(mri: MriFolder = MRI) -> None:
     """Read every case of each data set and say what is missing or wrong; exit 1 if there is something."""
     wrong = False
+    absent: list[str] = []
     with _told():
         for dataset in Sources(mri, None).datasets():
-            lines = dataset.missing()
-            if any((mri / case).exists() for case in dataset.case_folders()):
-                lines = lines or tuple(dataset.faults())
-                wrong |= bool(lines)
-            cases = len(dataset.case_folders())
-            complete = f"{dataset.manifest.name}: complete, {cases} cases for training"
-            console.print("\n".join(lines) or complete, highlight=False, markup=False, soft_wrap=True)
+            if not any((mri / case).exists() for case in dataset.case_folders()):
+                absent += dataset.missing()
+                continue
+            lines = dataset.missing() or tuple(dataset.faults())
+            wrong |= bool(lines)
+            complete = f"{dataset.manifest.name}: complete, {len(dataset.case_folders())} cases for training"
+            _announce("\n".join(lines) or complete)
+    _announce("\n".join(absent))
     raise typer.Exit(int(wrong))
 
 
@@ -274,7 +327,8 @@ def readers(
 
 @app.command()
 def recipes() -> None:
-    """List the shipped recipes."""
-    for name in shipped_recipes():
+    """List the shipped recipes and their files, to copy and change."""
+    for name, path in shipped_recipes().items():
         recipe = load_recipe(name)
-        console.print(f"{name}: {recipe.description} ({', '.join(recipe.segmentors)})", highlight=False)
+        told = f"{name} {recipe.version}: {recipe.description} ({', '.join(recipe.segmentors)}), {path}"
+        console.print(told, highlight=False, soft_wrap=True)

@@ -4,9 +4,34 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import ValidationError
+
 
 class TrainingError(Exception):
     """Base of every error that ``training`` raises on purpose."""
+
+
+WHOLE = "file"
+"""In place of a key: the file as a whole."""
+
+
+SHOWN_KEYS = 3
+"""Further wrong keys that an error lists."""
+
+
+def _at(key: str, problem: str) -> str:
+    return problem if key == WHOLE else f"{key}: {problem}; correct this key in the YAML file"
+
+
+def wrong_keys(error: ValidationError) -> tuple[str, str]:
+    """Return the first wrong key of a YAML file, and what is wrong with it and with the others."""
+    places = [".".join(str(part) for part in one["loc"] if part != "[key]") for one in error.errors()]
+    keys = {place or WHOLE: one["msg"] for place, one in zip(places, error.errors(), strict=True)}
+    # a misspelt key is what makes another one missing
+    ordered = sorted(keys, key=lambda key: keys[key] == "Field required")
+    first, others = ordered[0], [f"{key}: {keys[key]}" for key in ordered[1:]]
+    more = [f"{len(others) - SHOWN_KEYS} more"] if len(others) > SHOWN_KEYS else []
+    return first, "; ".join([keys[first], *others[:SHOWN_KEYS], *more])
 
 
 class RecipeError(TrainingError):
@@ -14,7 +39,7 @@ class RecipeError(TrainingError):
 
     def __init__(self, recipe: str, key: str, problem: str) -> None:
         self.recipe, self.key, self.problem = recipe, key, problem
-        super().__init__(f"Recipe {recipe}: {key}: {problem}; correct this key in the YAML file")
+        super().__init__(f"Recipe {recipe}: {_at(key, problem)}")
 
 
 class CaseError(TrainingError):
@@ -30,7 +55,7 @@ class ManifestError(TrainingError):
 
     def __init__(self, manifest: str, key: str, problem: str) -> None:
         self.manifest, self.key, self.problem = manifest, key, problem
-        super().__init__(f"Manifest {manifest}: {key}: {problem}; correct this key in the YAML file")
+        super().__init__(f"Manifest {manifest}: {_at(key, problem)}")
 
 
 class ReaderStudyError(TrainingError):
@@ -39,6 +64,14 @@ class ReaderStudyError(TrainingError):
     def __init__(self, place: Path, problem: str) -> None:
         self.place, self.problem = place, problem
         super().__init__(f"Reader study {place}: {problem}")
+
+
+class ComparisonError(TrainingError):
+    """Evaluations can not be compared: one is missing, or is of other cases."""
+
+    def __init__(self, evaluation: str, problem: str) -> None:
+        self.evaluation, self.problem = evaluation, problem
+        super().__init__(f"{evaluation} {problem}; evaluate each on the same cases (csvd-train evaluate)")
 
 
 class SimulationSourceError(TrainingError):
@@ -56,7 +89,7 @@ class NoSamplesError(TrainingError):
         self.recipe, self.segment, self.searched = recipe, segment, searched
         places = ", ".join(str(path) for path in searched)
         super().__init__(
-            f"Recipe {recipe}, {segment}: no case found in {places}; fill the folder or name another"
+            f"Recipe {recipe}, {segment}: no case found in {places}; fill a folder or name another"
         )
 
 
@@ -71,13 +104,29 @@ class OtherSegmentError(TrainingError):
 
 
 class CheckpointError(TrainingError):
-    """A checkpoint can not be resumed: unreadable, or of another recipe or architecture."""
+    """A run folder does not fit what is asked of it: unreadable, or of another recipe, data or network."""
 
     def __init__(self, path: Path, problem: str) -> None:
         self.path, self.problem = path, problem
         super().__init__(
-            f"Checkpoint {path}: {problem}; resume with its own recipe or start in another folder"
+            f"Run {path}: {problem}; go on with what it was begun with, or start in another folder (--runs)"
         )
+
+
+class MissingWeightsError(TrainingError):
+    """A training has not ended yet, so that there is no network to score or export."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(f"There is no {path}: train first, to the end (csvd-train run)")
+
+
+class BusyError(TrainingError):
+    """Two trainings at once in one folder would write over each other."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        super().__init__(f"{folder}: another process trains here; wait for it or name another (--runs)")
 
 
 class StorageError(TrainingError):

@@ -28,8 +28,8 @@ PARITY = 1e-3
 OPSET = 18
 """ONNX operator set; every runtime of the node reads it."""
 
-LICENCE = "Apache-2.0"
-"""Of the shipped weights."""
+OWN_RECIPE = "best"
+"""The recipe of the shipped weights, whose names tell of no recipe."""
 
 
 def write_onnx(model: nn.Module, recipe: SegmentRecipe, path: Path) -> None:
@@ -87,6 +87,7 @@ def write_bundle(
     scores: Sequence[Score],
     training_data: str,
     card: str,
+    licence: str,
 ) -> Manifest:
     """Write a whole bundle and check it as the node will.
 
@@ -99,6 +100,7 @@ def write_bundle(
         scores: as measured.
         training_data: what it learned from, with licences.
         card: the model card, Markdown.
+        licence: of the weights.
 
     Raises: ExportError: if torch and onnxruntime differ or the file is too large.
     """
@@ -107,7 +109,7 @@ def write_bundle(
     # Samples are kept in half precision: the parity is measured on what the node will read.
     check_parity(model, folder / MODEL_NAME, samples.astype(np.float16).astype(np.float32))
     manifest = Manifest(
-        name=f"csvd-{recipe.segment.lower()}",
+        name=f"{'csvd' if recipe.name == OWN_RECIPE else recipe.name}-{recipe.segment.lower()}",
         version=recipe.version,
         segment=recipe.segment,
         inputs=recipe.inputs,
@@ -116,7 +118,7 @@ def write_bundle(
         postprocessing=postprocessing,
         model=ModelFile(file=MODEL_NAME, sha256=file_sha256(folder / MODEL_NAME)),
         samples=write_samples(folder, samples),
-        licence=LICENCE,
+        licence=licence,
         training_data=training_data,
         recipe=f"csvd-train run {recipe.name} --segment {recipe.segment}",
         scores=tuple(scores),

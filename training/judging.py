@@ -29,6 +29,7 @@ from training.loop import predict
 from training.operating_point import choose, find_candidates
 from training.pool import Split
 from training.recipe import SegmentRecipe
+from training.run_folder import check_held_out
 from training.study import Announce, Study, load_network, load_shipped
 from training.summary import Summary, summarise
 
@@ -105,7 +106,9 @@ def predict_study(study: Study, shipped: Infer, announce: Announce) -> Predictio
     folds, altered = [], []
     for number, patients in enumerate(study.held_out()):
         announce(f"held-out real cases of fold {number}")
-        infer = infer_with(load_network(study.folder / f"fold_{number}", recipe))
+        folder = study.folder / f"fold_{number}"
+        check_held_out(folder, patients)
+        infer = infer_with(load_network(folder, recipe))
         cases = [c for c in sources.real(recipe.segment) if c.provenance.patient in patients]
         folds.append(list(predict_cases(cases, recipe, infer)))
         altered.append(_predict_altered(chain.from_iterable(map(alterations, cases)), recipe, infer))

@@ -9,9 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-import shutil
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
@@ -21,16 +19,25 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor, nn
 
-from engines.bundle import load_bundle
 from training import losses, networks
 from training.augmentation import augment
 from training.curves import draw_curves
-from training.errors import CheckpointError, NoSamplesError, StorageError
+from training.errors import CheckpointError, NoSamplesError
 from training.metrics import lesion_f1, voxel_scores
-from training.recipe import Decay, Keep, NetworkSettings, ScheduleSettings, SegmentRecipe
+from training.recipe import Decay, Keep, ScheduleSettings, SegmentRecipe
+from training.run_folder import (
+    CHECKPOINT,
+    HISTORY,
+    WEIGHTS,
+    check_cases,
+    check_recipe,
+    held,
+    load_weights,
+    write_data,
+    write_recipe,
+)
 from training.safekeeping import keep, naming_shortage, release, reserve
 from training.slices import PreparedCase, Sampler
 from training.warm_start import load_bundle_weights
@@ -41,9 +48,6 @@ FREE_MB = 500.0
 RESERVED = 2
 """Checkpoints that room is kept back for: the last one and the weights."""
 
-WEIGHTS, DATA, HISTORY = "weights.pt", "data.json", "history.json"
-"""Files of a finished training in its run folder: what it learned, from what, and how it went."""
-
 NATIVE_BFLOAT16 = {("avx512_bf16", True), ("amx_bf16", True), ("bf16", True)}
 """Capabilities of CPUs, x86 and ARM, that multiply bfloat16 by themselves."""
 
@@ -51,7 +55,7 @@ UNFOLDING_SLICES = 64
 """Slices that the normalisations of a bundle's network are found with."""
 
 Report = Callable[["Epoch", int, int], None]
-"""Called after each step with the running epoch, the step and the last step."""
+"""Called after each step and each validation with the running epoch, the step and the last step."""
 
 
 @dataclass(slots=True)
@@ -82,6 +86,11 @@ class State:
     history: list[Epoch] = field(default_factory=list)
     begun_at: float = 0.0
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.model.parameters()).device
+
 
 def train(
     recipe: SegmentRecipe,
@@ -110,8 +119,9 @@ def train(
 
     Raises:
         NoSamplesError: without a training case.
-        CheckpointError: if the folder holds a checkpoint of another recipe or architecture, or the weights to
-            begin with are of another.
+        BusyError: if another process trains in the folder.
+        CheckpointError: if the folder holds a run of another recipe or, unless it has ended, of other cases,
+            or the weights to begin with are of another architecture.
         StorageError: if the disk can not hold the run, before it starts or later on.
         MemoryShortError: if a step or a validation finds no memory; the checkpoint is safe.
     """
@@ -119,44 +129,65 @@ def train(
     sampler = Sampler(training, recipe.sources, schedule.lesion_share, recipe.seed)
     if sampler.slices == 0:
         raise NoSamplesError(recipe.name, recipe.segment, (folder,))
-    _open_folder(folder, recipe, needed_mb)
-    device = device_at_hand()
-    state = _start(recipe, device, begin_with, sampler)
-    _resume(state, folder / "checkpoint.pt", recipe)
-    loss_of = losses.build(recipe.loss)
-    epoch_steps = schedule.epoch_steps or max(1, sampler.slices // schedule.batch)
-    last = epoch_steps * schedule.epochs
-    _write_data(folder, training, validation, last, begin_with)
-    checkpoint, end = folder / "checkpoint.pt", min(last, stop_after or last)
-    with naming_shortage(checkpoint):
-        _save(state, folder, recipe)
-        reserve(folder, RESERVED * checkpoint.stat().st_size)
-        if _is_open(state, epoch_steps):
-            state.begun_at = time.monotonic()
-            _close(state, recipe, validation, device, folder)
-        saved_at = state.begun_at = time.monotonic()
-        while state.step < end and not _is_finished(state, schedule):
-            if state.step % epoch_steps == 0:
-                state.history.append(Epoch(state.step // epoch_steps))
-                state.begun_at = time.monotonic()
-            epoch = state.history[-1]
-            epoch.learning_rate = _set_rate(state, schedule, last)
-            loss, dice = _learn(state, recipe, sampler, loss_of, device)
-            done = state.step % epoch_steps
-            epoch.loss += (loss - epoch.loss) / (done + 1)
-            epoch.train_dice += (dice - epoch.train_dice) / (done + 1)
-            state.step += 1
-            if report:
-                report(epoch, state.step, last)
-            if time.monotonic() - saved_at > 60 * schedule.checkpoint_minutes or _is_open(state, epoch_steps):
-                _save(state, folder, recipe)
-                saved_at = time.monotonic()
-            if _is_open(state, epoch_steps):
-                _close(state, recipe, validation, device, folder)
-        _save(state, folder, recipe)
-        network = _finish(state, schedule, folder)
-    release(folder)
+    with held(folder, needed_mb):
+        state = _start(recipe, device_at_hand(), begin_with, sampler)
+        _resume(state, folder / CHECKPOINT, recipe)
+        epoch_steps = schedule.epoch_steps or max(1, sampler.slices // schedule.batch)
+        last = epoch_steps * schedule.epochs
+        if state.step < last and not _is_finished(state, schedule):
+            if state.step:
+                check_cases(folder, training)
+            write_recipe(folder, recipe)
+            write_data(folder, training, validation, last, begin_with)
+        with naming_shortage(folder / CHECKPOINT):
+            _save(state, folder, recipe)
+            reserve(folder, RESERVED * (folder / CHECKPOINT).stat().st_size)
+            _go_on(
+                state, recipe, sampler, validation, folder, epoch_steps, min(last, stop_after or last), report
+            )
+            _save(state, folder, recipe)
+            network = _finish(state, schedule, folder)
+        release(folder)
     return network
+
+
+def _go_on(
+    state: State,
+    recipe: SegmentRecipe,
+    sampler: Sampler,
+    validation: Sequence[PreparedCase],
+    folder: Path,
+    epoch_steps: int,
+    end: int,
+    report: Report | None,
+) -> None:
+    """Take steps up to ``end`` or to what ends a run before; save on the way, validate after each epoch."""
+    schedule, loss_of, last = recipe.schedule, losses.build(recipe.loss), epoch_steps * recipe.schedule.epochs
+    saved_at = state.begun_at = time.monotonic()
+    while True:
+        if _is_open(state, epoch_steps):
+            _save(state, folder, recipe)
+            _close(state, recipe, validation, folder)
+            saved_at = time.monotonic()
+            if report:
+                report(state.history[-1], state.step, last)
+        if state.step >= end or _is_finished(state, schedule):
+            return
+        if state.step % epoch_steps == 0:
+            state.history.append(Epoch(state.step // epoch_steps))
+            state.begun_at = time.monotonic()
+        epoch = state.history[-1]
+        epoch.learning_rate = _set_rate(state, schedule, last)
+        loss, dice = _learn(state, recipe, sampler, loss_of)
+        done = state.step % epoch_steps
+        epoch.loss += (loss - epoch.loss) / (done + 1)
+        epoch.train_dice += (dice - epoch.train_dice) / (done + 1)
+        state.step += 1
+        if report:
+            report(epoch, state.step, last)
+        if time.monotonic() - saved_at > 60 * schedule.checkpoint_minutes:
+            _save(state, folder, recipe)
+            saved_at = time.monotonic()
 
 
 def _is_open(state: State, epoch_steps: int) -> bool:
@@ -168,12 +199,11 @@ def _close(
     state: State,
     recipe: SegmentRecipe,
     cases: Sequence[PreparedCase],
-    device: torch.device,
     folder: Path,
 ) -> None:
     """Validate an epoch and write its scores and curves."""
     epoch = state.history[-1]
-    _validate(state, recipe, cases, device)
+    _validate(state, recipe, cases)
     epoch.seconds = time.monotonic() - state.begun_at
     _write_history(folder, state)
 
@@ -213,20 +243,19 @@ def _learn(
     recipe: SegmentRecipe,
     sampler: Sampler,
     loss_of: Callable[[Tensor | Sequence[Tensor], Tensor], Tensor],
-    device: torch.device,
 ) -> tuple[float, float]:
     """Take one step; return the loss and the Dice of the batch."""
     pixels, labels = sampler.draw(state.step, recipe.schedule.batch)
     generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + state.step)
     images, targets = augment(
-        torch.from_numpy(pixels).to(device),
-        torch.from_numpy(labels).to(device),
+        torch.from_numpy(pixels).to(state.device),
+        torch.from_numpy(labels).to(state.device),
         recipe.augmentation,
         recipe.preprocessing.neighbours,
         generator,
     )
     state.model.train()
-    with autocast(device):
+    with autocast(state.device):
         logits = state.model(images.contiguous(memory_format=torch.channels_last))
     loss = loss_of(logits, targets)
     state.optimiser.zero_grad(set_to_none=True)
@@ -262,13 +291,11 @@ def _set_rate(state: State, schedule: ScheduleSettings, last: int) -> float:
     return rate
 
 
-def _validate(
-    state: State, recipe: SegmentRecipe, cases: Sequence[PreparedCase], device: torch.device
-) -> None:
+def _validate(state: State, recipe: SegmentRecipe, cases: Sequence[PreparedCase]) -> None:
     """Score the averaged weights slice by slice, remember the best, lower the rate when it stalls."""
     schedule, epoch = recipe.schedule, state.history[-1]
     if cases:
-        epoch.dice, epoch.f1 = _scores(state.average, cases, schedule.validation_slices, device)
+        epoch.dice, epoch.f1 = _scores(state.average, cases, schedule.validation_slices, state.device)
         score = epoch.dice if schedule.keep is Keep.DICE else (epoch.dice + epoch.f1) / 2
         if score > state.best_score:
             state.best_score, state.best_epoch = score, epoch.number
@@ -320,43 +347,6 @@ def _is_finished(state: State, schedule: ScheduleSettings) -> bool:
     return epoch.train_dice > schedule.overfit_score and lead > schedule.overfit_lead
 
 
-def _open_folder(folder: Path, recipe: SegmentRecipe, needed_mb: float) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    free_mb = shutil.disk_usage(folder).free / 1e6
-    if free_mb < needed_mb:
-        raise StorageError(folder, needed_mb, free_mb)
-    configuration = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
-    (folder / "recipe.yaml").write_text(configuration, encoding="utf-8")
-
-
-def _write_data(
-    folder: Path,
-    training: Sequence[PreparedCase],
-    validation: Sequence[PreparedCase],
-    steps: int,
-    begin_with: Path | None,
-) -> None:
-    """Write which cases took part, by digest, for how many steps, and from which bundle's weights on."""
-    cases = [
-        {
-            "name": case.name,
-            "patient": case.patient,
-            "kind": case.kind,
-            "dataset": case.dataset,
-            "licence": case.licence,
-            "sha256": case.digest,
-            "use": use,
-        }
-        for use, part in (("training", training), ("validation", validation))
-        for case in part
-    ]
-    counts = dict(Counter(case.kind.value for case in training))
-    bundle = load_bundle(begin_with).manifest if begin_with is not None and begin_with.is_dir() else None
-    begun = f"{bundle.name} {bundle.version}" if bundle else None
-    content = {"training": counts, "steps": steps, "begun_with": begun, "cases": cases}
-    (folder / DATA).write_text(json.dumps(content, indent=1), encoding="utf-8")
-
-
 def _save(state: State, folder: Path, recipe: SegmentRecipe) -> None:
     """Write the checkpoint beside the old one and exchange them, so that a kill leaves one of both.
 
@@ -372,7 +362,7 @@ def _save(state: State, folder: Path, recipe: SegmentRecipe) -> None:
         "best": (state.best_score, state.best_epoch, state.best_weights),
         "history": [asdict(epoch) for epoch in state.history],
     }
-    keep(content, folder / "checkpoint.pt")
+    keep(content, folder / CHECKPOINT)
 
 
 def _resume(state: State, path: Path, recipe: SegmentRecipe) -> None:
@@ -380,8 +370,7 @@ def _resume(state: State, path: Path, recipe: SegmentRecipe) -> None:
         return
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        if NetworkSettings.model_validate(content["recipe"]["network"]) != recipe.network:
-            raise CheckpointError(path, "is of another architecture")
+        check_recipe(path, content["recipe"], recipe)
         state.model.load_state_dict(content["model"])
         state.average.load_state_dict(content["average"])
         state.optimiser.load_state_dict(content["optimiser"])
@@ -389,17 +378,6 @@ def _resume(state: State, path: Path, recipe: SegmentRecipe) -> None:
         state.best_score, state.best_epoch, state.best_weights = content["best"]
         state.history = [Epoch(**epoch) for epoch in content["history"]]
     except (RuntimeError, KeyError, EOFError, UnpicklingError, ValueError) as error:
-        raise CheckpointError(path, f"can not be read: {error}") from error
-
-
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Fill a network with the weights of a finished training.
-
-    Raises: CheckpointError: if there are none, or they are of another architecture.
-    """
-    try:
-        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
         raise CheckpointError(path, f"can not be read: {error}") from error
 
 

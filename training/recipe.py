@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from engines.preprocessing import PreprocessingSpec
 from engines.segments import Segment, SeriesType
 from training.cases import CaseKind
-from training.errors import RecipeError
+from training.errors import WHOLE, RecipeError, wrong_keys
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -330,12 +330,10 @@ def load_recipe(name_or_path: str) -> Recipe:
     path = shipped_recipes().get(name_or_path, Path(name_or_path))
     try:
         content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         known = ", ".join(shipped_recipes())
-        raise RecipeError(name_or_path, "file", f"not readable ({error}); shipped are {known}") from error
+        raise RecipeError(name_or_path, WHOLE, f"can not be read ({error}); shipped are {known}") from error
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "recipe"
-        raise RecipeError(name_or_path, key, first["msg"]) from error
+        raise RecipeError(name_or_path, *wrong_keys(error)) from error

@@ -9,7 +9,7 @@ from engines.bundle import CARD_NAME, load_bundle, write_manifest
 from engines.manifest import Manifest
 from engines.runners.base import RunnerSettings
 from engines.runners.onnx_runtime import OnnxRuntimeRunner
-from training.card import POINT_END, manifest_scores, write_card, write_contact_sheet
+from training.card import POINT_END, UNTRIED, manifest_scores, write_card, write_contact_sheet
 from training.errors import ExportError
 from training.evaluation import Prediction
 from training.judging import Evaluation, judge, predict_study
@@ -71,7 +71,8 @@ def write_rescored(
         origin = before.version if before.postprocessing == evaluation.postprocessing else "its own"
         protocol = f"{SAME_WEIGHTS.format(before.version, origin)} {protocol}"
     recipe = study.recipe.model_copy(update={"version": version})
-    card = write_card(recipe, evaluation, before.training_data, protocol)
+    ours = UNTRIED not in (folder / CARD_NAME).read_text(encoding="utf-8")
+    card = write_card(recipe, evaluation, before.training_data, protocol, ours=ours)
     write_manifest(folder, manifest)
     (folder / CARD_NAME).write_text(card, encoding="utf-8")
     write_contact_sheet(predictions, evaluation, folder / "cases.png")

@@ -5,58 +5,82 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.bundle import densest
+from engines.bundle import SAMPLES_NAME, densest
 from engines.manifest import Manifest
 from engines.postprocessing import lesion_mask
 from training.card import manifest_scores, write_card, write_contact_sheet
 from training.cases import CaseKind
-from training.errors import NoSamplesError
+from training.errors import ExportError
 from training.evaluation import Prediction
 from training.export import write_bundle
 from training.judging import Evaluation
-from training.loop import DATA, HISTORY
 from training.pool import Split
 from training.recipe import Ships
+from training.run_folder import HISTORY, read_data
 from training.slices import prepare_case
 from training.study import Study, load_shipped, round_folders, shipped_folders
 
 KINDS = {
-    CaseKind.REAL: "real scans of patients with multiple sclerosis, labelled by people",
+    CaseKind.REAL: "real scans, labelled by people",
     CaseKind.PAINTED: "real scans with painted lesions",
     CaseKind.SIMULATED: "simulated scans",
 }
 """What each kind of case is."""
 
+SHIPPED_SETS = frozenset({"ms3seg", "openms", "simvent", "real_scans"})
+"""Data sets of real scans that the shipped weights come from; what the cards know of holds for these."""
+
 MADE_CASES = (
     "Simulated and painted test cases come from anatomies and scans of which neither training nor validation "
-    "has seen any, and were made after the last change of recipe and simulation."
+    "has seen any."
 )
-"""What every card says of its test cases."""
+"""What a card says of its test cases, if there are some."""
+
+PROOF_ORDER = (CaseKind.REAL, CaseKind.PAINTED, CaseKind.SIMULATED)
+"""Whose slices go along with a bundle: rather those that are of nobody."""
+
+PROOF_OF_A_PATIENT = "The proof slices ({}) are of the held-out scan {}."
+"""What a card says where no made case was there to prove faster runners on."""
+
+LICENCE, NO_LICENCE = "Apache-2.0", "not stated; the terms of the training data may bind the weights"
+"""Of the shipped weights, and of those that learned from other real scans."""
 
 
-def ship(study: Study, evaluation: Evaluation, predictions: list[Prediction], folder: Path) -> Manifest:
+def ship(
+    study: Study,
+    evaluation: Evaluation,
+    predictions: list[Prediction],
+    folder: Path,
+    licence: str | None = None,
+) -> Manifest:
     """Write the bundle of a study's final network, with its scores, card and pictures.
 
     Raises:
-        ExportError: if torch and onnxruntime differ or the file is too large.
-        NoSamplesError: if no simulated case shows a lesion, from which the proof slices are taken.
+        ExportError: if torch and onnxruntime differ, the file is too large, or there is no case to prove
+            faster runners on.
     """
     recipe, network = study.recipe, load_shipped(study)
-    training_data = describe_data(study)
+    training_data, ours = describe_data(study), _is_ours(study)
+    proof, slices = proof_slices(study, predictions, evaluation)
+    protocol = [describe_protocol(study)]
+    if any(prediction.kind is not CaseKind.REAL for prediction in predictions):
+        protocol.append(MADE_CASES)
+    if proof.kind is CaseKind.REAL:
+        protocol.append(PROOF_OF_A_PATIENT.format(SAMPLES_NAME, proof.case))
     manifest = write_bundle(
         folder,
         network,
         recipe,
         evaluation.postprocessing,
-        proof_slices(study, predictions, evaluation),
+        slices,
         manifest_scores(evaluation),
         training_data,
-        write_card(recipe, evaluation, training_data, describe_protocol(study)),
+        write_card(recipe, evaluation, training_data, " ".join(protocol), ours=ours),
+        licence or (LICENCE if ours else NO_LICENCE),
     )
     write_contact_sheet(predictions, evaluation, folder / "cases.png")
     return manifest
@@ -64,7 +88,7 @@ def ship(study: Study, evaluation: Evaluation, predictions: list[Prediction], fo
 
 def describe_data(study: Study) -> str:
     """Return what the shipped networks learned from, by kind of case, from their run folders."""
-    runs = [_read_data(folder) for folder in shipped_folders(study)]
+    runs = [read_data(folder) for folder in shipped_folders(study)]
     cases = {case["name"]: case for run in runs for case in run["cases"] if case["use"] == "training"}
     sentences = []
     for kind, meaning in KINDS.items():
@@ -77,13 +101,19 @@ def describe_data(study: Study) -> str:
 
 def describe_protocol(study: Study) -> str:
     """Return how long it was trained and how cases were kept apart, from the run folders."""
-    return " ".join([*_training(study), *_validation(study), MADE_CASES])
+    return " ".join([*_training(study), *_validation(study)])
+
+
+def _is_ours(study: Study) -> bool:
+    """Tell whether all real scans that a study learned from are among those of the shipped weights."""
+    cases = [case for folder in shipped_folders(study) for case in read_data(folder)["cases"]]
+    return {case["dataset"] for case in cases if case["kind"] == CaseKind.REAL} <= SHIPPED_SETS
 
 
 def _training(study: Study) -> Iterator[str]:
     """Yield sentences on what the first of the shipped networks went through."""
     recipe, folder = study.recipe, shipped_folders(study)[0]
-    rounds = [_read_data(place) for place in round_folders(folder, recipe)]
+    rounds = [read_data(place) for place in round_folders(folder, recipe)]
     if begun_with := rounds[0].get("begun_with"):
         yield f"The weights of {begun_with} were trained on."
     *earlier, steps = [one["steps"] for one in rounds]
@@ -120,29 +150,32 @@ def _validation(study: Study) -> Iterator[str]:
         yield f"The shipped network learned from {_learned_from(study, groups)}."
 
 
-def _read_data(folder: Path) -> dict[str, Any]:
-    """Return what a run folder says of its cases and steps."""
-    content: dict[str, Any] = json.loads((folder / DATA).read_text(encoding="utf-8"))
-    return content
-
-
 def _learned_from(study: Study, groups: list[tuple[str, ...]]) -> str:
     if study.recipe.schedule.follows_validation and len(groups) > 2:
         return f"all but {', '.join(groups[0])}, who decided when to stop; in a fold the next one's did"
     return "all of them"
 
 
-def proof_slices(study: Study, predictions: list[Prediction], evaluation: Evaluation) -> NDArray[np.float32]:
-    """Return neighbouring prepared slices of the simulated test case with the most found voxels.
+def proof_slices(
+    study: Study, predictions: list[Prediction], evaluation: Evaluation
+) -> tuple[Prediction, NDArray[np.float32]]:
+    """Return the case with the most found voxels, and neighbouring prepared slices of it.
 
-    Raises: NoSamplesError: if nothing is found on any simulated case.
+    If something is found on it, a simulated case goes before a painted one, and either before a patient's.
+
+    Raises: ExportError: if there is no case.
     """
-    recipe, spec = study.recipe, evaluation.postprocessing
-    simulated = [p for p in predictions if p.kind is CaseKind.SIMULATED]
-    found = {p.case: lesion_mask(p.probability, spec).array for p in simulated}
-    chosen = max(found, key=lambda name: int(found[name].sum()), default=None)
-    for case in study.sources.made(recipe.segment, Split.TEST, [CaseKind.SIMULATED]):
-        if case.name == chosen:
-            slices = prepare_case(case, recipe).slices
-            return densest(slices, found[case.name])
-    raise NoSamplesError(recipe.name, recipe.segment, study.sources.searched)
+    recipe, sources = study.recipe, study.sources
+    masks = [lesion_mask(p.probability, evaluation.postprocessing).array for p in predictions]
+    rank = [
+        (bool(mask.any()), PROOF_ORDER.index(p.kind), int(mask.sum()))
+        for p, mask in zip(predictions, masks, strict=True)
+    ]
+    if not rank:
+        raise ExportError(f"{recipe.name}, {recipe.segment}", "no test or held-out case to prove runners on")
+    chosen = rank.index(max(rank))
+    proof = predictions[chosen]
+    real = proof.kind is CaseKind.REAL
+    cases = sources.real(recipe.segment) if real else sources.made(recipe.segment, Split.TEST, [proof.kind])
+    case = next(case for case in cases if case.name == proof.case)
+    return proof, densest(prepare_case(case, recipe).slices, masks[chosen])

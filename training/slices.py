@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,8 +140,8 @@ def _store(case: Case, recipe: SegmentRecipe, place: Path) -> PreparedCase:
     images, targets = stem.with_suffix(".images.npy"), stem.with_suffix(".targets.npy")
     if not targets.is_file():
         pixels, labels = _prepare(case, recipe)
-        np.save(images, pixels)
-        np.save(targets, labels)
+        _save(images, pixels)
+        _save(targets, labels)
     return PreparedCase(
         name=case.name,
         patient=case.provenance.patient,
@@ -151,6 +152,14 @@ def _store(case: Case, recipe: SegmentRecipe, place: Path) -> PreparedCase:
         targets=np.load(targets, mmap_mode="r"),
         digest=digest,
     )
+
+
+def _save(path: Path, array: NDArray[np.float16] | NDArray[np.uint8]) -> None:
+    """Write an array whole or not at all: another process may want the same."""
+    unfinished = path.with_suffix(f".{os.getpid()}.part")
+    with unfinished.open("wb") as file:
+        np.save(file, array)
+    unfinished.replace(path)
 
 
 def _prepare(case: Case, recipe: SegmentRecipe) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:

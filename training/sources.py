@@ -18,8 +18,8 @@ class Sources:
     """Folders that hold cases.
 
     Attributes:
-        mri: holds the data sets that manifests describe, or None.
-        pool: filled by the simulator, or None.
+        mri: holds the data sets that manifests describe, if it is there, or None.
+        pool: filled by the simulator, if it is there, or None.
     """
 
     mri: Path | None
@@ -27,11 +27,13 @@ class Sources:
 
     @property
     def searched(self) -> tuple[Path, ...]:
-        """The folders that are there."""
+        """The folders, whether they are there or not."""
         return tuple(path for path in (self.mri, self.pool) if path is not None)
 
     def real(self, segment: Segment) -> Iterator[Case]:
         """Read the real cases that are labelled for a segment; reserved ones are left out."""
+        if self.mri is None or not self.mri.is_dir():
+            return
         for dataset in self.datasets():
             if segment in dataset.manifest.labels and dataset.case_folders():
                 yield from dataset.iterate()

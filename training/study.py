@@ -17,10 +17,11 @@ from training import networks
 from training.calibration import count_logits, fit, read_calibration, write_calibration
 from training.cases import CaseKind
 from training.errors import NoSamplesError
-from training.loop import WEIGHTS, Report, device_at_hand, load_weights, train
+from training.loop import Report, device_at_hand, train
 from training.mining import with_alarms
 from training.pool import Split
 from training.recipe import SegmentRecipe, Ships
+from training.run_folder import WEIGHTS, check_cases, check_network, load_weights
 from training.slices import PreparedCase, store_cases, variants
 from training.sources import Sources, folds
 
@@ -135,7 +136,10 @@ def _train_calibrated(
     for one, place in zip(recipe.rounds, round_folders(folder, recipe), strict=True):
         network = train(one, learned, seen, place, report, begin_with=begin_with)
         write_calibration(fit(count_logits(network, watched)), place)
-        if place != folder:
+        if place == folder:
+            # an ended run is left as it is: what is new must not be taken for learned from
+            check_cases(folder, learned)
+        else:
             learned, begin_with = with_alarms(network, learned, place / ALARMS), place / WEIGHTS
 
 
@@ -188,6 +192,7 @@ def load_network(folder: Path, recipe: SegmentRecipe) -> networks.UNet:
 
 
 def _load_calibrated(folder: Path, recipe: SegmentRecipe) -> networks.UNet:
+    check_network(folder, recipe)
     model = networks.build(recipe.network, recipe.channels)
     load_weights(model, folder / WEIGHTS)
     read_calibration(folder).fold_into(model)

@@ -59,7 +59,7 @@ def save(path: Path, nodes: list[Any], initializers: list[Any] | None = None, **
     inputs += [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in shapes.get("more", [])
     ]
-    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape)]
+    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, shapes.get("output", shape))]
     graph = helper.make_graph(nodes, "graph", inputs, outputs, initializers or [])
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("org.example", 1)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), str(path))
@@ -175,3 +175,56 @@ def test_a_network_whose_slices_depend_on_their_batch_is_refused(tmp_path: Path,
     )
     with pytest.raises(BundleError, match="training mode"):
         import_bundle(path, description, tmp_path / "mine", DAY, with_lesion)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "named"),
+    [
+        ([helper.make_node("Sigmoid", ["slices"], ["logits"])], "Sigmoid"),
+        (
+            [
+                helper.make_node("Greater", ["slices", "slices"], ["mask"]),
+                helper.make_node("Cast", ["mask"], ["logits"], to=TensorProto.FLOAT),
+            ],
+            "Greater",
+        ),
+    ],
+)
+def test_probabilities_and_masks_are_not_taken_for_logits(
+    tmp_path: Path, description: Path, nodes: list[Any], named: str
+) -> None:
+    """Of probabilities the node would make probabilities from 0.5 to 0.73: all of the head a lesion."""
+    save(tmp_path / "theirs.onnx", nodes)
+    with pytest.raises(BundleError, match=rf"model\.output: comes of {named}, so it is no logit"):
+        import_bundle(tmp_path / "theirs.onnx", description, tmp_path / "mine", DAY)
+    assert not (tmp_path / "mine").exists()
+
+
+def test_logits_that_are_no_numbers_are_refused(tmp_path: Path, description: Path) -> None:
+    nodes = [helper.make_node("Neg", ["slices"], ["minus"]), helper.make_node("Log", ["minus"], ["logits"])]
+    save(tmp_path / "theirs.onnx", nodes)
+    with pytest.raises(BundleError, match="some logits are no finite numbers"):
+        import_bundle(tmp_path / "theirs.onnx", description, tmp_path / "mine", DAY)
+
+
+@pytest.mark.parametrize(
+    ("shape", "problem"),
+    [
+        pytest.param(["batch", 64, 64, 1], "channels are the last axis", id="input"),
+        pytest.param(["batch", 2, 64, 64], "2 channels, expected 1: export the logit of lesion", id="output"),
+    ],
+)
+def test_axes_and_classes_of_other_frameworks_get_advice(
+    tmp_path: Path, description: Path, shape: list[Any], problem: str
+) -> None:
+    double = [helper.make_node("Concat", ["slices", "slices"], ["logits"], axis=1)]
+    same = [helper.make_node("Neg", ["slices"], ["logits"])]
+    last = shape[-1] == 1
+    save(
+        tmp_path / "theirs.onnx",
+        same if last else double,
+        shape=shape if last else ["batch", 1, 64, 64],
+        output=shape,
+    )
+    with pytest.raises(BundleError, match=problem):
+        import_bundle(tmp_path / "theirs.onnx", description, tmp_path / "mine", DAY)

@@ -176,7 +176,7 @@ def test_brain_mask_must_fit() -> None:
 def test_wrong_manifest_names_the_key(tmp_path: Path, content: str, key: str) -> None:
     path = tmp_path / "set.yaml"
     path.write_text(content)
-    with pytest.raises(ManifestError, match=key) as raised:
+    with pytest.raises(ManifestError, match=r"Manifest set\.yaml: ") as raised:
         read_manifest(path)
     assert raised.value.key == key
 

@@ -27,7 +27,7 @@ def slices(count: int = 3) -> np.ndarray:
 def test_a_written_bundle_is_one_that_the_node_loads(network, tmp_path) -> None:
     spec = PostprocessingSpec(threshold=0.4, min_lesion_ml=0.01)
     scores = [Score(name="dice", value=0.5, on="three cases")]
-    write_bundle(tmp_path / "wmh", network, tiny_recipe(), spec, slices(), scores, "spots", "# card")
+    write_bundle(tmp_path / "wmh", network, tiny_recipe(), spec, slices(), scores, "spots", "# card", "none")
     bundle = load_bundle(tmp_path / "wmh")
     assert bundle.manifest.segment is Segment.WMH
     assert bundle.manifest.postprocessing == spec

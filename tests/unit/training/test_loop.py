@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from tests.support.training_cases import bright_spot_case, tiny_recipe
-from training.errors import CheckpointError, MemoryShortError, NoSamplesError, StorageError
+from training.errors import BusyError, CheckpointError, MemoryShortError, NoSamplesError, StorageError
 from training.loop import train
-from training.recipe import Decay, Keep, NetworkSettings
+from training.recipe import AugmentationSettings, Decay, Keep, NetworkSettings
 from training.safekeeping import RESERVE, keep, reserve
 from training.slices import store_cases
 
@@ -64,10 +64,56 @@ def test_a_run_without_a_case_is_refused(tmp_path) -> None:
         train(tiny_recipe(), [], [], tmp_path)
 
 
-def test_a_checkpoint_of_another_architecture_is_refused(cases, tmp_path) -> None:
+def begun_with(cases, folder, **changes) -> None:
+    """Go on with a run under another recipe."""
+    schedule = tiny_recipe().schedule.model_copy(update=changes.pop("schedule", {}))
+    train(tiny_recipe(schedule=schedule, **changes), cases, [], folder, stop_after=3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"network": NetworkSettings(channels=(8, 16), fold=2)}, r"network.channels \[8, 8\], .* \[8, 16\]"),
+        ({"schedule": {"learning_rate": 0.5}}, r"schedule.learning_rate 0.01, the recipe says 0.5"),
+        ({"augmentation": AugmentationSettings()}, r"augmentation.flip 0.5, the recipe says 0.0"),
+        ({"seed": 9}, "seed 3, the recipe says 9"),
+    ],
+)
+def test_a_run_that_was_begun_with_another_recipe_is_refused(cases, tmp_path, changes, told) -> None:
     train(tiny_recipe(), cases, [], tmp_path / "run", stop_after=1)
-    with pytest.raises(CheckpointError, match="another architecture"):
-        train(tiny_recipe(network=NetworkSettings(channels=(8, 16), fold=2)), cases, [], tmp_path / "run")
+    before = (tmp_path / "run" / "recipe.yaml").read_bytes()
+    with pytest.raises(CheckpointError, match=f"was begun with {told}"):
+        begun_with(cases, tmp_path / "run", **changes)
+    assert (tmp_path / "run" / "recipe.yaml").read_bytes() == before
+
+
+def test_a_run_may_be_lengthened_and_given_less_memory(cases, tmp_path) -> None:
+    train(tiny_recipe(), cases, [], tmp_path / "run", stop_after=1)
+    begun_with(cases, tmp_path / "run", schedule={"batch": 2, "validation_slices": 9, "epochs": 5})
+    assert "epochs: 5" in (tmp_path / "run" / "recipe.yaml").read_text()
+
+
+def test_a_run_that_was_begun_on_other_cases_is_refused(cases, tmp_path) -> None:
+    train(tiny_recipe(), cases[:2], [], tmp_path / "run", stop_after=1)
+    with pytest.raises(CheckpointError, match=rf"1 are new or changed \({cases[2].name}\)"):
+        train(tiny_recipe(), cases, [], tmp_path / "run")
+    with pytest.raises(CheckpointError, match=rf"1 are gone or changed \({cases[1].name}\)"):
+        train(tiny_recipe(), cases[:1], [], tmp_path / "run")
+
+
+def test_an_ended_run_goes_on_to_tell_what_it_learned_from(cases, tmp_path) -> None:
+    train(tiny_recipe(), cases[:2], [], tmp_path / "run")
+    before = (tmp_path / "run" / "data.json").read_bytes()
+    train(tiny_recipe(), cases, [], tmp_path / "run")
+    assert (tmp_path / "run" / "data.json").read_bytes() == before
+
+
+def test_two_trainings_at_once_in_one_folder_are_refused(cases, tmp_path) -> None:
+    def meanwhile(*_: object) -> None:
+        with pytest.raises(BusyError, match="another process trains here"):
+            train(tiny_recipe(), cases, [], tmp_path / "run")
+
+    train(tiny_recipe(), cases, [], tmp_path / "run", report=meanwhile, stop_after=1)
 
 
 def test_a_broken_checkpoint_is_named(cases, tmp_path) -> None:

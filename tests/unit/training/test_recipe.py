@@ -144,3 +144,17 @@ def test_an_unreadable_recipe_names_the_shipped_ones() -> None:
 def test_a_segment_that_a_recipe_lacks_is_named() -> None:
     with pytest.raises(RecipeError, match=r"segmentors\.LACUNE"):
         load_recipe("wmh-flair-384").for_segment(Segment.LACUNE)
+
+
+def test_a_misspelt_key_is_named_before_what_it_leaves_out(tmp_path) -> None:
+    path = write_tiny_recipe(tmp_path, TINY_YAML.replace("learning_rate", "lerning_rate"))
+    with pytest.raises(
+        RecipeError, match=r"schedule\.lerning_rate: Extra inputs .*schedule\.learning_rate"
+    ) as told:
+        load_recipe(str(path))
+    assert told.value.key == "schedule.lerning_rate"
+
+
+def test_a_recipe_that_is_not_there_gets_the_list_of_those_that_are() -> None:
+    with pytest.raises(RecipeError, match=r"shipped are best, [a-z0-9, -]+$"):
+        load_recipe("nothere")

@@ -159,8 +159,13 @@ def test_scores_and_card_say_what_they_were_measured_on(study) -> None:
 
 def test_weights_of_another_architecture_are_refused(study) -> None:
     network = study.recipe.network.model_copy(update={"channels": (8, 16)})
+    told = r"final/recipe\.yaml: was begun with network.channels \[8, 8\], the recipe says \[8, 16\]"
+    with pytest.raises(CheckpointError, match=told):
+        load_network(study.folder / "final", study.recipe.model_copy(update={"network": network}))
+    (study.folder / "final" / "recipe.yaml").rename(study.folder / "final" / "kept.yaml")
     with pytest.raises(CheckpointError, match=r"weights\.pt"):
         load_network(study.folder / "final", study.recipe.model_copy(update={"network": network}))
+    (study.folder / "final" / "kept.yaml").rename(study.folder / "final" / "recipe.yaml")
 
 
 def test_simulated_cases_are_read_from_their_split_only(study) -> None:

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from engines.bundle import load_bundle, shipped_bundles, write_manifest
-from engines.segments import Segment
+from engines.segments import Segment, SeriesType
 from tests.support.simulation_data import write_simulation_data
 from tests.support.training_cases import TINY_YAML, bright_spot_case, write_tiny_recipe
 from training.cli import app
@@ -69,6 +69,67 @@ def test_a_recipe_goes_from_pool_to_bundle(places) -> None:
     point = load_bundle(folder / "kept" / "wmh").manifest.postprocessing
     shipped = load_bundle(shipped_bundles() / "wmh").manifest.postprocessing
     assert point == shipped != manifest.postprocessing
+
+
+@pytest.fixture
+def hospital(tmp_path):
+    """Four patients of an own data set, and a recipe that learns from them alone."""
+    text = "{name: own, licence: ethics 7, source: us, series: {T2_FLAIR: '{case}/f.nii.gz'}, cases: ['p*'],"
+    text += "labels: {WMH: {file: '{case}/l.nii.gz', values: [1], known: [1]}}}"
+    (tmp_path / "own.yaml").write_text(text)
+    for number in range(4):
+        add_patient(tmp_path, f"p{number}", number)
+    recipe = TINY_YAML.replace("simulated: 1.0}", "real: 1.0}\n    folds: 2").replace(
+        "name: tiny", "name: mine"
+    )
+    options = {"mri": ".", "pool": "none", "runs": "runs"}
+    places = [part for name, folder in options.items() for part in (f"--{name}", str(tmp_path / folder))]
+    (tmp_path / "recipes").mkdir()
+    return tmp_path, [str(write_tiny_recipe(tmp_path / "recipes", recipe)), *places, "--threads", "1"]
+
+
+def add_patient(folder, name: str, seed: int) -> None:
+    case = bright_spot_case(name, seed=seed)
+    (folder / name).mkdir()
+    image = case.volumes[SeriesType.T2_FLAIR]
+    for kind, array in (("f", image.array), ("l", case.masks[Segment.WMH].array.astype(np.uint8))):
+        affine = np.diag([-1.0, -1, 1, 1]) @ image.grid.affine[:, [2, 1, 0, 3]]
+        nibabel.save(nibabel.Nifti1Image(array.T, affine), folder / name / f"{kind}.nii.gz")
+
+
+def test_a_hospital_exports_what_it_trained_on_its_own_patients(hospital) -> None:
+    folder, arguments = hospital
+    trained = CliRunner().invoke(app, ["run", *arguments])
+    assert trained.exit_code == 0, trained.output
+    lines = [line for line in trained.output.splitlines() if line.startswith("WMH step 40 of 40: loss")]
+    assert len(lines) == 3  # two folds and the final one: a log file has a line for each epoch
+    assert "validation Dice" in lines[0]
+    told = CliRunner().invoke(app, ["export", *arguments, "--bundles", str(folder / "bundles")])
+    assert told.exit_code == 0, told.output
+    bundle = load_bundle(folder / "bundles" / "wmh")
+    assert bundle.manifest.name == "mine-wmh"
+    assert "not stated" in bundle.manifest.licence
+    assert "4 real scans, labelled by people (own: ethics 7)" in bundle.manifest.training_data
+    card = (folder / "bundles" / "wmh" / "card.md").read_text()
+    assert "The proof slices (samples.npz) are of the held-out scan p" in card
+    for foreign in ("sclerosis", "openms", "Simulated and painted test cases"):
+        assert foreign not in card
+    add_patient(folder, "p1b", 9)
+    grown = CliRunner().invoke(app, ["run", *arguments])
+    assert grown.exit_code == 1
+    assert "learned from other cases: 1 are new or changed" in grown.output
+    leaking = CliRunner().invoke(app, ["evaluate", *arguments])
+    assert leaking.exit_code == 1
+    assert "learned from p3, whom it would be scored on" in leaking.output
+
+
+def test_a_file_that_can_not_be_written_ends_with_its_name(places) -> None:
+    folder, arguments = places
+    (folder / "file").touch()
+    result = CliRunner().invoke(app, ["run", *arguments, "--runs", str(folder / "file")])
+    assert result.exit_code == 1
+    assert f"{folder / 'file'}" in result.output
+    assert "can not be used: Not a directory" in result.output
 
 
 def test_a_wrong_key_ends_with_its_name_and_exit_code_1(places) -> None:
