@@ -33,6 +33,9 @@ MODEL = "model"
 
 SUFFIXES = (".nii.gz", ".nii", ".dcm")
 
+SHOWN = 5
+"""Values of a mask that an error lists."""
+
 
 class StudySettings(BaseModel):
     """``study.yaml``.
@@ -101,10 +104,15 @@ def read_study(folder: Path) -> ReaderStudy:
     """
     settings = _settings(folder / "study.yaml")
     cases = sorted(_stem(path) for path in _masks(folder / "reference"))
-    people = sorted(path.name for path in (folder / "readers").glob("*") if path.is_dir())
+    people = sorted(path.name for path in _shown(folder / "readers") if path.is_dir())
     if not cases or not people:
         raise ReaderStudyError(folder, "no mask in reference/, or no folder of a reader in readers/")
     readers = (*people, *((MODEL,) if (folder / MODEL).is_dir() else ()))
+    places = {reader: folder / "readers" / reader for reader in people} | {MODEL: folder / MODEL}
+    for reader in readers:
+        for path in _masks(places[reader]):
+            if _stem(path) not in cases:
+                raise ReaderStudyError(path, "there is no such case in reference/")
     times = {key: float(value) for key, value in _table(folder / "times.csv", "seconds", readers, cases)}
     grades = {key: Grade(value) for key, value in _table(folder / "grades.csv", "grade", readers, cases)}
     readings = []
@@ -112,8 +120,7 @@ def read_study(folder: Path) -> ReaderStudy:
         grid = _grid(folder, case)
         reference = _mask(folder / "reference", case, grid, settings)
         for reader in readers:
-            place = folder / MODEL if reader == MODEL else folder / "readers" / reader
-            found = _mask(place, case, grid, settings)
+            found = _mask(places[reader], case, grid, settings)
             key = (reader, case)
             readings.append(_score(key, found, reference, grid, settings, grades.get(key), times.get(key)))
     return ReaderStudy(settings, readers, tuple(cases), tuple(readings))
@@ -163,7 +170,12 @@ def _settings(path: Path) -> StudySettings:
 
 
 def _masks(folder: Path) -> Iterator[Path]:
-    yield from (path for path in folder.glob("*") if path.name.endswith(SUFFIXES))
+    yield from (path for path in _shown(folder) if path.name.endswith(SUFFIXES))
+
+
+def _shown(folder: Path) -> Iterator[Path]:
+    """Yield what a folder holds but for what desktops hide in it."""
+    yield from (path for path in folder.glob("*") if not path.name.startswith("."))
 
 
 def _stem(path: Path) -> str:
@@ -205,6 +217,10 @@ def _mask(folder: Path, case: str, grid: Grid, settings: StudySettings) -> Mask:
             label = read_nifti(path)
             same = label.grid.shape == grid.shape and np.allclose(label.grid.affine, grid.affine, atol=0.1)
             mask = np.isin(label.array, settings.values) if same else None
+            if mask is not None and not mask.any() and label.array.any():
+                held = ", ".join(f"{value:g}" for value in np.unique(label.array)[:SHOWN] if value)
+                meant = ", ".join(map(str, settings.values))
+                raise ValueError(f"it holds {held}, and lesion is {meant}: write `values` into study.yaml")
     except UNREADABLE as exc:
         raise ReaderStudyError(path, f"can not be read: {exc}") from exc
     if mask is None:
@@ -218,15 +234,36 @@ def _table(
     """Yield (reader, case) and value of each row of an optional table."""
     if not path.is_file():
         return
-    with path.open(newline="", encoding="utf-8") as file:
-        for number, row in enumerate(csv.DictReader(file), start=2):
-            key = (row.get("reader") or "", row.get("case") or "")
-            value = (row.get(column) or "").strip()
-            if key[0] not in readers or key[1] not in cases:
-                raise ReaderStudyError(path, f"line {number}: unknown reader or case {key}")
-            if not (value in list(Grade) if column == "grade" else _is_number(value)):
-                raise ReaderStudyError(path, f"line {number}: {column} {value!r} is none")
-            yield key, value
+    for number, row in enumerate(_rows(path, ("reader", "case", column)), start=2):
+        key = (row["reader"], row["case"])
+        value = row[column].strip()
+        if key[0] not in readers or key[1] not in cases:
+            raise ReaderStudyError(path, f"line {number}: unknown reader or case {key}")
+        if not (value in list(Grade) if column == "grade" else _is_number(value)):
+            known = ", ".join(Grade) if column == "grade" else "a number from 0 on"
+            raise ReaderStudyError(path, f"line {number}: {column} {value!r}, expected {known}")
+        yield key, value
+
+
+def _rows(path: Path, wanted: tuple[str, ...]) -> list[dict[str, str]]:
+    """Read a table as spreadsheets write it: by commas, or by semicolons and then with decimal commas.
+
+    Raises: ReaderStudyError: if it is not in UTF-8, or lacks a column.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as exc:
+        raise ReaderStudyError(path, "is not in UTF-8: save it as CSV UTF-8") from exc
+    semicolons = ";" in "".join(lines[:1])
+    table = csv.DictReader(lines, delimiter=";" if semicolons else ",")
+    lacking = [name for name in wanted if name not in (table.fieldnames or ())]
+    if lacking:
+        raise ReaderStudyError(
+            path, f"has no column {', '.join(lacking)}; its first line is {','.join(wanted)}"
+        )
+    rows = [{name: row[name] or "" for name in wanted} for row in table]
+    last = wanted[-1]
+    return [{**row, last: row[last].replace(",", ".")} for row in rows] if semicolons else rows
 
 
 def _is_number(text: str) -> bool:

@@ -121,8 +121,8 @@ def test_grades_of_experts_and_another_rule_win(folder) -> None:
         pytest.param("study.yaml", "colour: red", "colour", id="unknown-key"),
         pytest.param("study.yaml", "grades: {bounds: [0.2, 0.5, 0.7]}", "grades", id="bounds-that-rise"),
         pytest.param("times.csv", "reader,case,seconds\nzoe,p1,3\n", "line 2: unknown", id="unknown-reader"),
-        pytest.param("times.csv", "reader,case,seconds\na,p1,long\n", "'long' is none", id="no-number"),
-        pytest.param("grades.csv", "reader,case,grade\na,p1,V\n", "'V' is none", id="no-grade"),
+        pytest.param("times.csv", "reader,case,seconds\na,p1,long\n", "'long', expected", id="no-number"),
+        pytest.param("grades.csv", "reader,case,grade\na,p1,V\n", "'V', expected I, II", id="no-grade"),
         pytest.param("readers/a/p1.nii.gz", "no image", "can not be read", id="unreadable"),
     ],
 )
@@ -155,3 +155,40 @@ def test_the_example_gives_a_whole_report(tmp_path) -> None:
     again = CliRunner().invoke(app, ["readers", str(tmp_path / "study"), "--example"])
     assert again.exit_code == 1
     assert "not empty" in again.output.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("\ufeffreader,case,seconds\r\na,p1,12.5\r\n", id="with-a-byte-order-mark"),
+        pytest.param("\ufeffreader;case;seconds\r\na;p1;12,5\r\n", id="with-semicolons"),
+    ],
+)
+def test_times_are_read_as_spreadsheets_write_them(folder, text) -> None:
+    (folder / "times.csv").write_text(text, encoding="utf-8", newline="")
+    reading = next(r for r in read_study(folder).of("a") if r.case == "p1")
+    assert reading.seconds == 12.5
+
+
+def test_a_table_in_another_encoding_is_named(folder) -> None:
+    (folder / "times.csv").write_bytes("reader,case,seconds\nMüller,p1,1\n".encode("latin-1"))
+    with pytest.raises(ReaderStudyError, match="is not in UTF-8"):
+        read_study(folder)
+
+
+def test_a_mask_of_other_values_is_not_taken_for_empty(folder) -> None:
+    path = folder / "readers" / "a" / "p1.nii.gz"
+    image = nibabel.load(path)
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj) * 255, image.affine), path)
+    with pytest.raises(ReaderStudyError, match="it holds 255, and lesion is 1"):
+        read_study(folder)
+
+
+def test_a_case_without_reference_is_named_and_hidden_files_are_none(folder) -> None:
+    (folder / "readers" / ".hidden").mkdir()
+    (folder / "reference" / "._p1.nii.gz").touch()
+    assert read_study(folder).people
+    path = folder / "readers" / "a" / "p1.nii.gz"
+    path.with_name("pp1.nii.gz").write_bytes(path.read_bytes())
+    with pytest.raises(ReaderStudyError, match=r"pp1\.nii\.gz: there is no such case in reference/"):
+        read_study(folder)
