@@ -16,7 +16,17 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from node import bundle_commands, engine_commands
 from node.assessment import Assessor
 from node.certificates import check_tls
-from node.console import EXIT_FAILED, AsJson, Config, configured, err, out, reported, serving
+from node.console import (
+    EXIT_FAILED,
+    AsJson,
+    Config,
+    configured,
+    err,
+    keep_from_others,
+    out,
+    reported,
+    serving,
+)
 from node.database import Database
 from node.dataset_command import export_dataset_command
 from node.demonstration import demonstrate
@@ -63,6 +73,7 @@ StudyUid = Annotated[str, typer.Argument(help="Study Instance UID, as `csvd-node
 @contextmanager
 def _index(settings: NodeSettings) -> Iterator[Database]:
     """Open the index; without a node that ran before, an empty one."""
+    keep_from_others()
     settings.root.mkdir(parents=True, exist_ok=True)
     with closing(Database(settings.index_url)) as database:
         yield database
@@ -71,6 +82,7 @@ def _index(settings: NodeSettings) -> Iterator[Database]:
 @app.command()
 def serve(config: Config = None, role: Roles = None) -> None:
     """Receive Studies, evaluate them and send the results, until told to stop."""
+    keep_from_others()
     stop = threading.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, lambda *_: stop.set())
@@ -110,6 +122,7 @@ def process(
     config: Config = None,
 ) -> None:
     """Evaluate the Studies in a folder without network: results and pictures go to another folder."""
+    keep_from_others()
     failed = False
     choice = FormChoice(frozenset(form or DEFAULT_CHOICE.forms), masks)
     if len(choice.forms.intersection(ENCODINGS)) > 1:

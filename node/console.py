@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,6 +74,11 @@ def reported() -> Iterator[None]:
     except (NodeError, EngineError) as error:
         _tell(str(error))
         raise typer.Exit(EXIT_MISUSED if isinstance(error, MISUSES) else EXIT_FAILED) from error
+
+
+def keep_from_others() -> None:
+    """Let no other user of the machine read what is written from now on: images, results and index."""
+    os.umask(os.umask(0o077) | 0o007)
 
 
 def _tell(message: str) -> None:

@@ -12,6 +12,7 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.tag import BaseTag
 
 from node.damaged_files import READING_ERRORS
+from node.printable import printable
 from node.private_elements import PrivateBlocks
 
 
@@ -138,5 +139,5 @@ def _as_texts(value: object) -> tuple[str, ...]:
     if value is None:
         return ()
     if isinstance(value, str) or not hasattr(value, "__iter__"):
-        return (str(value).strip(),)
-    return tuple(str(part).strip() for part in value)
+        return (printable(str(value).strip()),)
+    return tuple(printable(str(part).strip()) for part in value)

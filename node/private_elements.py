@@ -10,6 +10,7 @@ from pydicom.dataelem import DataElement
 from pydicom.tag import BaseTag, Tag
 
 from node.damaged_files import READING_ERRORS
+from node.printable import printable
 
 _FIRST_BLOCK, _LAST_BLOCK = 0x10, 0xFF
 _BINARY_FORMATS = {"FD": "d", "FL": "f", "US": "H", "SS": "h", "UL": "I", "SL": "i"}
@@ -90,4 +91,4 @@ def _split(value: object) -> tuple[str, ...]:
         value = value.decode("latin-1").strip("\x00 ").split("\\")
     if isinstance(value, str) or not hasattr(value, "__iter__"):
         value = [value]
-    return tuple(str(part).strip() for part in value)
+    return tuple(printable(str(part).strip()) for part in value)

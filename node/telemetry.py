@@ -15,6 +15,7 @@ from structlog.typing import Processor
 
 from engines.errors import EngineError
 from node.errors import NodeError
+from node.printable import printable
 
 
 class LogFormat(StrEnum):
@@ -62,13 +63,22 @@ def describe_error(error: BaseException) -> str:
     return "\nwhich led to\n".join(reversed(parts))
 
 
+def _escape(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Escape all texts of an event; of an exception its own lines stay."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            lines = value.split("\n") if key == "exception" else [value]
+            event[key] = "\n".join(map(printable, lines))
+    return event
+
+
 def configure_logging(settings: LogSettings) -> None:
     """Send all logs, those of libraries too, to standard error in the configured form."""
     level = logging.getLevelNamesMapping()[settings.level]
-    renderer = (
-        structlog.processors.JSONRenderer()
+    rendering: list[Processor] = (
+        [structlog.processors.JSONRenderer()]
         if settings.format is LogFormat.JSON
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else [_escape, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     )
     common: list[Processor] = [
         structlog.processors.add_log_level,
@@ -76,7 +86,7 @@ def configure_logging(settings: LogSettings) -> None:
         _add_exception,
     ]
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, *common, renderer],
+        processors=[structlog.contextvars.merge_contextvars, *common, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
@@ -84,7 +94,7 @@ def configure_logging(settings: LogSettings) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *common],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)

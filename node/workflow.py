@@ -27,6 +27,10 @@ TRANSIENT_PAUSE_S = 5.0
 """Pause after the first such try, s; each next pause is three times as long."""
 
 
+KEPT = "The Study is kept; retry it."
+"""What to do about a fault of the node's own."""
+
+
 def _is_transient(error: BaseException) -> bool:
     return isinstance(error, OSError) or (isinstance(error, NodeError) and error.retryable)
 
@@ -58,7 +62,7 @@ class EvaluationWorkflow(DBOSConfiguredInstance):
         except Exception as error:
             log = self._evaluator.log_of(evaluation_id)
             log.exception("evaluation.broke")
-            reason = f"{reason_of(error)} The Study is kept; retry it."
+            reason = f"{reason_of(error)} {KEPT}"
         if reason:
             self.fail(evaluation_id, reason)
         else:
@@ -86,6 +90,11 @@ class EvaluationWorkflow(DBOSConfiguredInstance):
             reason = error.strerror if isinstance(error, OSError) else str(error)
             self._evaluator.interrupted(evaluation_id, str(reason))
             raise
+        # DBOS keeps what a step raises, too, and the text of a foreign error may quote a patient.
+        except Exception as error:
+            log = self._evaluator.log_of(evaluation_id)
+            log.exception("evaluation.broke")
+            return f"{reason_of(error)} {KEPT}"
         return ""
 
     @DBOS.step()
@@ -119,17 +128,23 @@ class DeliveryWorkflow(DBOSConfiguredInstance):
             self._deliver(evaluation_id, destination)
 
     def _deliver(self, evaluation_id: str, destination: str) -> None:
+        reason = self.attempt(evaluation_id, destination)
+        if reason:
+            self.fail(evaluation_id, destination, reason)
+
+    @DBOS.step()
+    def attempt(self, evaluation_id: str, destination: str) -> str:
+        """Send what is due and enter what came of it.
+
+        Returns: why that can not be, empty if it is done; a text, as with ``make_results``.
+        """
         try:
-            self.attempt(evaluation_id, destination)
+            self._courier.attempt(evaluation_id, destination)
         # The outermost boundary of the job: whatever happens, the delivery has a reason and is tried again.
         except Exception as error:
             log.exception("delivery.broke", evaluation_id=evaluation_id, destination=destination)
-            self.fail(evaluation_id, destination, reason_of(error))
-
-    @DBOS.step()
-    def attempt(self, evaluation_id: str, destination: str) -> None:
-        """Send what is due and enter what came of it."""
-        self._courier.attempt(evaluation_id, destination)
+            return reason_of(error)
+        return ""
 
     @DBOS.step()
     def fail(self, evaluation_id: str, destination: str, reason: str) -> None:

@@ -56,11 +56,16 @@ def test_metrics_tell_the_way_of_a_study(tmp_path: Path) -> None:
         node.stop()
         spans = spans_of(collector)
         told += [str(spans), node.log()]
+        databases = [path for path in node.root.iterdir() if ".sqlite" in path.name]
+        told += [path.read_bytes().decode("latin-1") for path in databases]
+        open_to_others = [path for path in node.root.rglob("*") if path.stat().st_mode & 0o007]
     source = dcmread(files[0])
     for keyword in ("PatientName", "PatientID", "PatientBirthDate", "AccessionNumber"):
         marked = str(source[keyword].value)
         assert marked, f"the Study bears a {keyword}"
         assert not any(marked in text for text in told), f"{keyword} is told"
+    assert len(databases) >= 2, "index and workflows"
+    assert open_to_others == []
     assert picture.content.startswith(b"\x89PNG")
     assert study.count(">delivered</span>") >= RESULTS, "each Instance's delivery"
     assert "0000 Success" in study

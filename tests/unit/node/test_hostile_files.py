@@ -172,6 +172,11 @@ def test_element_that_is_no_value_of_its_vr_counts_as_not_stated(
     assert header.frames[0].rescale_slope == 1.0
 
 
+def test_text_of_a_header_holds_nothing_that_a_terminal_obeys(tmp_path: Path) -> None:
+    path = with_element(tmp_path, (0x0008, 0x103E), b"LO", b"FLAIR\x1b[31m\x07\r\nx ")
+    assert read_image_header(path).series_description == "FLAIR\\x1b[31m\\x07\\r\\nx"
+
+
 def with_element(folder: Path, tag: tuple[int, int], vr: bytes, value: bytes) -> Path:
     """Write a file of which one element was replaced or added, encoded as it says."""
     dataset = mr_dataset()

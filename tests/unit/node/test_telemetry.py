@@ -71,6 +71,17 @@ def test_line_of_a_library_is_json_and_its_exception_has_no_text(capsys: pytest.
     assert (event["event"], event["study_uid"], event["level"]) == ("work.broke", "1.2.3", "error")
 
 
+def test_line_for_people_holds_nothing_that_a_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LogSettings(format=LogFormat.CONSOLE))
+    structlog.get_logger().warning("receiver.rejected", calling_ae="A\x1b[31m", reason="a\nb\u202e\x9b2J")
+    logging.getLogger("pynetdicom.utils").error("Invalid 'AE' value 'A\n2026-01-01 [info] forged\x07'")
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 2
+    assert all(sign.isprintable() for line in said.splitlines() for sign in line)
+    assert "A\\x1b[31m" in said
+    assert "A\\n2026-01-01 [info] forged\\x07" in said
+
+
 def test_libraries_that_print_values_are_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(LogSettings(level="DEBUG"))
     for library in ("pydicom", "pynetdicom.service", "highdicom.base", "dbos"):

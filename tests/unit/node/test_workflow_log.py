@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +15,19 @@ from tests.support.arrivals import STUDY_UID
 from tests.support.broken_delivery import NAME
 
 
+def kept(folder: Path) -> str:
+    """Return what DBOS keeps of the steps: it pickles what they return and raise, for seven days."""
+    with closing(sqlite3.connect(folder / "workflows.sqlite")) as database:
+        rows = database.execute("SELECT coalesce(output, '') || coalesce(error, '') FROM operation_outputs")
+        return " ".join(base64.b64decode(text).decode("latin-1") for (text,) in rows)
+
+
 def logged(module: str, folder: Path) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", f"tests.support.{module}", str(folder)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert NAME not in ended.stdout + ended.stderr
+    assert NAME not in kept(folder)
+    assert "Internal error (ValueError)" in kept(folder)
     return [json.loads(line) for line in ended.stderr.splitlines()]
 
 
