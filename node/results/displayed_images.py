@@ -6,10 +6,12 @@ give each frame a rescale of its own, mostly the same.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import pydicom
 from pydicom import Dataset
+from pydicom.multival import MultiValue
 
 from node.model import FrameReference, SourceVolume
 from node.results.source_header import TYPE_2
@@ -70,8 +72,22 @@ def _read(source: SourceVolume, wanted: set[str]) -> dict[str, Dataset]:
                 setattr(image, keyword, "")
             # pydicom reads it unasked, highdicom does not know all of its values; ``stamp`` sets it.
             image.pop("SpecificCharacterSet", None)
+            _drop_unusable_window(image)
             images[str(image.SOPInstanceUID)] = image
     return images
+
+
+def _drop_unusable_window(image: Dataset) -> None:
+    """Leave a window out that shows nothing: its width is none, or one of its values no number."""
+    widths, centers = (_floats(image.get(keyword)) for keyword in ("WindowWidth", "WindowCenter"))
+    if not all(width >= 1 for width in widths) or not all(map(math.isfinite, (*widths, *centers))):
+        for keyword in ("WindowCenter", "WindowWidth"):
+            image.pop(keyword, None)
+
+
+def _floats(value: object) -> list[float]:
+    values = value if isinstance(value, MultiValue) else [value]
+    return [float(str(one)) for one in values if one is not None]
 
 
 def _rescale(image: Dataset, frame: FrameReference) -> tuple[float | None, float | None, str]:

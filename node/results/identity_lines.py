@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pydicom import Dataset
 from pydicom.valuerep import PersonName
 
+from node.printable import printable
 from node.results.fonts import face_of, with_known_letters
 from node.results.source_header import SourceHeader
 
@@ -29,6 +30,9 @@ class IdentityLines:
     face: int
 
 
+LONGEST_SHOWN = 200
+"""Characters of a name or identifier in pictures: thrice what a group of a name may have (PS3.5 6.2)."""
+
 NOT_NAMED = "Patient and Study: see the attributes of this object"
 """Shown where identity must not be burned in."""
 
@@ -39,15 +43,20 @@ def identity_lines(patient_and_study: Dataset, is_named: bool = True) -> Identit
         return IdentityLines("", NOT_NAMED, "", face_of(()))
 
     def value(keyword: str) -> str:
-        return with_known_letters(str(patient_and_study.get(keyword) or "").strip()) or "-"
+        return _shown(str(patient_and_study.get(keyword) or "").strip())
 
     sets = patient_and_study.get("SpecificCharacterSet") or ()
     return IdentityLines(
-        with_known_letters(_name(patient_and_study)) or "-",
+        _shown(_name(patient_and_study)),
         f"ID {value('PatientID')}   born {_date(value('PatientBirthDate'))}   sex {value('PatientSex')}",
         f"Study of {_date(value('StudyDate'))}   accession {value('AccessionNumber')}",
         face_of([sets] if isinstance(sets, str) else sets),
     )
+
+
+def _shown(text: str) -> str:
+    whole = with_known_letters(printable(text[: LONGEST_SHOWN + 1])) or "-"
+    return whole if len(text) <= LONGEST_SHOWN else f"{whole[:LONGEST_SHOWN]}..."
 
 
 def burned_in_annotation(headers: Iterable[SourceHeader], is_named: bool) -> str:

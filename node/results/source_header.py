@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -116,6 +117,23 @@ def read_source_header(source: SourceVolume, study_uid: str) -> SourceHeader:
     if found_in != study_uid:
         raise ForeignSourceError(study_uid, source.series_uid, found_in)
     return header
+
+
+def read_of_each_file(source: SourceVolume, study_uid: str, keywords: Sequence[str]) -> dict[str, set[str]]:
+    """Read which values some attributes have in the files of a source, without empty ones.
+
+    Raises:
+        SourceUnreadableError: if a file can not be read.
+    """
+    found: dict[str, set[str]] = {keyword: set() for keyword in keywords}
+    for path in source.paths:
+        try:
+            image = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(keywords))
+            for keyword in keywords:
+                found[keyword] |= {str(image.get(keyword) or "").strip()} - {""}
+        except READING_ERRORS as error:
+            raise SourceUnreadableError(study_uid, source.series_uid, reason_of(error)) from None
+    return found
 
 
 def _check_identifiers(source: SourceVolume) -> None:

@@ -263,6 +263,14 @@ def test_letter_without_a_glyph_is_named_and_not_dropped() -> None:
     assert "[U+0639]" in identity_lines(dataset).name
 
 
+def test_name_without_end_and_with_orders_to_a_terminal_is_cut_and_escaped() -> None:
+    dataset = Dataset()
+    dataset.PatientName, dataset.PatientID = "N" * 1_000_000, "1\x1b[31m"
+    lines = identity_lines(dataset)
+    assert lines.name == "N" * 200 + "..."
+    assert lines.patient.startswith("ID 1\\x1b[31m ")
+
+
 def test_regional_form_follows_the_character_set() -> None:
     assert [face_of(sets) for sets in (["", "ISO 2022 IR 87"], ["", "ISO 2022 IR 149"], ["GB18030"], [])] == [
         0, 1, 2, 0,

@@ -49,6 +49,20 @@ def change(source: SourceVolume, **values: object) -> None:
         dataset.save_as(path)
 
 
+def test_series_whose_images_name_two_patients_has_no_results(
+    sources: dict[SeriesType, SourceVolume],
+) -> None:
+    source = sources[SeriesType.T2_FLAIR]
+    dataset = pydicom.dcmread(source.paths[2])
+    dataset.PatientID = ""
+    dataset.save_as(source.paths[2])
+    assert results(sources), "an image that names nobody contradicts nothing"
+    dataset.PatientID = "ANOTHER"
+    dataset.save_as(source.paths[2])
+    with pytest.raises(PatientMismatchError, match="PatientID of one image is not that of the first"):
+        results(sources)
+
+
 def results(sources: Mapping[SeriesType, SourceVolume]) -> dict[str, Dataset]:
     made = build_results(findings_on(sources, {}), sources, context())
     return {one.role: one.dataset for one in made}

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydicom import Dataset
+import pytest
+from pydicom import Dataset, dcmread
 
 from engines.segments import Segment, SeriesType
 from node.results.build import build_results
 from node.results.forms import Form, FormChoice
 from tests.support import header_patterns as patterns
-from tests.support.phantoms import PhantomKind, phantom_grid, phantom_volume, write_enhanced
+from tests.support.phantoms import PhantomKind, phantom_grid, phantom_volume, write_enhanced, write_series
 from tests.support.result_studies import (
     FRAME_OF_REFERENCE_UID,
     STUDY_UID,
@@ -51,6 +52,21 @@ def test_frames_that_are_rescaled_alike_share_one_modality_lut(tmp_path: Path) -
     ]
     assert numbers == drawn_on
     assert len(numbers) > 1
+
+
+@pytest.mark.parametrize(("center", "width"), [("nan", "100"), ("100", "inf"), ("100", "0")])
+def test_window_that_shows_nothing_is_left_out(tmp_path: Path, center: str, width: str) -> None:
+    volume = phantom_volume(PhantomKind.T2_FLAIR, phantom_grid((4, 16, 16), (9, 12, 12)))
+    uids = {"study_uid": STUDY_UID, "frame_of_reference_uid": FRAME_OF_REFERENCE_UID}
+    paths = write_series(volume, patterns.SIEMENS_FLAIR_TSE, tmp_path, series_number=1, **uids)
+    for path in paths:
+        image = dcmread(path)
+        image.WindowCenter, image.WindowWidth = center, width
+        image.save_as(path)
+    sources = {SeriesType.T2_FLAIR: source_from(paths)}
+    made = build_results(findings_on(sources, {}), sources, context(), STATES_AND_MASKS)
+    (state,) = [one.dataset for one in made if one.role == "presentation-state-WMH"]
+    assert "SoftcopyVOILUTSequence" not in state
 
 
 def test_frames_that_are_rescaled_differently_have_no_state_but_all_else(tmp_path: Path) -> None:
