@@ -31,6 +31,7 @@ from training.reader_study import read_study
 from training.recipe import Recipe, SegmentRecipe, load_recipe, shipped_recipes
 from training.report import write_report
 from training.rescoring import rescore
+from training.scoring import score_bundle
 from training.shipping import ship
 from training.simulation.production import COUNTS, counts_for, fill_pool, orders
 from training.sources import Sources
@@ -159,10 +160,29 @@ def _evaluate(
 ) -> tuple[Evaluation, list[Prediction]]:
     """Evaluate a study, write its report and print it."""
     evaluation, predictions = evaluate_study(study, _announce, kept_point)
-    write_evaluation(evaluation, study.folder / "evaluation.json")
-    lines = write_report(evaluation, study.recipe.segment, study.folder / "report")
-    console.print("\n".join(lines), markup=False, soft_wrap=True)
+    _write(evaluation, study.recipe.segment, study.folder)
     return evaluation, predictions
+
+
+def _write(evaluation: Evaluation, segment: Segment, folder: Path) -> None:
+    lines = write_report(evaluation, segment, folder / "report")
+    write_evaluation(evaluation, folder / "evaluation.json")
+    console.print("\n".join(lines), markup=False, soft_wrap=True)
+
+
+@app.command()
+def score(
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.", exists=True, file_okay=False)],
+    mri: MriFolder = MRI,
+    runs: RunsFolder = RUNS,
+    threads: Threads = 2,
+) -> None:
+    """Score a bundle, shipped or not, on labelled patients, at its own operating point; it stays as it is."""
+    with _told():
+        manifest = load_bundle(bundle).manifest
+        folder = runs / f"{manifest.name}-{manifest.version}" / manifest.segment
+        _write(score_bundle(bundle, Sources(mri, None), threads), manifest.segment, folder)
+        _announce(f"scores in {folder}")
 
 
 @app.command()

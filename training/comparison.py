@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from training.errors import ComparisonError
+from training.judging import REAL
 from training.metrics import LesionScores
+from training.scoring import PATIENTS
 from training.tables import Cell, Table
 
 CONFIDENCE = 0.95
@@ -61,8 +63,11 @@ def read_evaluations(folders: Sequence[Path]) -> list[Evaluated]:
     """
     read = [_read(folder) for folder in folders]
     for other in read[1:]:
-        for kind in read[0].cases.keys() | other.cases.keys():
-            first, second = (set(one.cases.get(kind, {})) for one in (read[0], other))
+        common = read[0].cases.keys() & other.cases.keys()
+        if not common:
+            raise ComparisonError(other.name, f"has no kind of cases in common with {read[0].name}")
+        for kind in common:
+            first, second = (set(one.cases[kind]) for one in (read[0], other))
             if first != second:
                 told = ", ".join(sorted(first ^ second)[:SHOWN])
                 raise ComparisonError(other.name, f'"{kind}" has other cases than {read[0].name} ({told})')
@@ -75,19 +80,20 @@ def _read(folder: Path) -> Evaluated:
         content = json.loads(path.read_text(encoding="utf-8"))["cases"]
     except (OSError, ValueError, KeyError) as error:
         raise ComparisonError(str(folder), f"has no evaluation.json that can be read: {error}") from error
-    return Evaluated(
-        str(folder), {kind: {row["case"]: row for row in rows} for kind, rows in content.items()}
-    )
+    cases = {kind: {row["case"]: row for row in rows} for kind, rows in content.items()}
+    # held-out patients of a recipe are those that a bundle is scored on
+    return Evaluated(str(folder), {PATIENTS if kind == REAL else kind: cases[kind] for kind in cases})
 
 
 def comparison_table(read: Sequence[Evaluated]) -> Table:
     """Return a row for each kind of cases, score and evaluation; differences are from the first evaluation.
 
-    A patient's cases are averaged first: scans of one person are not independent.
+    Kinds that one of them lacks are left out. A patient's cases are averaged first: scans of one person are
+    not independent.
     """
     head = ("cases", "score", "of", "patients", "mean", "difference", "SD", "95% from", "95% to", "better in")
     rows: list[tuple[Cell, ...]] = []
-    for kind in read[0].cases:
+    for kind in (kind for kind in read[0].cases if all(kind in one.cases for one in read)):
         for score in SCORES:
             first = _by_patient(read[0].cases[kind].values(), score)
             for one in read if len(first) else ():

@@ -27,8 +27,7 @@ from training.metrics import (
 )
 from training.patches import patch_scores
 from training.ranking import roc_auc, roc_curve
-from training.recipe import SegmentRecipe
-from training.slices import prepare_case
+from training.slices import Seen, prepare_case
 
 SLICE_TRAITS = ((2.0, "slices below 2 mm"), (4.0, "slices of 2 to 4 mm"))
 """Distance of slices, mm, below which it is said of a scan."""
@@ -132,7 +131,7 @@ class CaseScores:
         return self.any_overlap.hits + self.any_overlap.missed > 0
 
 
-def predict_cases(cases: Iterable[Case], recipe: SegmentRecipe, infer: Infer) -> Iterator[Prediction]:
+def predict_cases(cases: Iterable[Case], recipe: Seen, infer: Infer) -> Iterator[Prediction]:
     """Run a network over whole cases, on their own grids."""
     for case in cases:
         prepared = prepare_case(case, recipe)

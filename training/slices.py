@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from engines.errors import InputError
+from engines.manifest import Manifest
 from engines.preprocessing import Prepared, prepare, prepare_mask
 from engines.volume import Volume
 from training.alterations import ISOTROPIC, alterations
@@ -36,6 +37,10 @@ MAX_SLICES = 44
 
 ALARM_SHARE = 0.6
 """Share of slices that are not drawn for a lesion, but for a false alarm if their case has one."""
+
+
+Seen = SegmentRecipe | Manifest
+"""What says which inputs of a case are seen, and how: both name them alike."""
 
 
 def _nowhere() -> NDArray[np.intp]:
@@ -103,7 +108,7 @@ def case_digest(case: Case, recipe: SegmentRecipe) -> str:
     return digest.hexdigest()
 
 
-def input_volumes(case: Case, recipe: SegmentRecipe) -> list[Volume | None]:
+def input_volumes(case: Case, recipe: Seen) -> list[Volume | None]:
     """Return a case's volumes in channel order; None for an optional one that it lacks.
 
     Raises: CaseError: if one that is not optional is missing.
@@ -121,13 +126,17 @@ def input_volumes(case: Case, recipe: SegmentRecipe) -> list[Volume | None]:
     return chosen
 
 
-def prepare_case(case: Case, recipe: SegmentRecipe) -> Prepared:
+def prepare_case(case: Case, recipe: Seen) -> Prepared:
     """Prepare the inputs of a case as in serving.
 
-    Raises: CaseError: if one is missing, they lie on different grids, or one shows nothing.
+    Raises: CaseError: if one is missing or shows nothing, or they, or the mask, lie on different grids.
     """
+    volumes = input_volumes(case, recipe)
+    first, mask = volumes[0], case.masks.get(recipe.segment)
+    if mask is not None and (first is None or not same_place(mask.grid, first.grid)):
+        raise CaseError(case.name, f"its {recipe.segment} mask is not on the grid of its {recipe.inputs[0]}")
     try:
-        return prepare(input_volumes(case, recipe), recipe.preprocessing)
+        return prepare(volumes, recipe.preprocessing)
     except InputError as error:
         raise CaseError(case.name, str(error)) from error
 
@@ -163,11 +172,10 @@ def _save(path: Path, array: NDArray[np.float16] | NDArray[np.uint8]) -> None:
 
 
 def _prepare(case: Case, recipe: SegmentRecipe) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
-    first, mask = input_volumes(case, recipe)[0], case.masks[recipe.segment]
-    if first is None or not same_place(mask.grid, first.grid):
-        raise CaseError(case.name, f"its {recipe.segment} mask is not on the grid of its {recipe.inputs[0]}")
     pixels = prepare_case(case, recipe).slices
-    labels = (prepare_mask(mask, recipe.preprocessing) >= LESION_COVERAGE).astype(np.uint8)
+    labels = (prepare_mask(case.masks[recipe.segment], recipe.preprocessing) >= LESION_COVERAGE).astype(
+        np.uint8
+    )
     if recipe.segment in case.unsure:
         unsure = prepare_mask(case.unsure[recipe.segment], recipe.preprocessing) > 0
         labels[unsure & (labels == 0)] = IGNORE

@@ -49,7 +49,7 @@ def test_two_patients_have_no_interval(tmp_path) -> None:
 
 def test_other_cases_are_refused_by_name(folders, tmp_path) -> None:
     write(tmp_path / "c", {"1-x": 0.5, "5-x": 0.4})
-    with pytest.raises(ComparisonError, match=r"c \"real, cross-validated\" has other cases than .*1-y"):
+    with pytest.raises(ComparisonError, match=r"c \"real\" has other cases than .*1-y"):
         read_evaluations([folders[0], tmp_path / "c"])
     with pytest.raises(ComparisonError, match=r"none has no evaluation\.json"):
         read_evaluations([folders[0], tmp_path / "none"])

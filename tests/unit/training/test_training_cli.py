@@ -5,10 +5,12 @@ import json
 import nibabel
 import numpy as np
 import pytest
+import yaml
 from typer.testing import CliRunner, Result
 
 from engines.bundle import load_bundle, shipped_bundles, write_manifest
 from engines.segments import Segment, SeriesType
+from tests.support.onnx_models import write_threshold_bundle
 from tests.support.simulation_data import write_simulation_data
 from tests.support.training_cases import TINY_YAML, bright_spot_case, write_tiny_recipe
 from training.cli import app
@@ -121,6 +123,31 @@ def test_a_hospital_exports_what_it_trained_on_its_own_patients(hospital) -> Non
     leaking = CliRunner().invoke(app, ["evaluate", *arguments])
     assert leaking.exit_code == 1
     assert "learned from p3, whom it would be scored on" in leaking.output
+
+
+def test_a_bundle_from_elsewhere_is_scored_on_own_patients(tmp_path) -> None:
+    """Brighter than 1.5 times white matter is lesion: the spots are twice as bright as what is around."""
+    manifest = {"name": "own", "licence": "l", "source": "us", "series": {"T2_FLAIR": "{case}/f.nii.gz"}}
+    label = {"file": "{case}/l.nii.gz", "values": [1], "known": [1]}
+    (tmp_path / "own.yaml").write_text(
+        yaml.safe_dump({**manifest, "labels": {"WMH": label}, "cases": ["p*"]})
+    )
+    for number in range(3):
+        add_patient(tmp_path, f"p{number}", number)
+    bundle = write_threshold_bundle(tmp_path / "theirs")
+    before = {path.name: path.read_bytes() for path in bundle.folder.iterdir()}
+    command = ["score", str(bundle.folder), "--mri", str(tmp_path), "--runs", str(tmp_path / "runs")]
+    told = CliRunner().invoke(app, command)
+    assert told.exit_code == 0, told.output
+    place = tmp_path / "runs" / f"{bundle.manifest.name}-{bundle.manifest.version}" / "WMH"
+    summary = json.loads((place / "evaluation.json").read_text())["summaries"]["real"]
+    assert (summary["cases"], summary["lesion_f1"]) == (3, 1.0)
+    assert summary["dice"] > 0.8
+    assert {path.name: path.read_bytes() for path in bundle.folder.iterdir()} == before
+    compared = CliRunner().invoke(app, ["compare", str(place), str(place)])
+    assert f"| real | lesion F1 | {place} | 3 | 1.000 | 0.000 |" in compared.output
+    nobody = CliRunner().invoke(app, ["score", str(bundle.folder), "--mri", str(tmp_path / "none")])
+    assert "no case found in" in nobody.output
 
 
 def test_a_file_that_can_not_be_written_ends_with_its_name(places) -> None:
