@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -11,7 +11,24 @@ from pydantic.alias_generators import to_camel
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?$|^$")]
 """Name of an object or key of Kubernetes, or nothing."""
 
-Quantity = Annotated[str, Field(pattern=r"^[0-9.]+([EPTGMk]i?|m)?$")] | Annotated[int, Field(ge=0)]
+ObjectName = Annotated[str, Field(pattern=r"^([a-z]([-a-z0-9]*[a-z0-9])?)?$", max_length=63)]
+"""Name that objects of the chart bear: a DNS label that begins with a letter, or nothing."""
+
+ClassName = Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$")]
+"""Name of a class of storage, load balancers or Ingresses, or nothing."""
+
+HostName = Annotated[str, Field(pattern=r"^((\*\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$")]
+"""Name in DNS, without scheme, port or path; or nothing."""
+
+Cidr = Annotated[
+    str, Field(pattern=r"^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)/[0-9]{1,3}$")
+]
+"""Range of addresses: 10.1.0.0/16, 10.1.2.3/32 for a single one, fd00:1::/64."""
+
+Quantity = (
+    Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|[MGTPE]|[KMGTPE]i)?$")]
+    | Annotated[int, Field(ge=0)]
+)
 """Amount as Kubernetes writes it: 500m, 2, 8Gi."""
 
 Digest = Annotated[str, Field(pattern="^$|^sha256:[0-9a-f]{64}$")]
@@ -45,7 +62,12 @@ class PullPolicy(StrEnum):
 class Image(Values):
     """The container image."""
 
-    repository: str = Field("csvd-node", min_length=1, description="name of the image, with its registry")
+    repository: str = Field(
+        "csvd-node",
+        min_length=1,
+        pattern=r"^([^/@\s]+/)*[^/:@\s]+$",
+        description="name of the image, with its registry, without tag and digest",
+    )
     tag: str = Field(
         "", description="tag; empty takes the chart's appVersion; pods with a GPU take it with -gpu behind"
     )
@@ -75,7 +97,9 @@ class Volume(Values):
     existing_claim: Name = Field(
         "", description="name of a PersistentVolumeClaim to use instead of a new one"
     )
-    storage_class: str = Field("", description="storage class; empty takes the cluster's default")
+    storage_class: ClassName | Literal["-"] = Field(
+        "", description="storage class; empty takes the cluster's default, - a volume that has none"
+    )
     access_mode: AccessMode = Field(
         AccessMode.ONCE, description="ReadWriteMany when several pods share it (topology roles without S3)"
     )
@@ -97,7 +121,7 @@ class S3(Values):
         "",
         description="Secret with the keys access-key-id and secret-access-key; empty uses the service account",
     )
-    cidrs: list[str] = Field([], description="addresses of the service, for the NetworkPolicy")
+    cidrs: list[Cidr] = Field([], description="addresses of the service, for the NetworkPolicy")
     port: int = Field(443, ge=1, le=65535, description="its TCP port, for the NetworkPolicy")
 
 
@@ -118,7 +142,7 @@ class Database(Values):
         Reference(),
         description="Secret with the SQLAlchemy URL: postgresql+psycopg://user:password@host/name",
     )
-    cidrs: list[str] = Field([], description="addresses of the database, for the NetworkPolicy")
+    cidrs: list[Cidr] = Field([], description="addresses of the database, for the NetworkPolicy")
     port: int = Field(5432, ge=1, le=65535, description="its TCP port, for the NetworkPolicy")
 
 
@@ -231,8 +255,8 @@ class DisruptionBudget(Values):
     """How many pods of a role an eviction leaves."""
 
     enabled: bool = Field(False, description="make a PodDisruptionBudget")
-    max_unavailable: int | str = Field(
-        1, description="pods that may be away at the same time, number or percentage"
+    max_unavailable: Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=r"^(100|[0-9]{1,2})%$")] = (
+        Field(1, description="pods that may be away at the same time, number or percentage")
     )
 
 
@@ -302,9 +326,11 @@ class DicomService(Values):
     port: int = Field(
         11112, ge=1, le=65535, description="TCP port of the Service; 104 is usual, 2762 with TLS"
     )
-    node_port: int | None = Field(None, ge=30000, le=32767, description="port on the nodes, with NodePort")
+    node_port: int | None = Field(
+        None, ge=30000, le=32767, description="port on the nodes, with NodePort or LoadBalancer"
+    )
     load_balancer_class: str = Field("", description="class of the load balancer")
-    load_balancer_source_ranges: list[str] = Field([], description="addresses the load balancer lets in")
+    load_balancer_source_ranges: list[Cidr] = Field([], description="addresses the load balancer lets in")
     annotations: dict[str, str] = Field({}, description="annotations, such as a fixed address")
 
 
@@ -312,8 +338,8 @@ class Ingress(Values):
     """The pages, from outside."""
 
     enabled: bool = Field(False, description="make an Ingress")
-    class_name: str = Field("", description="IngressClass")
-    host: str = Field("", description="host name")
+    class_name: ClassName = Field("", description="IngressClass")
+    host: HostName = Field("", description="host name, without scheme and port")
     tls_secret: Name = Field("", description="Secret of type kubernetes.io/tls for the host")
     annotations: dict[str, str] = Field({}, description="annotations, such as those that ask for a login")
 
@@ -322,11 +348,11 @@ class NetworkPolicy(Values):
     """Only DICOM peers in, only PACS, database, bucket and collector of traces out."""
 
     enabled: bool = Field(True, description="make NetworkPolicies")
-    dicom_peers: list[str] = Field([], description="addresses (CIDR) that may send; empty: nobody")
-    destinations: list[str] = Field(
+    dicom_peers: list[Cidr] = Field([], description="addresses (CIDR) that may send; empty: nobody")
+    destinations: list[Cidr] = Field(
         [], description="addresses (CIDR) that results go to, on their configured ports"
     )
-    traces: list[str] = Field(
+    traces: list[Cidr] = Field(
         [],
         description="addresses (CIDR) of a collector of traces outside of the cluster, on the port of "
         "config.traces.endpoint",
@@ -392,7 +418,7 @@ class RoundTrip(Values):
 class ExtraVolume(Values):
     """A volume of your own, read-only, such as one with other models or rules."""
 
-    name: Name = Field(min_length=1, description="its name")
+    name: ObjectName = Field(min_length=1, description="its name")
     mount_path: str = Field(min_length=1, pattern="^/", description="where it is mounted")
     existing_claim: Name = Field("", description="PersistentVolumeClaim to mount")
     config_map: Name = Field("", description="ConfigMap to mount")
@@ -402,8 +428,8 @@ class ExtraVolume(Values):
 class ChartValues(Values):
     """All values."""
 
-    name_override: Name = Field("", description="replaces the chart's name in names")
-    fullname_override: Name = Field("", description="replaces release and chart name in names")
+    name_override: ObjectName = Field("", description="replaces the chart's name in names")
+    fullname_override: ObjectName = Field("", description="replaces release and chart name in names")
     topology: Topology = Field(
         Topology.SINGLE,
         description="single: one pod does everything; roles: pods for receive, work, send and web, on PostgreSQL",
@@ -435,3 +461,7 @@ class ChartValues(Values):
     round_trip: RoundTrip = Field(RoundTrip(), description="what `helm test` does")
     extra_volumes: list[ExtraVolume] = Field([], description="volumes of your own")
     env: dict[str, str] = Field({}, description="further environment variables; never for secrets")
+    env_secrets: list[Name] = Field(
+        [],
+        description="Secrets whose keys are further environment variables, such as CSVD_WEB__PASSWORD",
+    )

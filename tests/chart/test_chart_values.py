@@ -80,6 +80,15 @@ def test_every_value_is_described() -> None:
         pytest.param("receive.resources.limits.memory=lots", id="not-a-quantity"),
         pytest.param("image.digest=sha256:12", id="not-a-digest"),
         pytest.param("database.url.password=secret", id="a-secret-by-value"),
+        pytest.param("single.resources.limits.memory=6ki", id="kibi-in-small"),
+        pytest.param("single.resources.limits.memory=1.2.3Gi", id="no-number"),
+        pytest.param("ingress.host=https://csvd.example/", id="a-url-for-a-host"),
+        pytest.param("networkPolicy.dicomPeers[0]=10.1.2.3", id="an-address-for-a-range"),
+        pytest.param("dicomService.loadBalancerSourceRanges[0]=mr1.example", id="a-name-for-a-range"),
+        pytest.param("image.repository=registry.example:5000/csvd-node:1.2", id="tag-in-the-name"),
+        pytest.param("fullnameOverride=CSVD_Node", id="no-name-of-a-service"),
+        pytest.param("single.disruptionBudget.maxUnavailable=half", id="no-percentage"),
+        pytest.param("storage.volume.storageClass=Fast Disks", id="no-storage-class"),
     ],
 )
 def test_a_wrong_value_fails_and_is_named(given: str) -> None:
@@ -123,6 +132,42 @@ def test_a_setting_that_the_chart_makes_is_refused_in_config(place: str) -> None
         ("single-node-cpu", "single.graceS=40", "single.graceS"),
         ("single-gpu", f"image.digest=sha256:{'0' * 64}", "gpu.digest"),
         ("air-gapped", "config.stop_grace_s=60", "receive.graceS"),
+        ("air-gapped", "env.CSVD_ROOT=/data", "env.CSVD_ROOT"),
+        ("air-gapped", "env.CSVD_RECEIVER__PORT=104", "env.CSVD_RECEIVER__PORT"),
+        ("air-gapped", "env.MY-NAME=x", "env.MY-NAME"),
+        ("workers-postgresql-s3", "env.AWS_ACCESS_KEY_ID=x", "storage.s3.existingSecret"),
+        ("single-node-cpu", "extraVolumes[0].name=a,extraVolumes[0].mountPath=/a", "extraVolumes: a"),
+        (
+            "single-node-cpu",
+            "extraVolumes[0].name=a,extraVolumes[0].mountPath=/a,extraVolumes[0].secret=b,extraVolumes[0].configMap=c",
+            "extraVolumes: a",
+        ),
+        (
+            "single-node-cpu",
+            "extraVolumes[0].name=store,extraVolumes[0].mountPath=/a,extraVolumes[0].secret=b",
+            "extraVolumes: store",
+        ),
+        (
+            "single-node-cpu",
+            "extraVolumes[0].name=a,extraVolumes[0].mountPath=/etc/csvd-node,extraVolumes[0].secret=b",
+            "mountPath",
+        ),
+        (
+            "single-node-cpu",
+            "dicomService.type=ClusterIP,dicomService.nodePort=30104",
+            "dicomService.nodePort",
+        ),
+        (
+            "single-node-cpu",
+            "single.tolerations[0].key=a,single.tolerations[0].value=b",
+            "single.tolerations",
+        ),
+        (
+            "single-node-cpu",
+            "single.tolerations[0].operator=Equal,single.tolerations[0].value=b",
+            "single.tolerations",
+        ),
+        ("air-gapped", r"work.labels.app\.kubernetes\.io/component=x", "work.labels"),
         ("air-gapped", "config.traces.endpoint=null", "config.traces.endpoint"),
         (
             "workers-postgresql-s3",
@@ -135,6 +180,37 @@ def test_values_that_contradict_each_other_are_named(scenario: str, changes: str
     done = helm_template("--values", str(values_file(scenario)), "--set", changes)
     assert done.returncode != 0
     assert named in done.stderr
+
+
+def test_settings_that_the_chart_leaves_alone_may_come_from_the_environment_and_secrets() -> None:
+    given = ("--set-string", "env.CSVD_WEB__ALLOW_RETRY=true,envSecrets[0]=passwords")
+    for _, pod in pods(rendered("single-gpu", *given)):
+        for container in (*pod.get("initContainers", []), *pod["containers"]):
+            if container["name"] in ("node", "engines"):
+                assert {"name": "CSVD_WEB__ALLOW_RETRY", "value": "true"} in container["env"]
+                assert container["envFrom"] == [{"secretRef": {"name": "passwords"}}]
+
+
+def test_volume_without_a_class_is_asked_for_with_a_dash() -> None:
+    given = ("--set", "storage.volume.storageClass=-")
+    (claim,) = of_kind(rendered("single-node-cpu", *given), "PersistentVolumeClaim")
+    assert claim["spec"]["storageClassName"] == ""
+
+
+def test_destinations_may_have_any_name() -> None:
+    """Their names become no names of volumes, where two could be the same, or none."""
+    names = ["Main PACS", "a_b", "a-b"]
+    destination = {"ae_title": "PACS", "host": "pacs.example", "port": 104}
+    destinations = json.dumps({"destinations": dict.fromkeys(names, destination)})
+    tls = json.dumps(
+        {"destinations": {name: {"existingSecret": f"tls-{name[-1].lower()}"} for name in names}}
+    )
+    done = rendered("single-node-cpu", "--set-json", f"config={destinations}", "--set-json", f"tls={tls}")
+    ((_, pod),) = [each for each in pods(done) if each[0].startswith("StatefulSet")]
+    volumes = {each["name"]: each.get("secret", {}).get("secretName") for each in pod["volumes"]}
+    mounted = {each["mountPath"]: volumes[each["name"]] for each in pod["containers"][0]["volumeMounts"]}
+    for name in names:
+        assert mounted[f"/etc/csvd-node/tls/destinations/{name}"] == f"tls-{name[-1].lower()}"
 
 
 def test_pods_get_longer_to_stop_than_the_node_takes() -> None:

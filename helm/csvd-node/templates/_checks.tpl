@@ -53,4 +53,47 @@
 {{- if and $v.gpu.enabled (eq $v.engines.buildBy "Job") (ne $v.engines.cache.accessMode "ReadWriteMany") (eq $v.topology "roles") -}}
 {{- fail "engines.buildBy: Job needs a cache that all workers see: set engines.cache.accessMode: ReadWriteMany" -}}
 {{- end -}}
+{{- range $name, $_ := $v.env -}}
+{{- if not (regexMatch "^[A-Za-z_][A-Za-z0-9_]*$" $name) -}}
+{{- fail (printf "env.%s: this is no name of an environment variable" $name) -}}
+{{- end -}}
+{{- if regexMatch "^CSVD_(CONFIG|TERMINATION_LOG|ROOT|DATABASE_URL|ROLES|RECEIVER(__(HOST|PORT|TLS.*))?|WEB(__(HOST|PORT))?|LOG(__FORMAT)?|(STORAGE|ENGINES)(__.*)?)$" (upper $name) -}}
+{{- fail (printf "env.%s: the chart sets this itself, from other values" $name) -}}
+{{- end -}}
+{{- if and (has $name (list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY")) $v.storage.s3.existingSecret -}}
+{{- fail (printf "env.%s: it comes from storage.s3.existingSecret" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- range $v.extraVolumes -}}
+{{- if ne 1 (len (compact (list .existingClaim .configMap .secret))) -}}
+{{- fail (printf "extraVolumes: %s needs one of existingClaim, configMap and secret" .name) -}}
+{{- end -}}
+{{- if or (has .name (list "config" "store" "tmp" "engines")) (hasPrefix "tls-" .name) -}}
+{{- fail (printf "extraVolumes: %s is the name of a volume of the chart; choose another one" .name) -}}
+{{- end -}}
+{{- $mounted := printf "%s/" (trimSuffix "/" .mountPath) -}}
+{{- range $own := list "/etc/csvd-node/" "/var/lib/csvd-node/" "/var/cache/csvd-node/" "/tmp/" -}}
+{{- if hasPrefix $mounted $own -}}
+{{- fail (printf "extraVolumes: mountPath %s would hide files of the node; choose another one" $mounted) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and $v.dicomService.nodePort (eq $v.dicomService.type "ClusterIP") -}}
+{{- fail "dicomService.nodePort needs dicomService.type: NodePort or LoadBalancer" -}}
+{{- end -}}
+{{- range $role := include "csvd-node.roles" . | splitList " " -}}
+{{- range (index $v $role).tolerations -}}
+{{- if and .value (ne (.operator | default "Exists") "Equal") -}}
+{{- fail (printf "%s.tolerations: a value needs operator: Equal" $role) -}}
+{{- end -}}
+{{- if and (not .key) (eq (.operator | default "Exists") "Equal") -}}
+{{- fail (printf "%s.tolerations: operator: Equal needs a key" $role) -}}
+{{- end -}}
+{{- end -}}
+{{- range $label, $_ := (index $v $role).labels -}}
+{{- if or (hasPrefix "app.kubernetes.io/" $label) (eq $label "helm.sh/chart") -}}
+{{- fail (printf "%s.labels: %s is set by the chart, which finds its pods by it" $role $label) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}

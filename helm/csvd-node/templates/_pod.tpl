@@ -67,6 +67,17 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
+{{/* Secrets as environment variables; the context is the root. */}}
+{{- define "csvd-node.envFrom" -}}
+{{- with .Values.envSecrets -}}
+envFrom:
+{{- range . }}
+  - secretRef:
+      name: {{ . }}
+{{- end }}
+{{- end -}}
+{{- end -}}
+
 {{- define "csvd-node.mounts" -}}
 {{- $v := .root.Values -}}
 - name: config
@@ -86,9 +97,9 @@ imagePullSecrets:
   mountPath: /etc/csvd-node/tls/receiver
   readOnly: true
 {{- end }}
-{{- range $name, $_ := $v.tls.destinations }}
-- name: tls-{{ $name | lower | replace "_" "-" }}
-  mountPath: /etc/csvd-node/tls/destinations/{{ $name }}
+{{- range $number, $name := keys $v.tls.destinations | sortAlpha }}
+- name: tls-destination-{{ $number }}
+  mountPath: {{ printf "/etc/csvd-node/tls/destinations/%s" $name | quote }}
   readOnly: true
 {{- end }}
 {{- range $v.extraVolumes }}
@@ -125,10 +136,10 @@ imagePullSecrets:
     secretName: {{ . }}
     defaultMode: 0440
 {{- end }}
-{{- range $name, $tls := $v.tls.destinations }}
-- name: tls-{{ $name | lower | replace "_" "-" }}
+{{- range $number, $name := keys $v.tls.destinations | sortAlpha }}
+- name: tls-destination-{{ $number }}
   secret:
-    secretName: {{ $tls.existingSecret }}
+    secretName: {{ (index $v.tls.destinations $name).existingSecret }}
     defaultMode: 0440
 {{- end }}
 {{- range $v.extraVolumes }}
@@ -140,12 +151,10 @@ imagePullSecrets:
   {{- else if .configMap }}
   configMap:
     name: {{ .configMap }}
-  {{- else if .secret }}
+  {{- else }}
   secret:
     secretName: {{ .secret }}
     defaultMode: 0440
-  {{- else }}
-  {{- fail (printf "extraVolumes: %s needs one of existingClaim, configMap and secret" .name) }}
   {{- end }}
 {{- end }}
 {{- end -}}
@@ -169,6 +178,9 @@ image: {{ include "csvd-node.image" (list .root true) }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 args: [engines, build]
 env: {{- include "csvd-node.env" . | nindent 2 }}
+{{- with include "csvd-node.envFrom" .root }}
+{{ . }}
+{{- end }}
 resources: {{- include "csvd-node.resources" . | nindent 2 }}
 securityContext: {{- include "csvd-node.containerSecurity" . | nindent 2 }}
 terminationMessagePath: /dev/termination-log
@@ -259,6 +271,9 @@ spec:
         - --role={{ .role }}
         {{- end }}
       env: {{- include "csvd-node.env" . | nindent 8 }}
+      {{- with include "csvd-node.envFrom" .root }}
+      {{- . | nindent 6 }}
+      {{- end }}
       ports:
         - name: http
           containerPort: 8080
