@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Annotated
 
@@ -37,7 +38,7 @@ from node.folder import process_folder
 from node.identification_rules import rules_with
 from node.identify_report import render_inventory
 from node.inventory import identify_paths
-from node.listing import study_rows
+from node.listing import StudyRow, each_study
 from node.peer_command import check_peer_command
 from node.rebuilding import LOST, is_lost, rebuild
 from node.removal import SETTLING, Removals
@@ -49,8 +50,9 @@ from node.service import Service, now
 from node.settings import NodeSettings
 from node.settings_reference import render_settings
 from node.store import open_store
-from node.studies_report import render_studies, to_record
+from node.studies_report import json_list, render_studies, to_record
 from node.study_report import render_study, study_record
+from node.study_states import StudyState
 from node.study_view import StudyViews
 from node.telemetry import LogSettings, configure_logging
 
@@ -150,17 +152,39 @@ def process(
 
 
 @app.command()
-def studies(config: Config = None, as_json: AsJson = False) -> None:
-    """List the Studies: where each one is, its times, and why it goes no further."""
+def studies(
+    config: Config = None,
+    state: Annotated[StudyState | None, typer.Option(help="only those there")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="only so many, the latest")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the Studies, the latest first: where each one is, its times, and why it goes no further."""
     with configured(config) as settings, _index(settings) as database:
-        rows = study_rows(database, now(), settings.completeness)
-        lost = not rows and is_lost(database, open_store(settings.storage, settings.root))
-        if lost:
+        rows = each_study(database, now(), settings.completeness, state, limit)
+        shown = _print_json(rows) if as_json else _print_studies(rows)
+        if not shown and is_lost(database, open_store(settings.storage, settings.root)):
             err.print(LOST, style="yellow", markup=False, soft_wrap=True)
-        if as_json:
-            out.print_json(json.dumps([to_record(row) for row in rows]))
-        elif not lost:
-            out.print(render_studies(rows), soft_wrap=True)
+        elif not shown and not as_json:
+            out.print(f"No Study is {state.value}." if state else render_studies([]), soft_wrap=True)
+
+
+def _print_json(rows: Iterator[StudyRow]) -> int:
+    """Print Studies as they come, and return how many."""
+    counted = count()
+    records = (to_record(row) for row, _ in zip(rows, counted, strict=False))
+    for piece in json_list(records):
+        out.print(piece, markup=False, highlight=False, soft_wrap=True, end="")
+    return next(counted)
+
+
+def _print_studies(rows: Iterator[StudyRow]) -> int:
+    """Print Studies as they come, and return how many."""
+    number = 0
+    for number, row in enumerate(rows, 1):
+        if number > 1:
+            out.print()
+        out.print(render_studies([row]), soft_wrap=True)
+    return number
 
 
 @app.command()
@@ -235,7 +259,14 @@ def list_all_settings() -> None:
 def rebuild_index(config: Config = None) -> None:
     """Bring the index in line with the stored files: after it was lost or restored."""
     with configured(config) as settings, _index(settings) as database:
-        report = rebuild(database, open_store(settings.storage, settings.root))
+        store = open_store(settings.storage, settings.root)
+        with _progress() as progress:
+            task = progress.add_task("comparing the index with the files", total=None)
+            report = rebuild(
+                database,
+                store,
+                lambda done, of: progress.update(task, description=f"Studies read: {done} of {of}"),
+            )
         out.print(f"{report.added} added, {report.removed} removed, {report.conflicts} conflicts.")
 
 

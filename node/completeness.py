@@ -63,6 +63,11 @@ class Carriage:
     last_instance_at: datetime
     refused: int = 0
 
+    @property
+    def ended_badly(self) -> bool:
+        """Whether some of it may be missing."""
+        return self.end is AssociationEnd.ABORTED or self.refused > 0
+
 
 @dataclass(frozen=True, slots=True)
 class StudyArrival:
@@ -78,7 +83,7 @@ class StudyArrival:
         undeclared: AE titles among its senders with an open association that carried nothing yet; its first
             Instance may be under way, and be of this Study.
         without_mr_image: Series that hold Instances and no MR image.
-        has_results: whether results were made of all its MR images; told only where there are such Series.
+        has_results: whether results were made of all its MR images; told only where such a Series broke off.
     """
 
     study_uid: str
@@ -193,15 +198,11 @@ def _not_sent_again(arrival: StudyArrival) -> list[Carriage]:
     """
     others = arrival.without_mr_image
     carriages = sorted(arrival.carriages, key=_last_heard)
-    bad = {carried.association_id for carried in carriages if _ended_badly(carried)}
+    bad = {carried.association_id for carried in carriages if carried.ended_badly}
     good = [carried for carried in carriages if carried.association_id not in bad]
     harmless = others if arrival.has_results else frozenset()
-    broken = [each for each in carriages if _ended_badly(each) and each.series_uid not in harmless]
+    broken = [each for each in carriages if each.ended_badly and each.series_uid not in harmless]
     return [each for each in broken if not any(_makes_good(later, each, others) for later in good)]
-
-
-def _ended_badly(carried: Carriage) -> bool:
-    return carried.end is AssociationEnd.ABORTED or carried.refused > 0
 
 
 def _makes_good(later: Carriage, broken: Carriage, others: frozenset[str]) -> bool:

@@ -178,4 +178,12 @@ def _postgresql_engine(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
-    return create_engine(parsed, pool_pre_ping=True)
+    engine = create_engine(parsed, pool_pre_ping=True)
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: Any, _record: object) -> None:
+        # To compile a statement takes the server longer than to answer any of ours.
+        connection.execute("SET jit = off")
+        connection.commit()
+
+    return engine

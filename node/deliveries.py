@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -38,9 +38,14 @@ class DeliveryState(StrEnum):
 ARRIVED = (DeliveryState.DELIVERED, DeliveryState.WARNING)
 """The destination said that it has the Instance."""
 
+MISSING = (DeliveryState.PENDING, DeliveryState.FAILED, DeliveryState.REFUSED)
+"""The destination does not have the Instance, nor anything in its place."""
+
 UNDELIVERED = (DeliveryState.FAILED, DeliveryState.REFUSED, DeliveryState.REPLACED)
 """It was tried, and the destination does not have it."""
 
+
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 CLOCKS_DIFFER_S = 60.0
 """How far the clocks of machines that share the work may be apart, s; NTP keeps them far closer."""
@@ -223,12 +228,16 @@ def _given_up(evaluation_id: str) -> ColumnElement[bool]:
     )
 
 
+def is_tried() -> ColumnElement[bool]:
+    """Return the condition that a delivery is still tried: a range, which SQLite finds in the index, too."""
+    return deliveries.c.next_attempt_at >= _LONG_AGO
+
+
 def _is_due(now: datetime) -> ColumnElement[bool]:
     # Clocks of several machines may differ a little.
     ahead = now + timedelta(seconds=CLOCKS_DIFFER_S)
     last_touched = func.coalesce(deliveries.c.last_attempt_at, deliveries.c.first_queued_at)
-    was_put_back = and_(deliveries.c.next_attempt_at.is_not(None), last_touched > ahead)
-    return or_(deliveries.c.next_attempt_at <= now, was_put_back)
+    return and_(is_tried(), or_(deliveries.c.next_attempt_at <= now, last_touched > ahead))
 
 
 def _record(

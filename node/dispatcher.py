@@ -24,6 +24,10 @@ REMIND_S = 60.0
 """How long work that was handed in is taken for known to the queue, s; a second time changes nothing."""
 
 
+HANDED_IN_AT_ONCE = 100
+"""Work handed in with one look, so that Studies are found complete while a long backlog is handed in."""
+
+
 class WorkQueue(Protocol):
     """Takes work once, however often it is handed in under the same key, until it ended."""
 
@@ -95,10 +99,10 @@ class Dispatcher:
         self._handed_in = {
             name: at for name, at in self._handed_in.items() if name in work and began - at < REMIND_S
         }
-        for name, hand_in in work.items():
-            if name not in self._handed_in:
-                hand_in()
-                self._handed_in[name] = began
+        new = (name for name in work if name not in self._handed_in)
+        for name in itertools.islice(new, HANDED_IN_AT_ONCE):
+            work[name]()
+            self._handed_in[name] = began
 
     def _decide(self, arrival: StudyArrival, now: datetime) -> None:
         verdict = is_complete(arrival, now, self._settings)

@@ -18,6 +18,7 @@ from engines.segments import Segment
 from node.backpressure import BackPressureSettings, queue_state
 from node.completeness import CompletenessSettings
 from node.database import Database
+from node.deliveries import is_tried
 from node.errors import IndexUnavailableError
 from node.study_states import count_states
 from node.tables import deliveries
@@ -25,6 +26,12 @@ from node.work_queue import DELIVERIES, EVALUATIONS
 
 KEPT_S = 5.0
 """How long an answer of the index is given again, s, so that many who ask do not load the database."""
+
+KEPT_TIMES = 20
+"""And so many times as long as it took: of a large index it takes a second, and every process is asked."""
+
+LONGEST_KEPT_S = 60.0
+"""But never longer, s: alerts rest on it."""
 
 
 class IndexCollector(Collector):
@@ -50,7 +57,8 @@ class IndexCollector(Collector):
         self._backpressure = backpressure
         self._destinations = tuple(destinations)
         self._lock = threading.Lock()
-        self._kept: tuple[float, list[GaugeMetricFamily]] = (-KEPT_S, [])
+        self._kept_until = float("-inf")
+        self._families: list[GaugeMetricFamily] = []
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
         """Leave the names open, so that registering does not ask the database."""
@@ -59,24 +67,26 @@ class IndexCollector(Collector):
     def collect(self) -> Iterable[GaugeMetricFamily]:
         """Measure, or say that the index does not answer."""
         with self._lock:
-            asked_at, families = self._kept
-            if time.monotonic() - asked_at >= KEPT_S:
-                families = self._measure()
-                self._kept = (time.monotonic(), families)
-            return families
+            began = time.monotonic()
+            if began >= self._kept_until:
+                self._families, is_reachable = self._measure()
+                ended = time.monotonic()
+                self._kept_until = ended + (kept_s(ended - began) if is_reachable else KEPT_S)
+            return self._families
 
-    def _measure(self) -> list[GaugeMetricFamily]:
+    def _measure(self) -> tuple[list[GaugeMetricFamily], bool]:
+        """Ask the index, and tell whether it answered."""
         reachable = GaugeMetricFamily("csvd_index_reachable", "1 if the index database answers, else 0")
         try:
             with self._database.reading() as connection:
-                families = list(self._families(connection, self._clock()))
+                families = list(self._asked(connection, self._clock()))
         except IndexUnavailableError:
             reachable.add_metric((), 0)
-            return [reachable]
+            return [reachable], False
         reachable.add_metric((), 1)
-        return [reachable, *families]
+        return [reachable, *families], True
 
-    def _families(self, connection: Connection, now: datetime) -> Iterator[GaugeMetricFamily]:
+    def _asked(self, connection: Connection, now: datetime) -> Iterator[GaugeMetricFamily]:
         by_state = GaugeMetricFamily("csvd_studies", "Studies by where they are", labels=("state",))
         for state, count in count_states(connection, now, self._settings).items():
             by_state.add_metric((state.value,), count)
@@ -98,7 +108,7 @@ class IndexCollector(Collector):
         )
         statement = (
             select(deliveries.c.destination, func.count(), func.min(deliveries.c.first_queued_at))
-            .where(deliveries.c.next_attempt_at.is_not(None))
+            .where(is_tried())
             .group_by(deliveries.c.destination)
         )
         found = {name: (count, _age_s(since, now)) for name, count, since in connection.execute(statement)}
@@ -182,6 +192,11 @@ def _of_evaluations(name: str, meaning: str, value: int) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, meaning, labels=("queue",))
     family.add_metric((EVALUATIONS,), value)
     return family
+
+
+def kept_s(took_s: float) -> float:
+    """Tell how long an answer is given again that took the database so long, s."""
+    return min(max(KEPT_S, KEPT_TIMES * took_s), LONGEST_KEPT_S)
 
 
 def _age_s(since: datetime | None, now: datetime) -> float:

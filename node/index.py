@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -44,6 +45,9 @@ from node.tables import (
     results,
     studies,
 )
+
+AT_ONCE = 500
+"""Studies whose UIDs stand in one statement: SQLite takes 32766 values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +230,7 @@ class Index:
         """Return how a Study came in, None if nothing of it ever did."""
         with self._database.reading() as connection:
             study = connection.execute(select(studies).where(studies.c.study_uid == study_uid)).one_or_none()
-            return None if study is None else _arrival(connection, study, _reachable_since(connection))
+            return None if study is None else _arrivals(connection, [study])[0]
 
     def give_up(self, study_uid: str, revision: int, reason: str) -> bool:
         """Close a Study that will not be complete; False, and no change, if something arrived since.
@@ -367,22 +371,18 @@ def _carried_something() -> Exists:
     return exists().where(carried.c.association_id == associations.c.association_id)
 
 
-def _undeclared(connection: Connection, senders: set[str]) -> tuple[str, ...]:
-    """List which of some senders have an open association that carried nothing yet."""
-    statement = (
-        select(associations.c.calling_ae)
-        .where(associations.c.ended == AssociationEnd.OPEN, associations.c.calling_ae.in_(sorted(senders)))
-        .where(~_carried_something())
-    )
-    return tuple(sorted(set(connection.scalars(statement))))
+def _undeclared(connection: Connection) -> set[str]:
+    """List the senders that have an open association that carried nothing yet."""
+    is_open = associations.c.ended == AssociationEnd.OPEN
+    return set(connection.scalars(select(associations.c.calling_ae).where(is_open, ~_carried_something())))
 
 
 def read_open_arrivals(connection: Connection) -> list[StudyArrival]:
     """Collect how the Studies came in that are still to be decided upon, oldest first; they are few."""
     undecided = select(studies).where(studies.c.is_open).order_by(studies.c.first_at)
     found = connection.execute(undecided).all()
-    reachable_since = _reachable_since(connection) if found else None
-    return [_arrival(connection, study, reachable_since) for study in found]
+    parts = (found[begin : begin + AT_ONCE] for begin in range(0, len(found), AT_ONCE))
+    return [each for part in parts for each in _arrivals(connection, part)]
 
 
 def _reachable_since(connection: Connection) -> datetime | None:
@@ -393,43 +393,81 @@ def _reachable_since(connection: Connection) -> datetime | None:
     return max((since[process_id] for process_id in held(connection, since)), default=None)
 
 
-def _arrival(connection: Connection, study: Row[Any], reachable_since: datetime | None) -> StudyArrival:
-    """Collect how a Study came in, within one transaction with the reading of its row."""
-    by_series = connection.execute(
-        select(instances.c.series_uid, func.count(), mr_images())
-        .where(instances.c.study_uid == study.study_uid)
-        .group_by(instances.c.series_uid)
-    ).all()
-    mr_image_count = sum(images for _, _, images in by_series)
-    without_mr_image = frozenset(series_uid for series_uid, _, images in by_series if not images)
-    carriages = connection.execute(
+def _arrivals(connection: Connection, chosen: Sequence[Row[Any]]) -> list[StudyArrival]:
+    """Collect how some Studies came in, within one transaction with the reading of their rows.
+
+    All of them with a few statements: the leading process asks in every round.
+    """
+    uids = [study.study_uid for study in chosen]
+    by_series: dict[str, list[Row[Any]]] = defaultdict(list)
+    for row in connection.execute(
+        select(
+            instances.c.study_uid,
+            instances.c.series_uid,
+            func.count().label("held"),
+            mr_images().label("mr_images"),
+        )
+        .where(instances.c.study_uid.in_(uids))
+        .group_by(instances.c.study_uid, instances.c.series_uid)
+    ):
+        by_series[row.study_uid].append(row)
+    carriages: dict[str, list[Carriage]] = defaultdict(list)
+    for row in connection.execute(
         select(carried, associations)
         .join(associations, associations.c.association_id == carried.c.association_id)
-        .where(carried.c.study_uid == study.study_uid)
-    ).all()
+        .where(carried.c.study_uid.in_(uids))
+    ):
+        carriages[row.study_uid].append(_carriage(row))
+    reachable_since = _reachable_since(connection) if chosen else None
+    undeclared = _undeclared(connection) if chosen else set()
+    return [
+        _arrival(
+            connection,
+            study,
+            by_series[study.study_uid],
+            carriages[study.study_uid],
+            reachable_since,
+            undeclared,
+        )
+        for study in chosen
+    ]
+
+
+def _carriage(row: Row[Any]) -> Carriage:
+    return Carriage(
+        association_id=row.association_id,
+        calling_ae=row.calling_ae,
+        series_uid=row.series_uid,
+        end=AssociationEnd(row.ended),
+        opened_at=row.opened_at,
+        closed_at=row.closed_at,
+        last_instance_at=row.last_at,
+        refused=row.refused,
+    )
+
+
+def _arrival(
+    connection: Connection,
+    study: Row[Any],
+    by_series: Sequence[Row[Any]],
+    carriages: Sequence[Carriage],
+    reachable_since: datetime | None,
+    undeclared: set[str],
+) -> StudyArrival:
+    mr_image_count = sum(series.mr_images for series in by_series)
+    without_mr_image = frozenset(series.series_uid for series in by_series if not series.mr_images)
     return StudyArrival(
         study_uid=study.study_uid,
         revision=study.revision,
-        instance_count=sum(count for _, count, _ in by_series),
+        instance_count=sum(series.held for series in by_series),
         mr_image_count=mr_image_count,
-        carriages=tuple(
-            Carriage(
-                association_id=row.association_id,
-                calling_ae=row.calling_ae,
-                series_uid=row.series_uid,
-                end=AssociationEnd(row.ended),
-                opened_at=row.opened_at,
-                closed_at=row.closed_at,
-                last_instance_at=row.last_at,
-                refused=row.refused,
-            )
-            for row in carriages
-        ),
+        carriages=tuple(carriages),
         reachable_since=reachable_since,
-        undeclared=_undeclared(connection, {row.calling_ae for row in carriages}),
+        undeclared=tuple(sorted(undeclared & {each.calling_ae for each in carriages})),
         without_mr_image=without_mr_image,
-        # It matters only beside such Series, and is asked in every round.
-        has_results=bool(without_mr_image) and _has_results(connection, study.study_uid, mr_image_count),
+        # It matters only where such a Series broke off, and is asked in every round.
+        has_results=any(each.ended_badly and each.series_uid in without_mr_image for each in carriages)
+        and _has_results(connection, study.study_uid, mr_image_count),
     )
 
 

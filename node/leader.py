@@ -27,9 +27,14 @@ Each look asks the database; a process is missed for longer than this before it 
 
 @dataclass(frozen=True, slots=True)
 class Duty:
-    """What the leading process does again and again, and the pause between two times, s."""
+    """What the leading process does again and again, and the pause between two times, s.
 
-    do: Callable[[], None]
+    Attributes:
+        do: does some of it; true where more waits, with which the next round goes on.
+        every_s: pause after which it is looked for again, s.
+    """
+
+    do: Callable[[], bool | None]
     every_s: float = POLL_S
 
 
@@ -82,15 +87,16 @@ class Leader:
         for duty in self._duties if leads else ():
             now = time.monotonic()
             if now - self._done_at.get(duty, float("-inf")) >= duty.every_s:
-                _do(duty)
-                self._done_at[duty] = now
+                more_waits = _do(duty)
+                self._done_at[duty] = float("-inf") if more_waits else now
 
 
-def _do(duty: Duty) -> None:
+def _do(duty: Duty) -> bool:
     """Do a duty; a fault in it is told and stops none of the others, a database that is away does."""
     try:
-        duty.do()
+        return bool(duty.do())
     except (IndexUnavailableError, QueueUnavailableError):
         raise
     except Exception:
         log.exception("leader.failed")
+        return False

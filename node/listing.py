@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, func, select
+from sqlalchemy import Connection, Row, Select, Table, func, select, union_all
 
 from node.completeness import NO_MR_IMAGE, CompletenessSettings, Verdict
 from node.database import Database
@@ -21,11 +21,15 @@ from node.study_states import (
     ARRIVING,
     EVALUATING,
     StudyState,
-    decided_state,
+    in_state,
     open_verdicts,
-    with_latest_evaluation,
 )
 from node.tables import conflicts, deliveries, evaluations, instances, outcomes, studies
+
+AT_ONCE = 500
+"""Studies of which all is read at once."""
+
+_LATEST_FIRST = (studies.c.last_at.desc(), studies.c.study_uid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +83,6 @@ class StudyRow:
         return f"{held} in {self.series_count} Series{apart}"
 
 
-def study_rows(database: Database, now: datetime, settings: CompletenessSettings) -> list[StudyRow]:
-    """List all Studies, the latest first.
-
-    Args:
-        database: the index.
-        now: the current time, against which a Study that still arrives is judged.
-        settings: how long such a Study is waited for.
-
-    Raises:
-        IndexUnavailableError: if the index can not be read.
-    """
-    return list(study_page(database, now, settings, StudyChoice(size=None)).rows)
-
-
 @dataclass(frozen=True, slots=True)
 class StudyChoice:
     """Which Studies to list.
@@ -102,14 +92,14 @@ class StudyChoice:
         uid: only those whose Study Instance UID contains this.
         exactly: only the one that has just this UID.
         number: of the page, from 1.
-        size: Studies on a page; None for all of them.
+        size: Studies on a page.
     """
 
     state: StudyState | None = None
     uid: str = ""
     exactly: bool = False
     number: int = 1
-    size: int | None = 50
+    size: int = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +133,67 @@ def study_page(
         verdicts = open_verdicts(connection, now, settings)
         chosen = _chosen(choice, verdicts)
         total = connection.scalar(select(func.count()).select_from(chosen.subquery())) or 0
-        in_order = chosen.order_by(studies.c.last_at.desc(), studies.c.study_uid)
-        if choice.size is not None:
-            in_order = in_order.limit(choice.size).offset((choice.number - 1) * choice.size)
-        found = connection.execute(in_order).all()
-        shown = None if choice.size is None else [study.study_uid for study in found]
-        collected = _collect(connection, shown)
-    rows = tuple(_row(study, verdicts.get(study.study_uid), collected) for study in found)
-    return StudyPage(rows, total)
+        page = chosen.order_by(*_LATEST_FIRST).limit(choice.size).offset((choice.number - 1) * choice.size)
+        found = connection.execute(page).all()
+        rows = _rows(connection, found, verdicts)
+    return StudyPage(tuple(rows), total)
+
+
+def study_rows(database: Database, now: datetime, settings: CompletenessSettings) -> list[StudyRow]:
+    """List all Studies of a small index, the latest first.
+
+    Args:
+        database: the index.
+        now: the current time, against which a Study that still arrives is judged.
+        settings: how long such a Study is waited for.
+
+    Raises:
+        IndexUnavailableError: if the index can not be read.
+    """
+    return list(each_study(database, now, settings))
+
+
+def each_study(
+    database: Database,
+    now: datetime,
+    settings: CompletenessSettings,
+    state: StudyState | None = None,
+    limit: int | None = None,
+) -> Iterator[StudyRow]:
+    """List the Studies, the latest first, however many: only a part of them is in memory at a time.
+
+    Args:
+        database: the index.
+        now: the current time, against which a Study that still arrives is judged.
+        settings: how long such a Study is waited for.
+        state: only those there; None for all.
+        limit: at most so many; None for all.
+
+    Raises:
+        IndexUnavailableError: if the index can not be read.
+    """
+    with database.reading() as connection:
+        chosen = _chosen(StudyChoice(state), open_verdicts(connection, now, settings))
+        in_order = chosen.with_only_columns(studies.c.study_uid).order_by(*_LATEST_FIRST).limit(limit)
+        uids = connection.scalars(in_order).all()
+    for begin in range(0, len(uids), AT_ONCE):
+        part = uids[begin : begin + AT_ONCE]
+        with database.reading() as connection:
+            verdicts = open_verdicts(connection, now, settings)
+            found = {
+                study.study_uid: study
+                for study in connection.execute(select(studies).where(studies.c.study_uid.in_(part)))
+            }
+            # One that was removed meanwhile is no longer there.
+            rows = _rows(connection, [found[uid] for uid in part if uid in found], verdicts)
+        yield from rows
+
+
+def _rows(
+    connection: Connection, found: Sequence[Row[Any]], verdicts: Mapping[str, Verdict]
+) -> list[StudyRow]:
+    collected = _collect(connection, [study.study_uid for study in found])
+    return [_row(study, verdicts.get(study.study_uid), collected) for study in found]
 
 
 def _chosen(choice: StudyChoice, verdicts: Mapping[str, Verdict]) -> Select[Any]:
@@ -162,8 +205,10 @@ def _chosen(choice: StudyChoice, verdicts: Mapping[str, Verdict]) -> Select[Any]
     if choice.state is None:
         return statement
     open_there = [uid for uid, verdict in verdicts.items() if ARRIVING[verdict.state] is choice.state]
-    is_there = (decided_state() == choice.state) | studies.c.study_uid.in_(open_there)
-    return statement.select_from(with_latest_evaluation()).where(is_there)
+    still_open = select(studies.c.study_uid).where(studies.c.study_uid.in_(open_there))
+    parts = [still_open] if choice.state is StudyState.RECEIVING else [still_open, in_state(choice.state)]
+    there = union_all(*parts).subquery("there")
+    return statement.join(there, there.c.study_uid == studies.c.study_uid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +222,11 @@ class _Collected:
     destinations: dict[str, dict[str, str]]
 
 
-def _collect(connection: Connection, shown: list[str] | None) -> _Collected:
-    """Collect what belongs to some Studies, or to all."""
+def _collect(connection: Connection, shown: Sequence[str]) -> _Collected:
+    """Collect what belongs to some Studies."""
 
     def of_shown(statement: Select[Any], table: Table) -> Select[Any]:
-        return statement if shown is None else statement.where(table.c.study_uid.in_(shown))
+        return statement.where(table.c.study_uid.in_(shown))
 
     by_study = select(
         instances.c.study_uid, func.count(instances.c.series_uid.distinct()), func.count(), mr_images()

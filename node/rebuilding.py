@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -52,26 +54,47 @@ def is_lost(database: Database, store: Store) -> bool:
     return store.holds_any()
 
 
-def rebuild(database: Database, store: Store) -> RebuildReport:
+def rebuild(
+    database: Database, store: Store, said: Callable[[int, int], None] = lambda _done, _of: None
+) -> RebuildReport:
     """Bring the index in line with the files: add what it lacks, remove what is gone.
 
-    Evaluations and deliveries stay as they are. A Study of which something was added waits for a person. One
-    that is being removed does not come back.
+    Study after Study, so that an archive of any size fits the memory; a file that the index knows is not
+    opened. Evaluations and deliveries stay as they are. A Study of which something was added waits for a
+    person. One that is being removed does not come back.
+
+    Args:
+        database: the index.
+        store: holds the files.
+        said: is told how many Studies were read, of how many that must be.
 
     Raises:
         IndexUnavailableError: if the index can not be written; a second run goes on.
     """
-    removed = _remove_gone(database, store)
-    kinds: list[PlacementKind] = []
-    files = store.scan()
+    ages = store.ages()
+    lacking, removed = _compare(database, store, ages)
+    removed += _remove_conflicts(database, store)
+    kinds: Counter[PlacementKind] = Counter()
+    for done, study_uid in enumerate(lacking):
+        said(done, len(lacking))
+        known = _known(database, study_uid)
+        new = [found for found in store.instance_files(study_uid) if found.path not in known]
+        kinds += _add(database, store.read(new))
+    kinds += _add(database, store.read(store.conflict_files()))
+    report = RebuildReport(kinds[PlacementKind.NEW], removed, kinds[PlacementKind.CONFLICT])
+    log.info("index.rebuilt", added=report.added, removed=report.removed, conflicts=report.conflicts)
+    return report
+
+
+def _add(database: Database, files: Iterator[StoredFile]) -> Counter[PlacementKind]:
+    """Enter files, and count what became of them."""
+    kinds: Counter[PlacementKind] = Counter()
     while batch := list(islice(files, FILES_PER_TRANSACTION)):
         with database.writing() as connection:
             going = set(connection.scalars(select(removals.c.study_uid)))
             stays = [file for file in batch if file.header.study_uid not in going]
-            kinds += [_enter(database, connection, file) for file in stays]
-    report = RebuildReport(kinds.count(PlacementKind.NEW), removed, kinds.count(PlacementKind.CONFLICT))
-    log.info("index.rebuilt", added=report.added, removed=report.removed, conflicts=report.conflicts)
-    return report
+            kinds.update(_enter(database, connection, file) for file in stays)
+    return kinds
 
 
 def _enter(database: Database, connection: Connection, file: StoredFile) -> PlacementKind:
@@ -99,12 +122,51 @@ def _enter(database: Database, connection: Connection, file: StoredFile) -> Plac
     return kind
 
 
-def _remove_gone(database: Database, store: Store) -> int:
-    removed, there = 0, store.received_paths()
+def _compare(database: Database, store: Store, ages: Collection[str]) -> tuple[list[str], int]:
+    """Remove the Instances whose files are gone.
+
+    Returns: Studies with files that the index lacks, the oldest first, and how many Instances were removed.
+    """
+    with database.reading() as connection:
+        indexed = connection.scalars(select(studies.c.study_uid)).all()
+    lacking, removed = [], 0
+    for study_uid in dict.fromkeys((*ages, *indexed)):
+        # The index first: a file is there before its entry is.
+        known = _known(database, study_uid)
+        there = {found.path for found in store.instance_files(study_uid)}
+        removed += _remove_gone(database, known, known.keys() - there)
+        if there - known.keys():
+            lacking.append(study_uid)
+    return lacking, removed
+
+
+def _known(database: Database, study_uid: str) -> dict[str, str]:
+    """Return the SOP Instance UIDs of a Study's Instances in the index, by path."""
+    of_study = instances.c.study_uid == study_uid
+    with database.reading() as connection:
+        rows = connection.execute(select(instances.c.path, instances.c.sop_instance_uid).where(of_study))
+        return {row.path: row.sop_instance_uid for row in rows}
+
+
+def _remove_gone(database: Database, known: Mapping[str, str], gone: Collection[str]) -> int:
+    if not gone:
+        return 0
+    removed = 0
     with database.writing() as connection:
-        for table in (instances, conflicts):
-            indexed = connection.scalars(select(table.c.path)).all()
-            for path in (path for path in indexed if path not in there):
-                log.warning("index.file_gone", path=path)
-                removed += connection.execute(delete(table).where(table.c.path == path)).rowcount
+        for path in sorted(gone):
+            log.warning("index.file_gone", path=path)
+            entry = (instances.c.sop_instance_uid == known[path]) & (instances.c.path == path)
+            removed += connection.execute(delete(instances).where(entry)).rowcount
     return removed
+
+
+def _remove_conflicts(database: Database, store: Store) -> int:
+    """Remove what was kept apart and whose files are gone; return how much that was."""
+    with database.reading() as connection:
+        gone = [path for path in connection.scalars(select(conflicts.c.path)) if not store.exists(path)]
+    for path in gone:
+        log.warning("index.file_gone", path=path)
+    with database.writing() as connection:
+        for path in gone:
+            connection.execute(delete(conflicts).where(conflicts.c.path == path))
+    return len(gone)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
@@ -18,7 +18,10 @@ from node.tables import deliveries, evaluations, studies
 log = structlog.get_logger(__name__)
 
 AT_A_TIME = 20
-"""Studies removed in one look, so that other duties need not wait long."""
+"""Studies of each kind removed in one look, so that other duties need not wait long.
+
+While there are so many the next look follows at once.
+"""
 
 DONE = (StudyState.DELIVERED, StudyState.FALLBACK, StudyState.EVALUATED, StudyState.KEPT)
 """Where a Study is with which nothing more has to happen."""
@@ -67,27 +70,34 @@ class Retention:
         self._database, self._removals = database, removals
         self._settings, self._clock = settings, clock
 
-    def look(self) -> None:
-        """Finish what was begun, then remove some of those that are due.
+    def look(self) -> bool:
+        """Finish what was begun, then remove some of those that are due; tell whether more are.
 
         Raises:
             IndexUnavailableError: if the index does not answer; the next look finds all of it again.
         """
         self._removals.finish()
-        for study_uid in self._due():
-            try:
-                self._removals.remove(study_uid)
-            except (StudyAtWorkError, UnknownStudyError) as error:
-                # Something came, or somebody was quicker, since it was found.
-                log.info("study.not_removed", study_uid=study_uid, reason=str(error))
-            except FilesLeftError as error:
-                log.warning("study.removal_interrupted", study_uid=study_uid, reason=str(error))
-
-    def _due(self) -> Iterator[str]:
         limits = ((DONE, self._settings.days), (FAILED, self._settings.failed_days))
-        for states, days in limits:
-            if days is not None:
-                yield from self._idle_since(self._clock() - timedelta(days=days), states)
+        now = self._clock()
+        removed = [
+            sum(map(self._remove, self._idle_since(now - timedelta(days=days), states)))
+            for states, days in limits
+            if days is not None
+        ]
+        # What can not be removed is not looked for again at once.
+        return AT_A_TIME in removed
+
+    def _remove(self, study_uid: str) -> bool:
+        """Remove a Study, and tell whether it is gone from the index."""
+        try:
+            self._removals.remove(study_uid)
+        except (StudyAtWorkError, UnknownStudyError) as error:
+            # Something came, or somebody was quicker, since it was found.
+            log.info("study.not_removed", study_uid=study_uid, reason=str(error))
+            return False
+        except FilesLeftError as error:
+            log.warning("study.removal_interrupted", study_uid=study_uid, reason=str(error))
+        return True
 
     def _idle_since(self, time: datetime, states: tuple[StudyState, ...]) -> list[str]:
         """List some Studies of these states with which nothing happened since a time, the oldest first."""
@@ -97,9 +107,12 @@ class Retention:
         statement = (
             select(studies.c.study_uid)
             .select_from(with_latest_evaluation())
-            .where(~studies.c.is_open, studies.c.last_at < time, decided_state().in_(states))
+            # What came first came before what came last, and has an index.
+            .where(studies.c.first_at < time, studies.c.last_at < time)
+            # One that is open has no decided state; to ask for that, too, would lead SQLite to another index.
+            .where(decided_state().in_(states))
             .where(func.coalesce(evaluations.c.finished_at, studies.c.last_at) < time, ~sent_since)
-            .order_by(studies.c.last_at)
+            .order_by(studies.c.first_at)
             .limit(AT_A_TIME)
         )
         with self._database.reading() as connection:

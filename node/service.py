@@ -54,7 +54,7 @@ from node.takeover import Takeover
 from node.web.application import add_pages, make_application
 from node.web.pages import PageSources, engine_lines
 from node.web.server import WebServer
-from node.work_queue import DELIVERIES, EVALUATIONS, WORKFLOW_VERSION, DurableQueue
+from node.work_queue import DELIVERIES, EVALUATIONS, FORGOTTEN_AT_ONCE, WORKFLOW_VERSION, DurableQueue
 from node.workflow import DeliveryWorkflow, EvaluationWorkflow, WorkflowRunner
 
 log = structlog.get_logger(__name__)
@@ -196,8 +196,8 @@ class Service:
 
         retention = Retention(database, Removals(database, store, now), settings.retention, now)
 
-        def forget() -> None:
-            queue.forget_done(now() - WORK_KEPT)
+        def forget() -> bool:
+            return queue.forget_done(now() - WORK_KEPT) == FORGOTTEN_AT_ONCE
 
         duties = (
             Duty(takeover.look, TAKEOVER_S),

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from operator import itemgetter
 from pathlib import Path
 
 import structlog
@@ -232,17 +233,29 @@ class Store:
 
     def holds_any(self) -> bool:
         """Tell whether anything was ever received."""
-        return next(self._received(), None) is not None
+        return any(next(found, None) for found in (self._instances(_STUDIES), self._conflicts()))
 
-    def received_paths(self) -> set[str]:
-        """List all received files relative to the root."""
-        return {found.path for found, _ in self._received()}
+    def ages(self) -> dict[str, datetime]:
+        """Tell of each Study with files when the first of them was written, the oldest Study first."""
+        first: dict[str, datetime] = {}
+        for found in self._instances(_STUDIES):
+            study_uid = found.path.split("/")[1]
+            first[study_uid] = min(found.stored_at, first.get(study_uid, found.stored_at))
+        return dict(sorted(first.items(), key=itemgetter(1)))
 
-    def scan(self) -> Iterator[StoredFile]:
-        """Read the header of every received file, oldest first; files that are no Instances are logged."""
-        for found, is_conflict in sorted(self._received(), key=lambda each: each[0].stored_at):
+    def instance_files(self, study_uid: str) -> list[FoundFile]:
+        """List the received files of a Study, oldest first."""
+        return sorted(self._instances(f"{_STUDIES}/{study_uid}"), key=_age)
+
+    def conflict_files(self) -> list[FoundFile]:
+        """List the received files that were kept apart, oldest first."""
+        return sorted(self._conflicts(), key=_age)
+
+    def read(self, files: Iterable[FoundFile]) -> Iterator[StoredFile]:
+        """Read the headers of received files; those that are no Instances are logged and left out."""
+        for found in files:
             try:
-                yield self._read(found, is_conflict)
+                yield self._read(found)
             except UnreadableDatasetError as exc:
                 log.warning("store.file_unreadable", path=found.path, reason=str(exc))
 
@@ -264,14 +277,18 @@ class Store:
             # What lies there was damaged after it was stored; it stays as it is for a person to look at.
             return False
 
-    def _received(self) -> Iterator[tuple[FoundFile, bool]]:
-        """List what was received, and whether it lies apart as a conflict."""
-        for folder, depth in ((_STUDIES, 4), (_CONFLICTS, 3)):
-            for found in self._files.found(folder):
-                if found.path.endswith(".dcm") and found.path.count("/") == depth - 1:
-                    yield found, folder == _CONFLICTS
+    def _instances(self, folder: str) -> Iterator[FoundFile]:
+        return self._found(folder, depth=4)
 
-    def _read(self, found: FoundFile, is_conflict: bool) -> StoredFile:
+    def _conflicts(self) -> Iterator[FoundFile]:
+        return self._found(_CONFLICTS, depth=3)
+
+    def _found(self, folder: str, depth: int) -> Iterator[FoundFile]:
+        for found in self._files.found(folder):
+            if found.path.endswith(".dcm") and found.path.count("/") == depth - 1:
+                yield found
+
+    def _read(self, found: FoundFile) -> StoredFile:
         path = self._files.local(found.path)
         part10 = read_part10(path)
         return StoredFile(
@@ -280,8 +297,12 @@ class Store:
             path=found.path,
             sha256=dataset_digest(path),
             stored_at=found.stored_at,
-            is_conflict=is_conflict,
+            is_conflict=found.path.startswith(f"{_CONFLICTS}/"),
         )
+
+
+def _age(found: FoundFile) -> datetime:
+    return found.stored_at
 
 
 def open_store(settings: StorageSettings, root: Path) -> Store:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from rich.text import Text
@@ -28,6 +30,15 @@ def render_studies(rows: Sequence[StudyRow]) -> Text:
     if not rows:
         return Text("No Study has arrived yet.")
     return Text("\n\n").join(Text("\n    ").join(_lines(row)) for row in rows)
+
+
+def json_list(records: Iterable[Mapping[str, object]]) -> Iterator[str]:
+    """Write a list of any length as JSON, in pieces."""
+    before = "["
+    for record in records:
+        yield before + textwrap.indent(f"\n{json.dumps(record, indent=2)}", "  ")
+        before = ","
+    yield "[]\n" if before == "[" else "\n]\n"
 
 
 def _lines(row: StudyRow) -> Iterator[Text]:

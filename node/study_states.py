@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Exists, FromClause, Label, and_, case, exists, func, select
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Connection,
+    Exists,
+    FromClause,
+    Label,
+    Select,
+    and_,
+    case,
+    exists,
+    func,
+    select,
+    union,
+)
 
 from node.completeness import ArrivalState, CompletenessSettings, Verdict, is_complete
-from node.deliveries import ARRIVED, DeliveryState
+from node.deliveries import MISSING, DeliveryState
 from node.evaluations import EvaluationState
 from node.index import is_mr_image, read_open_arrivals
 from node.tables import deliveries, evaluations, instances, studies
@@ -50,19 +65,15 @@ EVALUATING = {
 }
 """What the state of the latest evaluation makes of its Study, until it ended well."""
 
-_LATEST = (
-    select(evaluations.c.study_uid, func.max(evaluations.c.number).label("number"))
-    .group_by(evaluations.c.study_uid)
-    .subquery("latest")
-)
+_LATER = evaluations.alias("later")
 
 
 def with_latest_evaluation() -> FromClause:
     """Join each Study with its latest evaluation, if it has one."""
-    is_latest = and_(evaluations.c.study_uid == _LATEST.c.study_uid, evaluations.c.number == _LATEST.c.number)
-    return studies.outerjoin(_LATEST, _LATEST.c.study_uid == studies.c.study_uid).outerjoin(
-        evaluations, is_latest
+    later = exists().where(
+        _LATER.c.study_uid == evaluations.c.study_uid, _LATER.c.number > evaluations.c.number
     )
+    return studies.outerjoin(evaluations, and_(evaluations.c.study_uid == studies.c.study_uid, ~later))
 
 
 def decided_state() -> Label[Any]:
@@ -71,7 +82,7 @@ def decided_state() -> Label[Any]:
     Of an open Study it holds nothing: whether that is complete depends on the time.
     """
     undecided = evaluations.c.evaluation_id.is_(None)
-    missing = deliveries.c.state.not_in((*ARRIVED, DeliveryState.REPLACED))
+    missing = deliveries.c.state.in_(MISSING)
     replaced = deliveries.c.state == DeliveryState.REPLACED
     return case(
         (studies.c.is_open, None),
@@ -95,18 +106,43 @@ def open_verdicts(
     return {arrival.study_uid: is_complete(arrival, now, settings) for arrival in arrivals}
 
 
+def in_state(state: StudyState) -> Select[Any]:
+    """Select the Study Instance UIDs of the Studies that are not open and in a state.
+
+    Nearly all Studies of an old archive are delivered. So each other state is looked for only among the
+    Studies that an index says may be there, and those that are delivered are what is left.
+    """
+    if state is not StudyState.DELIVERED:
+        decided = _decided(_MAY_BE[state])
+        return select(decided.c.study_uid).where(decided.c.state == state)
+    decided = _decided(_ANYWHERE_ELSE)
+    delivered = decided.c.study_uid.is_(None) | (decided.c.state == state)
+    joined = studies.outerjoin(decided, decided.c.study_uid == studies.c.study_uid)
+    return select(studies.c.study_uid).select_from(joined).where(~studies.c.is_open, delivered)
+
+
 def count_states(
     connection: Connection, now: datetime, settings: CompletenessSettings
 ) -> dict[StudyState, int]:
     """Count the Studies by state; states without any are there with zero."""
-    state = decided_state()
-    counted = select(state, func.count()).select_from(with_latest_evaluation()).group_by(state)
+    decided = _decided(_ANYWHERE_ELSE)
+    counted = select(decided.c.state, func.count()).group_by(decided.c.state)
+    elsewhere = counted.where(decided.c.state != StudyState.DELIVERED)
+    closed = select(func.count()).select_from(studies).where(~studies.c.is_open)
     counts = dict.fromkeys(StudyState, 0)
-    for name, count in connection.execute(counted.where(~studies.c.is_open)):
-        counts[StudyState(name)] += count
+    counts |= {StudyState(name): count for name, count in connection.execute(elsewhere)}
+    counts[StudyState.DELIVERED] = (connection.scalar(closed) or 0) - sum(counts.values())
     for verdict in open_verdicts(connection, now, settings).values():
         counts[ARRIVING[verdict.state]] += 1
     return counts
+
+
+def _decided(selects: Iterable[Select[Any]]) -> CTE:
+    """Select UID and state of some Studies; each state is worked out once, and of no other Study."""
+    some = union(*selects).cte("some").prefix_with("MATERIALIZED")
+    of_some = with_latest_evaluation().join(some, some.c.study_uid == studies.c.study_uid)
+    states = select(studies.c.study_uid, decided_state()).select_from(of_some)
+    return states.cte("decided").prefix_with("MATERIALIZED")
 
 
 def _has_instance(*conditions: ColumnElement[bool]) -> Exists:
@@ -115,3 +151,42 @@ def _has_instance(*conditions: ColumnElement[bool]) -> Exists:
 
 def _has_delivery(*conditions: Any) -> Exists:
     return exists().where(deliveries.c.evaluation_id == evaluations.c.evaluation_id, *conditions)
+
+
+_UNEVALUATED = select(studies.c.study_uid).where(
+    ~exists().where(evaluations.c.study_uid == studies.c.study_uid)
+)
+
+
+def _evaluated(*states: EvaluationState) -> Select[Any]:
+    """Select the Studies with an evaluation in one of some states."""
+    return select(evaluations.c.study_uid).distinct().where(evaluations.c.state.in_(states))
+
+
+def _sent(*states: DeliveryState) -> Select[Any]:
+    """Select the Studies with a delivery in one of some states."""
+    of_evaluation = deliveries.c.evaluation_id == evaluations.c.evaluation_id
+    sent = select(evaluations.c.study_uid).distinct().join(deliveries, of_evaluation)
+    return sent.where(deliveries.c.state.in_(states))
+
+
+_MISSING = _sent(*MISSING)
+
+_MAY_BE: dict[StudyState, tuple[Select[Any], ...]] = {
+    StudyState.HELD: (_UNEVALUATED,),
+    StudyState.KEPT: (_UNEVALUATED,),
+    StudyState.WAITING: (_evaluated(EvaluationState.WAITING, EvaluationState.SUPERSEDED),),
+    StudyState.EVALUATING: (_evaluated(EvaluationState.EVALUATING),),
+    StudyState.EVALUATED: (_evaluated(EvaluationState.EVALUATED).where(~_has_delivery()),),
+    StudyState.DELIVERING: (_MISSING,),
+    StudyState.FALLBACK: (_sent(DeliveryState.REPLACED),),
+    StudyState.FAILED: (
+        select(studies.c.study_uid).where(studies.c.is_given_up),
+        _evaluated(EvaluationState.FAILED),
+        _MISSING,
+    ),
+}
+"""Where a Study that is not open and not delivered may be found: each one of a state, and few others."""
+
+_ANYWHERE_ELSE = tuple(dict.fromkeys(each for selects in _MAY_BE.values() for each in selects))
+"""Where a Study that is not open may be found if it is not delivered."""

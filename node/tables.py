@@ -20,7 +20,7 @@ from sqlalchemy import (
     false,
 )
 
-SCHEMA_VERSION = "5"
+SCHEMA_VERSION = "6"
 """Grows with every change of the tables below; ``node.migrations`` leads to it from the version before."""
 
 
@@ -82,8 +82,13 @@ studies = Table(
     Column("is_given_up", Boolean, nullable=False),
     Column("reason", Text, nullable=False),
     Column("is_urgent", Boolean, nullable=False, server_default=false()),
+    Index("studies_by_first_at", "first_at"),
+    Index("studies_by_given_up", "is_given_up"),
 )
-"""``is_open``: something came since it was last decided upon; ``reason``: why it waits or was given up."""
+"""``is_open``: something came since it was last decided upon; ``reason``: why it waits or was given up.
+
+``last_at`` has no index: it changes with every Instance, and each would have to be entered there, too.
+"""
 
 instances = Table(
     "instances",
@@ -170,6 +175,7 @@ evaluations = Table(
     Column("is_urgent", Boolean, nullable=False, server_default=false()),
     Column("lost", Integer, nullable=False, server_default="0"),
     UniqueConstraint("study_uid", "fingerprint"),
+    Index("evaluations_by_number", "study_uid", "number"),
 )
 """``number`` counts the evaluations of a Study, ``run`` how often this one was begun, ``lost`` how often the
 process died that was at it."""
@@ -214,5 +220,6 @@ deliveries = Table(
     Column("first_queued_at", UtcDateTime, nullable=False),
     Column("last_attempt_at", UtcDateTime),
     Column("next_attempt_at", UtcDateTime, index=True),
+    Index("deliveries_by_state", "state", "evaluation_id"),
 )
 """``next_attempt_at`` is empty once nothing more is tried: delivered, or given up."""

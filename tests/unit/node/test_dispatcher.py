@@ -10,7 +10,7 @@ from pydicom.uid import SecondaryCaptureImageStorage, SegmentationStorage
 from node.completeness import CompletenessSettings
 from node.database import Database
 from node.deliveries import Deliveries, DeliveryState
-from node.dispatcher import Dispatcher, attempt_key
+from node.dispatcher import HANDED_IN_AT_ONCE, Dispatcher, attempt_key
 from node.evaluations import Evaluations, Result
 from node.listing import study_rows
 from node.study_states import StudyState
@@ -105,6 +105,22 @@ def test_aborted_study_is_given_up_with_a_reason(node: Node) -> None:
     assert row.state is StudyState.FAILED
     assert "csvd-node retry" in row.reason
     assert not node.queue.evaluations
+
+
+def test_long_backlog_is_handed_in_part_by_part(node: Node) -> None:
+    """So that a Study is found complete meanwhile, when a destination comes back after days."""
+    send_study(node.arrivals)
+    node.look(8)
+    ((evaluation_id, _),) = node.queue.evaluations
+    names = [f"pacs{number}" for number in range(HANDED_IN_AT_ONCE + 5)]
+    node.evaluations.add_results(evaluation_id, [Result("1.2.3", "sr", "1.2", "results/1")])
+    for name in names:
+        node.deliveries.queue(evaluation_id, name, ["1.2.3"], at(9))
+    node.evaluations.finish(evaluation_id, at(9))
+    node.look(10)
+    assert len(node.queue.deliveries) == HANDED_IN_AT_ONCE
+    node.look(11)
+    assert sorted(destination for _, destination, _ in node.queue.deliveries) == sorted(names)
 
 
 def test_results_that_come_back_make_no_new_work(node: Node) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 from structlog.testing import capture_logs
@@ -26,6 +27,19 @@ def test_each_duty_is_done_at_its_own_pace() -> None:
         wait_until(lambda: often.times >= 3, 20, "the duty is done again and again")
         assert leader.check() == "hands out work"
     assert seldom.times == 1
+
+
+def test_duty_that_leaves_more_to_do_goes_on_in_the_next_round() -> None:
+    times = Counted()
+
+    def some() -> bool:
+        times()
+        return times.times < 3
+
+    with Leader(lambda: True, (Duty(some, 3600),)):
+        wait_until(lambda: times.times == 3, 20, "it goes on until nothing is left")
+        time.sleep(1.5)
+    assert times.times == 3
 
 
 def test_duty_that_the_database_kept_from_being_done_is_done_in_the_next_round() -> None:

@@ -12,13 +12,14 @@ from node.completeness import ArrivalState, CompletenessSettings, is_complete
 from node.database import Database
 from node.deliveries import Deliveries, DeliveryState
 from node.evaluations import Evaluations, Result
-from node.listing import StudyRow, study_rows
+from node.listing import StudyChoice, StudyRow, each_study, study_page, study_rows
 from node.rebuilding import rebuild
 from node.round_trip_instance import NOT_EVALUATED, round_trip_instance
 from node.round_trip_instance import STUDY_UID as ROUND_TRIP_UID
 from node.study_states import StudyState, count_states
 from tests.support.arrivals import STUDY_UID, Arrivals, at
 from tests.support.instances import mr_dataset
+from tests.support.statements import statements
 
 SETTINGS = CompletenessSettings()
 RESULTS = (
@@ -206,6 +207,10 @@ def test_row_says_where_a_study_is(
         counts = count_states(connection, at(1000), SETTINGS)
     assert {each for each, count in counts.items() if count} == {state}, "the database counts the same"
     assert counts[state] == 1
+    found = {
+        each: study_page(played.database, at(1000), SETTINGS, StudyChoice(each)).total for each in StudyState
+    }
+    assert found == dict(counts), "each is found by its state, and by no other"
 
 
 def test_row_counts_what_is_there(played: Played) -> None:
@@ -236,6 +241,26 @@ def test_latest_study_comes_first(played: Played) -> None:
         played.arrivals.whole(f"association {study}", second, study=study)
     rows = study_rows(played.database, at(100), SETTINGS)
     assert [row.last_at for row in rows] == [at(50), at(20), at(0)]
+
+
+def test_studies_are_listed_by_state_and_number(played: Played) -> None:
+    for second, study in ((0, 1), (50, 2), (20, 3)):
+        played.arrivals.whole(f"association {study}", second, study=study)
+    played.evaluations.fail(played.begin(), "Two slices at one position.", at(12))
+    now = (played.database, at(100), SETTINGS)
+    assert [row.last_at for row in each_study(*now, limit=2)] == [at(50), at(20)]
+    assert [row.state for row in each_study(*now, StudyState.FAILED)] == [StudyState.FAILED]
+    assert list(each_study(*now, StudyState.DELIVERED)) == []
+
+
+def test_what_is_read_of_open_studies_needs_no_more_statements_for_more(played: Played) -> None:
+    counts = []
+    for study in range(1, 5):
+        played.arrivals.whole(f"association {study}", study, study=study)
+        with statements(played.database) as made:
+            assert len(played.arrivals.index.open_studies()) == study
+        counts.append(len(made))
+    assert len(set(counts)) == 1
 
 
 def test_rebuilt_study_waits_for_a_person(played: Played, tmp_path: Path) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from node.completeness import CompletenessSettings
 from node.database import Database
-from node.gauges import IndexCollector
+from node.gauges import IndexCollector, kept_s
 from node.metrics import MANY_TITLES, OTHER, Metrics
 from node.observation import Observers, ReceivedAs, Stage
 from tests.support.arrivals import at
@@ -59,3 +60,9 @@ def test_index_that_is_lost_is_said_and_costs_no_scrape(tmp_path: Path) -> None:
     (tmp_path / "index.sqlite").mkdir()
     assert exported(metrics, "csvd_index_reachable") == {"": 0}
     assert exported(metrics, "csvd_studies") == {}
+
+
+@pytest.mark.parametrize(("took_s", "kept"), [(0.01, 5.0), (0.25, 5.0), (2.0, 40.0), (9.0, 60.0)])
+def test_answer_of_a_large_index_is_given_again_for_longer(took_s: float, kept: float) -> None:
+    """Every process is asked every few seconds; all of them together must not keep the database busy."""
+    assert kept_s(took_s) == kept

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from node.database import Database
 from node.evaluations import Evaluations
@@ -79,6 +81,29 @@ def test_file_without_entry_is_added_and_entry_without_file_removed(
     paths = {entry.path for entry in Index(database).instances(STUDY_UID)}
     assert len(paths) == 7
     assert gone.path not in paths
+
+
+def test_file_that_the_index_knows_is_not_opened(arrivals: Arrivals, database: Database) -> None:
+    """An archive of terabytes would be read for hours after each restore."""
+    rebuild(database, arrivals.store)
+    for entry in Index(database).instances(STUDY_UID):
+        arrivals.store.path(entry.path).write_bytes(b"no longer DICOM")
+    with capture_logs() as logged:
+        assert rebuild(database, arrivals.store).added == 0
+    assert [each["event"] for each in logged] == ["index.rebuilt"]
+
+
+def test_study_whose_files_are_all_gone_loses_its_entries(arrivals: Arrivals, database: Database) -> None:
+    rebuild(database, arrivals.store)
+    shutil.rmtree(arrivals.store.root / "studies" / STUDY_UID)
+    assert rebuild(database, arrivals.store).removed == 6
+    assert Index(database).instances(STUDY_UID) == []
+
+
+def test_what_is_read_is_told(arrivals: Arrivals, database: Database) -> None:
+    told: list[tuple[int, int]] = []
+    rebuild(database, arrivals.store, lambda done, of: told.append((done, of)))
+    assert told == [(0, 2), (1, 2)]
 
 
 def test_conflict_takes_the_place_of_an_instance_that_is_gone(arrivals: Arrivals, database: Database) -> None:

@@ -365,7 +365,9 @@ def test_study_at_work_is_passed_over_and_the_oldest_go_first(played: Played) ->
     uids = [played.deliver(study, second=study) for study in range(1, AT_A_TIME + 3)]
     played.evaluations.retry(uids[0], at(50))
     played.clock.second = 60 * DAY
-    retention(played, days=30).look()
+    assert retention(played, days=30).look(), "there may be more"
     assert played.listed() == sorted([uids[0], uids[-1]])
     with played.database.reading() as connection:
         assert set(connection.scalars(select(removals.c.study_uid))) == set(uids[1:-1])
+    assert not retention(played, days=30).look()
+    assert played.listed() == [uids[0]]

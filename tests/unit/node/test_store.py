@@ -150,7 +150,7 @@ def test_only_old_unfinished_files_are_cleared(tmp_path: Path) -> None:
     assert files_below(store.root) == ["incoming/young"]
 
 
-def test_scan_finds_files_and_conflicts_oldest_first(tmp_path: Path) -> None:
+def test_files_and_conflicts_are_found_oldest_first(tmp_path: Path) -> None:
     store = Store(tmp_path / "root")
     instances = [
         received(tmp_path, number=2),
@@ -161,7 +161,9 @@ def test_scan_finds_files_and_conflicts_oldest_first(tmp_path: Path) -> None:
         os.utime(store.path(store.put(instance).path), (1e9 + seconds, 1e9 + seconds))
     (store.root / "studies" / "1.2" / "1.3").mkdir(parents=True)
     (store.root / "studies" / "1.2" / "1.3" / "notes.dcm").write_text("not DICOM")
-    found = list(store.scan())
+    assert list(store.ages()) == [instances[0].header.study_uid, "1.2"]
+    files = [each for study_uid in store.ages() for each in store.instance_files(study_uid)]
+    found = list(store.read([*files, *store.conflict_files()]))
     assert [file.header for file in found] == [instance.header for instance in instances]
     assert [file.is_conflict for file in found] == [False, False, True]
     assert [file.sha256 for file in found] == [instance.sha256 for instance in instances]

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from io import StringIO
+from pathlib import Path
 
 from rich.console import Console
+from typer.testing import CliRunner
 
+from node.cli import app
+from node.database import Database
 from node.listing import StudyRow
 from node.studies_report import render_studies
 from node.study_states import StudyState
-from tests.support.arrivals import at
+from tests.support.arrivals import Arrivals, at
+from tests.support.instances import mr_dataset
 
 UID = "1.2.826.0.1.3680043.8.498.18403358509791266926043099430233459345"
 ROW = StudyRow(
@@ -63,3 +69,29 @@ def test_study_without_an_evaluation_has_no_line_about_it() -> None:
 
 def test_empty_list_says_so() -> None:
     assert shown() == ["No Study has arrived yet."]
+
+
+def told_of(folder: Path, *arguments: str) -> str:
+    """Run `csvd-node studies`, and return what it prints."""
+    told = CliRunner().invoke(app, ["studies", "--config", str(folder / "node.yaml"), *arguments])
+    assert told.exit_code == 0, told.output
+    return told.stdout
+
+
+def test_command_lists_what_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "node.yaml").write_text(f"root: {tmp_path}")
+    database = Database(f"sqlite:///{tmp_path}/index.sqlite")
+    arrivals = Arrivals(tmp_path, database)
+    for study in (1, 2):
+        arrivals.open(f"association {study}", study)
+        arrivals.send(f"association {study}", study, mr_dataset(study=study))
+        arrivals.index.give_up(str(mr_dataset(study=study).StudyInstanceUID), 1, "It may be incomplete.")
+    database.close()
+    latest = str(mr_dataset(study=2).StudyInstanceUID)
+    assert [each["study_uid"] for each in json.loads(told_of(tmp_path, "--limit", "1", "--json"))] == [latest]
+    assert len(json.loads(told_of(tmp_path, "--state", "failed", "--json"))) == 2
+    assert json.loads(told_of(tmp_path, "--state", "kept", "--json")) == []
+    assert told_of(tmp_path, "--state", "kept") == "No Study is kept.\n"
+    both = told_of(tmp_path).split("\n\n")
+    assert both[0].split()[:2] == [latest, "failed"]
+    assert len(both) == 2
