@@ -53,7 +53,10 @@ def samples_of_study(folder: Path, bundle: Bundle, settings: NodeSettings) -> ND
         logits = runner.run(prepared.slices)
     found = logits[:, 0] >= logit(bundle.manifest.postprocessing.threshold)
     if not found.any():
-        raise BundleError(bundle.folder.name, "samples", f"the network finds no lesion in {folder.name}")
+        problem = (
+            f"the network finds no lesion in {folder.name}; name another Study, or none for float32 alone"
+        )
+        raise BundleError(bundle.folder.name, "samples", problem)
     return densest(prepared.slices, found)
 
 

@@ -89,7 +89,13 @@ def run(
     pool: PoolFolder = POOL,
     runs: RunsFolder = RUNS,
     begin_with: Annotated[
-        Path | None, typer.Option("--begin-with", help="Folder of a bundle whose weights are trained on.")
+        Path | None,
+        typer.Option(
+            "--begin-with",
+            help="Folder of a bundle whose weights are trained on.",
+            exists=True,
+            file_okay=False,
+        ),
     ] = None,
     threads: Threads = 2,
 ) -> None:

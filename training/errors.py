@@ -113,6 +113,14 @@ class CheckpointError(TrainingError):
         )
 
 
+class WarmStartError(TrainingError):
+    """The weights of a bundle can not be trained on: unreadable, or of another network than the recipe's."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        self.path, self.problem = path, problem
+        super().__init__(f"{path} {problem}; begin with a bundle of the recipe's network and inputs")
+
+
 class MissingWeightsError(TrainingError):
     """A training has not ended yet, so that there is no network to score or export."""
 

@@ -121,7 +121,8 @@ def train(
         NoSamplesError: without a training case.
         BusyError: if another process trains in the folder.
         CheckpointError: if the folder holds a run of another recipe or, unless it has ended, of other cases,
-            or the weights to begin with are of another architecture.
+            or the run to begin with is of another architecture.
+        WarmStartError: if the bundle to begin with is.
         StorageError: if the disk can not hold the run, before it starts or later on.
         MemoryShortError: if a step or a validation finds no memory; the checkpoint is safe.
     """

@@ -39,7 +39,7 @@ def rescore(
     if manifest.segment is not study.recipe.segment:
         raise ExportError(folder.name, f"it finds {manifest.segment}, not {study.recipe.segment}")
     if study.held_out():
-        problem = "it learned from the real cases: export the runs of its folds"
+        problem = "real cases are scored by the networks of folds: export these, or use csvd-train score"
         raise ExportError(folder.name, problem)
     path = folder / manifest.model.file
     with OnnxRuntimeRunner(path, manifest.model, RunnerSettings()) as runner:

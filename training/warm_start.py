@@ -11,11 +11,12 @@ from pathlib import Path
 
 import onnx
 import torch
+from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 from torch import Tensor, nn
 
 from engines.bundle import MODEL_NAME
-from training.errors import CheckpointError
+from training.errors import WarmStartError
 from training.networks import UNet
 
 FOLDED_BIAS = ".weight_bias"
@@ -32,7 +33,7 @@ def load_bundle_weights(network: UNet, folder: Path, batch: Tensor) -> None:
         folder: of the bundle.
         batch: (batch, channels, rows, columns) prepared slices for the statistics.
 
-    Raises: CheckpointError: if the bundle can not be read or is of another architecture.
+    Raises: WarmStartError: if the bundle can not be read or is of another architecture.
     """
     path = folder / MODEL_NAME
     try:
@@ -41,12 +42,14 @@ def load_bundle_weights(network: UNet, folder: Path, batch: Tensor) -> None:
         own = network.state_dict()
         weights = {name: value for name, value in tensors.items() if name in own}
         network.load_state_dict(own | weights)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise CheckpointError(path, f"can not be read: {error}") from error
+    except (OSError, ValueError, DecodeError) as error:
+        raise WarmStartError(path, f"can not be read: {error}") from error
+    except RuntimeError as error:
+        raise WarmStartError(path, "is of another network than the recipe's") from error
     convolutions = [name for name, module in network.named_modules() if _is_normalised(name, module)]
     missing = [name for name in convolutions if name + FOLDED_BIAS not in tensors]
     if missing or not convolutions:
-        raise CheckpointError(path, f"has no folded normalisation for {', '.join(missing) or 'any layer'}")
+        raise WarmStartError(path, f"has no folded normalisation for {', '.join(missing) or 'any layer'}")
     _unfold(network, {name: tensors[name + FOLDED_BIAS] for name in convolutions}, batch)
 
 

@@ -5,7 +5,7 @@ import torch
 
 from tests.support.training_cases import tiny_recipe
 from training import networks
-from training.errors import CheckpointError
+from training.errors import WarmStartError
 from training.export import write_onnx
 from training.warm_start import load_bundle_weights
 
@@ -35,10 +35,16 @@ def test_a_network_with_a_bundles_weights_finds_the_same(bundle) -> None:
 
 def test_weights_of_another_architecture_are_refused(bundle) -> None:
     settings = tiny_recipe().network.model_copy(update={"channels": (8, 16)})
-    with pytest.raises(CheckpointError, match=r"model\.onnx"):
+    with pytest.raises(WarmStartError, match=r"model\.onnx is of another network than the recipe's"):
         load_bundle_weights(networks.build(settings, 3), bundle[0], bundle[1])
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path) -> None:
-    with pytest.raises(CheckpointError, match="can not be read"):
+    with pytest.raises(WarmStartError, match="can not be read"):
         load_bundle_weights(networks.build(tiny_recipe().network, 3), tmp_path, torch.zeros(1, 3, 32, 32))
+
+
+def test_a_model_that_is_damaged_is_refused(bundle, tmp_path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"no model")
+    with pytest.raises(WarmStartError, match="can not be read"):
+        load_bundle_weights(networks.build(tiny_recipe().network, 3), tmp_path, bundle[1])
