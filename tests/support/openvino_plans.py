@@ -18,6 +18,9 @@ from engines.precision import Precision
 from engines.runners.base import Notice, RunnerKind, run_in_batches, unheard
 from engines.typed_onnx import write_precision
 
+AS_WRITTEN = {"INFERENCE_PRECISION_HINT": "f32"}
+"""Computes as the ONNX file states; a CPU that multiplies bfloat16 takes that else, also for a plan it imports."""
+
 
 class OpenVinoPlans:
     """Compiles the same typed ONNX files as TensorRT does.
@@ -57,7 +60,7 @@ class OpenVinoPlans:
             bundle.model_path, precision, bundle.manifest.model.input, read_samples(bundle)
         )
         core = openvino.Core()
-        compiled = core.compile_model(core.read_model(onnx, b""), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        compiled = core.compile_model(core.read_model(onnx, b""), "CPU", AS_WRITTEN)
         progress(BuildProgress(bundle.manifest.name, "compiling", 1, 1))
         stream = io.BytesIO()
         compiled.export_model(stream)
@@ -65,7 +68,7 @@ class OpenVinoPlans:
 
     def open(self, plan: bytes, bundle: Bundle, precision: Precision) -> OpenVinoPlanRunner:
         try:
-            compiled = openvino.Core().import_model(io.BytesIO(plan), "CPU")
+            compiled = openvino.Core().import_model(io.BytesIO(plan), "CPU", AS_WRITTEN)
         except RuntimeError as exc:
             raise PlanError(bundle.manifest.name, f"the plan can not be opened: {exc}") from exc
         return OpenVinoPlanRunner(f"openvino plan {precision}", compiled, bundle)
