@@ -19,7 +19,7 @@ from engines.runners.base import Notice, RunnerKind, run_in_batches, unheard
 from engines.typed_onnx import write_precision
 
 AS_WRITTEN = {"INFERENCE_PRECISION_HINT": "f32"}
-"""Computes as the ONNX file states; a CPU that multiplies bfloat16 takes that else, also for a plan it imports."""
+"""Computes as the ONNX file states; a CPU that multiplies bfloat16 else takes that, also for a plan."""
 
 
 class OpenVinoPlans:
