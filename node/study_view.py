@@ -16,6 +16,7 @@ from node.errors import UnknownStudyError
 from node.evaluations import Evaluation, Evaluations, Result
 from node.findings_record import FindingsRecord
 from node.listing import StudyChoice, StudyPage, StudyRow, study_page
+from node.outcomes import Outcomes
 from node.result_files import SELECTION, selection_name
 from node.store import Store
 
@@ -81,6 +82,7 @@ class StudyViews:
     ) -> None:
         self._database, self._store, self._settings, self._clock = database, store, settings, clock
         self._evaluations, self._deliveries = Evaluations(database), Deliveries(database)
+        self._outcomes = Outcomes(database)
 
     def page(self, choice: StudyChoice) -> StudyPage:
         """List a page of Studies.
@@ -138,8 +140,16 @@ class StudyViews:
 
     def _latest_result(self, evaluations: Sequence[Evaluation]) -> Result | None:
         """Return the last result of the latest of some evaluations that made any."""
-        made = (self._evaluations.results(one.evaluation_id) for one in reversed(evaluations))
+        made = (self._results_of_last_run(one.evaluation_id) for one in reversed(evaluations))
         return next((results[-1] for results in made if results), None)
+
+    def _results_of_last_run(self, evaluation_id: str) -> Sequence[Result]:
+        """List what the last run made: one with other models has results of its own beside those before."""
+        made = self._evaluations.results(evaluation_id)
+        outcome = self._outcomes.latest(evaluation_id)
+        of_last = set() if outcome is None else set(outcome.instances.values())
+        # Earlier versions kept no outcome.
+        return [each for each in made if each.sop_instance_uid in of_last] or made
 
     def _read_beside(self, result: Result | None, name: str) -> bytes | None:
         """Read a file that lies beside a result; None if there is none."""

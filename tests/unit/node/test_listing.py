@@ -13,10 +13,12 @@ from node.database import Database
 from node.deliveries import Deliveries, DeliveryState
 from node.evaluations import Evaluations, Result
 from node.listing import StudyChoice, StudyRow, each_study, study_page, study_rows
+from node.outcomes import Outcome, Outcomes
 from node.rebuilding import rebuild
 from node.round_trip_instance import NOT_EVALUATED, round_trip_instance
 from node.round_trip_instance import STUDY_UID as ROUND_TRIP_UID
 from node.study_states import StudyState, count_states
+from node.study_view import StudyViews
 from tests.support.arrivals import STUDY_UID, Arrivals, at
 from tests.support.instances import mr_dataset
 from tests.support.statements import statements
@@ -283,3 +285,17 @@ def test_the_test_instance_of_a_check_needs_nobody(played: Played) -> None:
     played.evaluations.finish(evaluation.evaluation_id, at(20))
     row = played.row()
     assert (row.state, row.reason) == (StudyState.EVALUATED, NOT_EVALUATED)
+
+
+def test_what_the_last_run_made_is_shown(played: Played) -> None:
+    """A run with newer models has results of its own beside the older ones, under UIDs in any order."""
+    evaluation_id = played.begin()
+    store = played.arrivals.store
+    for run, (mark, uid) in enumerate((("first", "1.2.9"), ("second", "1.2.3")), 1):
+        path = store.put_result(STUDY_UID, evaluation_id, f"{mark}-sr.dcm", b"report")
+        store.put_result(STUDY_UID, evaluation_id, f"{mark}-overlays.png", mark.encode())
+        played.evaluations.add_results(evaluation_id, [Result(uid, "sr", SegmentationStorage, path)])
+        made = Outcome(fingerprint=mark, choices=(), instances={"sr": uid}, findings={}, destinations={})
+        Outcomes(played.database).record(evaluation_id, run, made)
+        views = StudyViews(played.database, store, SETTINGS, lambda: at(100))
+        assert views.picture(STUDY_UID) == mark.encode()
