@@ -143,7 +143,8 @@ class StorageError(TrainingError):
     def __init__(self, path: Path, needed_mb: float, free_mb: float) -> None:
         self.path, self.needed_mb, self.free_mb = path, needed_mb, free_mb
         super().__init__(
-            f"{path}: {free_mb:.0f} MB free, {needed_mb:.0f} MB needed; free space or move the run"
+            f"{path}: {round(free_mb, 1):g} MB free, {round(needed_mb, 1):g} MB needed; "
+            "free space or move the run"
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ from engines.preprocessing import Prepared, prepare, prepare_mask
 from engines.volume import Volume
 from training.alterations import ISOTROPIC, alterations
 from training.cases import Case, CaseKind, same_place
-from training.errors import CaseError
+from training.errors import CaseError, StorageError
 from training.losses import FALSE_ALARM, IGNORE
 from training.recipe import SegmentRecipe
 
@@ -89,7 +90,9 @@ def store_cases(cases: Iterable[Case], recipe: SegmentRecipe, folder: Path) -> l
         recipe: the preprocessing, the inputs and the segment.
         folder: where the arrays are kept; shared by runs with the same preprocessing.
 
-    Raises: CaseError: if a case lacks a Series or its mask lies on another grid than its first input.
+    Raises:
+        CaseError: if a case lacks a Series or its mask lies on another grid than its first input.
+        StorageError: if the disk can not hold the arrays.
     """
     key = json.dumps([recipe.preprocessing.model_dump(mode="json"), recipe.inputs, MAX_SLICES])
     place = folder / recipe.segment / hashlib.sha256(key.encode()).hexdigest()[:12]
@@ -164,10 +167,18 @@ def _store(case: Case, recipe: SegmentRecipe, place: Path) -> PreparedCase:
 
 
 def _save(path: Path, array: NDArray[np.float16] | NDArray[np.uint8]) -> None:
-    """Write an array whole or not at all: another process may want the same."""
+    """Write an array whole or not at all: another process may want the same.
+
+    Raises: StorageError: if there is no room for it.
+    """
     unfinished = path.with_suffix(f".{os.getpid()}.part")
     with unfinished.open("wb") as file:
-        np.save(file, array)
+        try:
+            np.save(file, array)
+        except OSError as error:
+            unfinished.unlink()
+            free_mb = shutil.disk_usage(path.parent).free / 1e6
+            raise StorageError(path, array.nbytes / 1e6, free_mb) from error
     unfinished.replace(path)
 
 

@@ -1,5 +1,7 @@
 """Prepared slices: stored once, drawn reproducibly, refused when a case does not fit."""
 
+import resource
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from engines.volume import Grid, Volume
 from tests.support.training_cases import bright_spot_case, tiny_recipe
 from training.alterations import ISOTROPIC, alterations
 from training.cases import Case, CaseKind
-from training.errors import CaseError
+from training.errors import CaseError, StorageError
 from training.losses import IGNORE
 from training.slices import Sampler, case_digest, store_cases, variants
 
@@ -27,6 +29,17 @@ def test_a_stored_case_is_not_prepared_again(tmp_path) -> None:
     first = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
     store_cases([bright_spot_case("a")], tiny_recipe(), tmp_path)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")} == first
+
+
+def test_a_full_disk_is_told_and_leaves_no_half_of_an_array(tmp_path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
+    try:
+        with pytest.raises(StorageError, match=r"images\.npy: .* MB needed; free space"):
+            store_cases([bright_spot_case("a")], tiny_recipe(), tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_another_mask_is_another_digest() -> None:
