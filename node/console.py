@@ -35,8 +35,8 @@ Config = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of text")]
 
-out = Console()
-err = Console(stderr=True)
+out = Console(emoji=False)
+err = Console(stderr=True, emoji=False)
 
 
 @contextmanager

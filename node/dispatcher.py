@@ -49,6 +49,7 @@ class Dispatcher:
         queue: takes the work.
         clock: the current time, with a time zone.
         observer: is told of Studies that became complete or are given up.
+        remind_s: how long work that was handed in is taken for known to the queue, s.
     """
 
     def __init__(
@@ -60,10 +61,11 @@ class Dispatcher:
         queue: WorkQueue,
         clock: Callable[[], datetime],
         observer: Observer = NOBODY,
+        remind_s: float = REMIND_S,
     ) -> None:
         self._index, self._evaluations, self._deliveries = index, evaluations, deliveries
         self._settings, self._queue, self._clock = settings, queue, clock
-        self._observer = observer
+        self._observer, self._remind_s = observer, remind_s
         self._handed_in: dict[str, float] = {}
 
     def dispatch(self) -> None:
@@ -94,13 +96,15 @@ class Dispatcher:
             yield f"{evaluation_id} {destination} {attempt}", hand_in
 
     def _hand_in(self, work: dict[str, Callable[[], None]]) -> None:
-        """Hand in what the queue was not given a short while ago: a long queue costs nothing each round."""
+        """Hand in what the queue was not given a short while ago: a long queue costs nothing each round.
+
+        What it was never given comes first: to remind it of a long backlog may take all of every round.
+        """
         began = time.monotonic()
-        self._handed_in = {
-            name: at for name, at in self._handed_in.items() if name in work and began - at < REMIND_S
-        }
-        new = (name for name in work if name not in self._handed_in)
-        for name in itertools.islice(new, HANDED_IN_AT_ONCE):
+        self._handed_in = {name: at for name, at in self._handed_in.items() if name in work}
+        handed_in_at = {name: self._handed_in.get(name, float("-inf")) for name in work}
+        due = (name for name, at in handed_in_at.items() if began - at >= self._remind_s)
+        for name in sorted(due, key=handed_in_at.__getitem__)[:HANDED_IN_AT_ONCE]:
             work[name]()
             self._handed_in[name] = began
 

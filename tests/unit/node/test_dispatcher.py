@@ -10,7 +10,7 @@ from pydicom.uid import SecondaryCaptureImageStorage, SegmentationStorage
 from node.completeness import CompletenessSettings
 from node.database import Database
 from node.deliveries import Deliveries, DeliveryState
-from node.dispatcher import HANDED_IN_AT_ONCE, Dispatcher, attempt_key
+from node.dispatcher import HANDED_IN_AT_ONCE, REMIND_S, Dispatcher, attempt_key
 from node.evaluations import Evaluations, Result
 from node.listing import study_rows
 from node.study_states import StudyState
@@ -40,7 +40,7 @@ class Queue:
 class Node:
     """The parts around a dispatcher."""
 
-    def __init__(self, arrivals: Arrivals, database: Database) -> None:
+    def __init__(self, arrivals: Arrivals, database: Database, remind_s: float = REMIND_S) -> None:
         self.arrivals, self.database, self.queue = arrivals, database, Queue()
         self.evaluations, self.deliveries = Evaluations(database), Deliveries(database)
         self.dispatcher = Dispatcher(
@@ -50,6 +50,7 @@ class Node:
             SETTINGS,
             self.queue,
             arrivals.clock,
+            remind_s=remind_s,
         )
 
     def look(self, second: float) -> None:
@@ -107,8 +108,13 @@ def test_aborted_study_is_given_up_with_a_reason(node: Node) -> None:
     assert not node.queue.evaluations
 
 
-def test_long_backlog_is_handed_in_part_by_part(node: Node) -> None:
+@pytest.mark.parametrize(
+    "remind_s",
+    [pytest.param(REMIND_S, id="quick-queue"), pytest.param(0.0, id="reminded-of-all-in-every-round")],
+)
+def test_long_backlog_is_handed_in_part_by_part(tmp_path: Path, database: Database, remind_s: float) -> None:
     """So that a Study is found complete meanwhile, when a destination comes back after days."""
+    node = Node(Arrivals(tmp_path, database), database, remind_s)
     send_study(node.arrivals)
     node.look(8)
     ((evaluation_id, _),) = node.queue.evaluations

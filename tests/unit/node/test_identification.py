@@ -190,6 +190,7 @@ TABLE = [
     case("agent NONE of GE", T1, "T1 spin echo", SE_T1, ContrastBolusAgent="NONE"),
     case("T1 with a volume of agent", None, "contrast-enhanced T1", MPRAGE, ContrastBolusVolume=7),
     case("T1 KM by text", None, "contrast-enhanced T1", SE_T1, SeriesDescription="t1_se_tra_KM"),
+    case("wide space of Japanese texts", None, "contrast-enhanced T1", SE_T1, SeriesDescription="T1\u3000Gd"),
     case("T1 +C by text", None, "contrast-enhanced T1", SE_T1, SeriesDescription="AX T1 +C"),
     case("T1 POST by text", None, "contrast-enhanced T1", SE_T1, SeriesDescription="T1 POST"),
     case("T1 before contrast", T1, "T1 spin echo", SE_T1, SeriesDescription="T1 pre contrast"),
