@@ -27,7 +27,7 @@ NEGOTIATION_PDU_BYTES = 1024 * 1024
 """Longest PDU that is read where shorter ones are negotiated: hundreds of presentation contexts fit."""
 
 WAITING = 64
-"""Connections that may be open without having asked for an association; of more, the oldest is closed."""
+"""Connections that may be open without an association; of more, the oldest is closed."""
 
 WAITING_REQUESTS = 4
 """Requests that may wait for their answer; one is negotiated (PS3.7 D.3.3.3, asynchronous operations)."""
@@ -202,13 +202,13 @@ class IncomingConnections:
         return connection
 
     def has_room(self, association: Association, connection: socket.socket | None) -> bool:
-        """Note that an association was asked for, and tell whether there may be one more."""
+        """Tell whether there may be one more association; its connection waits no longer then."""
         with self._lock:
-            self._waiting = [each for each in self._waiting if each is not connection]
             self._associations = {each for each in self._associations if each.is_alive()}
             if len(self._associations) >= self._maximum:
                 return False
             self._associations.add(association)
+            self._waiting = [each for each in self._waiting if each is not connection]
             return True
 
     def close_waiting(self) -> None:

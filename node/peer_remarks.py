@@ -17,6 +17,7 @@ from pydicom import Dataset
 from pydicom.multival import MultiValue
 
 from node.damaged_files import READING_ERRORS
+from node.printable import printable
 
 STRUCK_OUT = "[...]"
 """Stands for what was struck out, so that a reader knows that there was more."""
@@ -38,7 +39,7 @@ _PART = re.compile(r"\w{2,}")
 
 
 def remark_on(path: Path, remark: str) -> str:
-    """Return what a peer remarked on an Instance, as far as it may be kept.
+    """Return what a peer remarked on an Instance, as far as it may be kept; control characters are escaped.
 
     Args:
         path: of the Instance, a Part 10 file.
@@ -52,7 +53,7 @@ def remark_on(path: Path, remark: str) -> str:
         known = set(_identity(instance))
     except READING_ERRORS:
         return STRUCK_OUT
-    return without_identity(remark, known)
+    return printable(without_identity(remark, known))
 
 
 def without_identity(remark: str, known: set[str]) -> str:

@@ -294,8 +294,9 @@ class Receiver:
         """Reject what pynetdicom would not: it takes an empty list of senders for anyone."""
         calling_ae, _ = _titles(event.assoc)
         may_send = self._settings.accept_any_calling_ae or calling_ae in self._settings.calling_aes
-        has_room = self._connections is not None and self._connections.has_room(event.assoc, socket_of(event))
-        if may_send and has_room:
+        # A connection that is rejected goes on to count among those that wait: it may not end by itself.
+        connections, connection = self._connections, socket_of(event)
+        if may_send and connections is not None and connections.has_room(event.assoc, connection):
             event.assoc.acceptor.supported_contexts = received_contexts(_proposed(event.assoc))
             return
         reason = LOCAL_LIMIT_EXCEEDED if may_send else CALLING_AE_NOT_RECOGNISED

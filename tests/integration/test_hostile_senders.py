@@ -40,6 +40,11 @@ def connect(node: ReceivingNode) -> socket.socket:
     return socket.create_connection((LOOPBACK, node.port), timeout=20)
 
 
+def is_let_in(node: ReceivingNode) -> bool:
+    with scripted_scanner(node.port) as association:
+        return association.is_established
+
+
 def received_until_the_end(connection: socket.socket) -> bytes:
     """Receive until the other side closes."""
     content = b""
@@ -99,6 +104,26 @@ def test_silent_connections_keep_no_sender_out(node: ReceivingNode, tmp_path: Pa
         each.close()
 
 
+@pytest.mark.parametrize("calling", ["STRANGER", "SCANNER1"])
+def test_rejected_connections_that_do_not_end_keep_no_sender_out(tmp_path: Path, calling: str) -> None:
+    begin_of_a_pdu = struct.pack(">BBL", 4, 0, 1000)
+    with contextlib.ExitStack() as stack:
+        node = stack.enter_context(receiving_node(tmp_path, maximum_associations=1))
+        if calling == "SCANNER1":
+            first = stack.enter_context(scripted_scanner(node.port))
+            assert first.is_established
+        rejected = [stack.enter_context(connect(node)) for _ in range(WAITING + 3)]
+        for each in rejected:
+            with contextlib.suppress(OSError):
+                each.sendall(request_for_an_association(calling) + begin_of_a_pdu)
+        for each in rejected[:3]:
+            # Those that waited longest gave way.
+            received_until_the_end(each)
+        if calling == "SCANNER1":
+            first.release()
+        wait_until(lambda: is_let_in(node), 10, "a sender has its turn")
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"\x01\x00", b"\x01\x00\x00\x00\x00\x04junk"], ids=["silent", "cut", "junk"]
 )
@@ -144,6 +169,20 @@ def test_message_without_end_is_not_kept(tmp_path: Path, part: str) -> None:
                 break
         assert "receiver.maximum_instance_bytes, 1048576" in reason_of(logs)
         wait_until(lambda: association.is_aborted, what="the sender is told")
+
+
+def request_for_an_association(calling: str) -> bytes:
+    """Encode an A-ASSOCIATE-RQ for verification (PS3.8 9.3.2)."""
+
+    def item(kind: int, value: bytes) -> bytes:
+        return struct.pack(">BBH", kind, 0, len(value)) + value
+
+    syntaxes = item(0x30, b"1.2.840.10008.1.1") + item(0x40, b"1.2.840.10008.1.2")
+    user = item(0x51, struct.pack(">L", 16_384)) + item(0x52, b"1.2.3")
+    items = item(0x10, b"1.2.840.10008.3.1.1.1") + item(0x20, b"\1\0\0\0" + syntaxes) + item(0x50, user)
+    titles = b"CSVD".ljust(16) + calling.encode("ascii").ljust(16)
+    body = struct.pack(">HH", 1, 0) + titles + bytes(32) + items
+    return struct.pack(">BBL", 1, 0, len(body)) + body
 
 
 def command_of_a_store(context_id: int) -> bytes:

@@ -50,5 +50,10 @@ def test_instance_itself_says_whom_a_remark_must_not_name(tmp_path: Path) -> Non
     assert remark_on(path, "") == ""
 
 
+def test_remark_holds_nothing_that_a_terminal_obeys_or_postgresql_refuses(tmp_path: Path) -> None:
+    path = write_instance(tmp_path, mr_dataset())
+    assert remark_on(path, "busy\x1b[2J\x00\nlater") == "busy\\x1b[2J\\x00\\nlater"
+
+
 def test_nothing_is_kept_of_a_remark_on_a_file_that_can_not_be_read(tmp_path: Path) -> None:
     assert remark_on(tmp_path / "gone.dcm", "Doe is locked") == STRUCK_OUT
