@@ -77,15 +77,16 @@ class Dispatcher:
         now = self._clock()
         for arrival in self._index.open_studies():
             self._decide(arrival, now)
-        self._hand_in(dict(self._work(now)))
+        urgent_first = sorted(self._work(now), key=lambda each: not each[0])
+        self._hand_in({name: hand_in for _, name, hand_in in urgent_first})
 
-    def _work(self, now: datetime) -> Iterator[tuple[str, Callable[[], None]]]:
-        """List what is to be done, each by a name of its own."""
+    def _work(self, now: datetime) -> Iterator[tuple[bool, str, Callable[[], None]]]:
+        """List what is to be done: whether it is urgent, and a name of its own."""
         for each in self._evaluations.unfinished():
             hand_in = functools.partial(
                 self._queue.evaluate, each.evaluation_id, each.run, is_urgent=each.is_urgent
             )
-            yield f"{each.evaluation_id} {each.run}", hand_in
+            yield each.is_urgent, f"{each.evaluation_id} {each.run}", hand_in
         due = sorted(self._deliveries.due(now), key=_parcel)
         for (evaluation_id, destination), parts in itertools.groupby(due, key=_parcel):
             parcel = list(parts)
@@ -93,7 +94,7 @@ class Dispatcher:
             hand_in = functools.partial(
                 self._queue.deliver, evaluation_id, destination, attempt, is_urgent=is_urgent
             )
-            yield f"{evaluation_id} {destination} {attempt}", hand_in
+            yield is_urgent, f"{evaluation_id} {destination} {attempt}", hand_in
 
     def _hand_in(self, work: dict[str, Callable[[], None]]) -> None:
         """Hand in what the queue was not given a short while ago: a long queue costs nothing each round.

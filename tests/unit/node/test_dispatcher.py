@@ -200,6 +200,19 @@ def test_results_of_an_urgent_study_are_handed_in_as_urgent(tmp_path: Path, data
     assert node.queue.urgent == {by_study[mr_dataset(study=2).StudyInstanceUID]}
 
 
+def test_urgent_work_is_handed_in_before_an_older_backlog(tmp_path: Path, database: Database) -> None:
+    node = Node(Arrivals(tmp_path, database, urgent=(UrgentRule(calling_ae="ER1"),)), database)
+    for number, sender in enumerate(("MR1", "ER1"), 1):
+        node.arrivals.open(sender, 10 * number, sender)
+        node.arrivals.send(sender, 10 * number + 1, mr_dataset(study=number))
+        node.arrivals.release(sender, 10 * number + 2)
+        node.look(10 * number + 8)
+    ordinary, urgent = node.queue.evaluations
+    restarted = Node(node.arrivals, database)
+    restarted.look(40)
+    assert list(restarted.queue.evaluations) == [urgent, ordinary]
+
+
 def test_attempt_is_named_by_what_is_due_and_not_by_its_order(node: Node) -> None:
     test_due_results_are_one_parcel_for_each_destination_and_a_retry_is_another(node)
     due = node.deliveries.due(at(30))
