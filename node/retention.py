@@ -84,11 +84,11 @@ class Retention:
             for states, days in limits
             if days is not None
         ]
-        # What can not be removed is not looked for again at once.
+        # While something can not be removed the pause stays: a store that is away holds each look up.
         return AT_A_TIME in removed
 
     def _remove(self, study_uid: str) -> bool:
-        """Remove a Study, and tell whether it is gone from the index."""
+        """Remove a Study, and tell whether all of it is gone."""
         try:
             self._removals.remove(study_uid)
         except (StudyAtWorkError, UnknownStudyError) as error:
@@ -97,6 +97,7 @@ class Retention:
             return False
         except FilesLeftError as error:
             log.warning("study.removal_interrupted", study_uid=study_uid, reason=str(error))
+            return False
         return True
 
     def _idle_since(self, time: datetime, states: tuple[StudyState, ...]) -> list[str]:

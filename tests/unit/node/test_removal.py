@@ -371,3 +371,13 @@ def test_study_at_work_is_passed_over_and_the_oldest_go_first(played: Played) ->
         assert set(connection.scalars(select(removals.c.study_uid))) == set(uids[1:-1])
     assert not retention(played, days=30).look()
     assert played.listed() == [uids[0]]
+
+
+def test_retention_does_not_hurry_while_the_store_lets_no_file_go(played: Played, tmp_path: Path) -> None:
+    for study in range(1, AT_A_TIME + 3):
+        played.deliver(study, second=study)
+    store = Store(tmp_path / "root", SomeStay(tmp_path / "root", "incoming"))
+    played.removals = Removals(played.database, store, played.clock)
+    played.clock.second = 60 * DAY
+    assert not retention(played, days=30).look()
+    assert len(played.listed()) == 2, "some go from the index, and their files later"
