@@ -122,7 +122,7 @@ class Assessor:
         findings = replace(findings, remarks=(*findings.remarks, *differences, *_blurred(headers)))
         progress(Step(WRITING, "writing results"))
         told = replace(context, selection=tuple(_sentences(selection)))
-        objects = build_results(findings, sources, told, choices(findings))
+        objects = build_results(findings, sources, told, choices(findings), headers)
         return Assessment(sources, findings, objects)
 
     def _read(

@@ -7,7 +7,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from itertools import count
 from pathlib import Path
 from typing import Annotated
 
@@ -170,11 +169,12 @@ def studies(
 
 def _print_json(rows: Iterator[StudyRow]) -> int:
     """Print Studies as they come, and return how many."""
-    counted = count()
-    records = (to_record(row) for row, _ in zip(rows, counted, strict=False))
-    for piece in json_list(records):
+    # The last piece is the end of the list.
+    number = -1
+    for piece in json_list(map(to_record, rows)):
         out.print(piece, markup=False, highlight=False, soft_wrap=True, end="")
-    return next(counted)
+        number += 1
+    return number
 
 
 def _print_studies(rows: Iterator[StudyRow]) -> int:

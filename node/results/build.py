@@ -21,6 +21,7 @@ from node.results.segmentations import (
     combined_segmentation,
     segmentation_of,
 )
+from node.results.source_header import SourceHeader
 from node.results.sr import ReportPlan, build_report
 
 SegmentationsBySegment = Mapping[Segment | None, ResultObject]
@@ -32,6 +33,7 @@ def build_results(
     sources: Mapping[SeriesType, SourceVolume],
     context: EvaluationContext,
     choices: Collection[FormChoice] = (DEFAULT_CHOICE,),
+    headers: Mapping[SeriesType, SourceHeader] | None = None,
 ) -> tuple[ResultObject, ...]:
     """Encode findings in every form that any of the choices wants, and in no other.
 
@@ -40,6 +42,7 @@ def build_results(
         sources: the volumes they were found on; their files must still be there.
         context: of the evaluation; equal arguments give equal bytes.
         choices: what is wanted; a form that several want is made once.
+        headers: of ``headers_of_one_patient``; read if None, which opens every file of the sources.
 
     Returns: for each encoding the Segmentations in the order of ``Segment``, then the combined one; then the
         reports, presentation states, key images and the PDF: nothing refers to what comes after it.
@@ -49,7 +52,8 @@ def build_results(
     """
     if not sources:
         raise InvalidContextError(context.study_uid, "there is no source Series")
-    headers, _ = headers_of_one_patient(sources, context.study_uid)
+    if headers is None:
+        headers, _ = headers_of_one_patient(sources, context.study_uid)
     series = SourceSeries(sources, headers)
     masks = {encoding: _segmentations(findings, encoding, choices, series, context) for encoding in ENCODINGS}
     segmentations = [made for of_encoding in masks.values() for made in of_encoding.values()]
