@@ -11,7 +11,7 @@ from typing import cast
 from pydantic import BaseModel, ConfigDict, Field
 from pynetdicom import evt
 from pynetdicom.association import Association
-from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.pdu import A_ASSOCIATE_RJ
 from pynetdicom.presentation import PresentationContext
 
 from node.errors import AssociationFailedError, NoContextAcceptedError, TlsConfigurationError
@@ -120,17 +120,20 @@ def open_association(
             ae_title=destination.ae_title,
             max_pdu=settings.maximum_pdu_bytes,
             tls_args=_sockets_of(destination, notes),
-            evt_handlers=[(evt.EVT_CONN_OPEN, prepare_socket, [settings.response_timeout_s])],
+            evt_handlers=[
+                (evt.EVT_CONN_OPEN, prepare_socket, [settings.response_timeout_s]),
+                (evt.EVT_PDU_RECV, _note_rejection, [notes]),
+            ],
         )
     except TlsConfigurationError as exc:
         raise AssociationFailedError(str(destination), f"TLS failed: {exc}") from exc
     except OSError as exc:
         raise AssociationFailedError(str(destination), f"can not be reached: {exc.strerror}") from exc
     if not association.is_established:
-        if association.rejected_contexts and not (association.accepted_contexts or association.is_rejected):
+        if association.rejected_contexts and not association.accepted_contexts:
             raise NoContextAcceptedError(str(destination))
         waited_s = time.monotonic() - began
-        raise AssociationFailedError(str(destination), _why_not(association, settings, notes, waited_s))
+        raise AssociationFailedError(str(destination), _why_not(settings, notes, waited_s))
     try:
         yield association
     finally:
@@ -147,7 +150,25 @@ def _sockets_of(destination: DestinationSettings, notes: Notes) -> tuple[ssl.SSL
     return context, tls.host_name or destination.host
 
 
-def _why_not(association: Association, settings: SenderSettings, notes: Notes, waited_s: float) -> str:
+def _note_rejection(event: evt.Event, notes: Notes) -> None:
+    """Note a rejection as it arrives.
+
+    pynetdicom forgets it where the destination closed the connection before the thread that asked for the
+    association saw it open.
+    """
+    answer = event.pdu
+    if not isinstance(answer, A_ASSOCIATE_RJ):
+        return
+    try:
+        notes.rejection = answer.to_primitive().reason_str
+    except ValueError:
+        given = f"result {answer.result}, source {answer.source}, reason {answer.reason_diagnostic}"
+        notes.rejection = f"{given}, which DICOM does not know"
+        # pynetdicom's own thread would die of these, and the answer be waited for in vain.
+        answer.result, answer.source, answer.reason_diagnostic = 2, 1, 1
+
+
+def _why_not(settings: SenderSettings, notes: Notes, waited_s: float) -> str:
     """Say why there is no association."""
     if notes.tls is not None:
         return f"TLS failed: {explain(notes.tls)}"
@@ -155,9 +176,8 @@ def _why_not(association: Association, settings: SenderSettings, notes: Notes, w
         return f"can not be reached: no connection within {settings.connect_timeout_s:g} s"
     if notes.unreachable is not None:
         return f"can not be reached: {notes.unreachable.strerror}"
-    if association.is_rejected:
-        answer = cast(A_ASSOCIATE, association.acceptor.primitive)
-        return f"rejected the association: {answer.reason_str}"
+    if notes.rejection:
+        return f"rejected the association: {notes.rejection}"
     if waited_s >= settings.acse_timeout_s:
         return f"did not answer the request for an association within {settings.acse_timeout_s:g} s"
     return "ended the connection instead of answering the request for an association"

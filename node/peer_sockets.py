@@ -24,11 +24,13 @@ class Notes:
         answer_within_s: longest time from what was sent last to the end of the answer, s.
         unreachable: why there is no connection.
         tls: why TLS failed.
+        rejection: why the association was rejected, empty if it was not.
     """
 
     answer_within_s: float
     unreachable: OSError | None = None
     tls: OSError | None = None
+    rejection: str = ""
 
 
 class PeerSocket(socket.socket):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import sys
 import threading
 import time
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import pytest
@@ -68,6 +71,23 @@ def results(folder: Path, count: int = 3, syntax: UID = ExplicitVRLittleEndian) 
         write_instance(folder, mr_dataset(number=number, sop_class=SegmentationStorage), syntax)
         for number in range(1, count + 1)
     ]
+
+
+@pytest.fixture
+def slow_thread() -> Iterator[None]:
+    """Let the thread that asks for an association get little of the processor: all is over when it looks."""
+
+    def at_each_line(_frame: FrameType, event: str, _argument: object) -> None:
+        if event == "line":
+            time.sleep(0.2)
+
+    def at_each_call(frame: FrameType, _event: str, _argument: object) -> object:
+        return at_each_line if frame.f_code.co_name == "_negotiate_as_requestor" else None
+
+    before = sys.gettrace()
+    sys.settrace(at_each_call)
+    yield
+    sys.settrace(before)
 
 
 def states(outcomes: list[SendOutcome]) -> list[DeliveryState]:
@@ -353,6 +373,44 @@ def test_echo_says_why_not() -> None:
         pytest.raises(AssociationFailedError, match="Calling AE title not recognised"),
     ):
         echo(destination_of(pacs), SETTINGS)
+
+
+def test_rejection_is_told_although_the_connection_is_closed_at_once(slow_thread: None) -> None:
+    with (
+        scripted_pacs(calling_aes=["OTHER"], sop_classes=[]) as pacs,
+        pytest.raises(AssociationFailedError, match="Calling AE title not recognised"),
+    ):
+        echo(destination_of(pacs), SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        pytest.param("02 03 01", "Temporary congestion", id="as the Standard says"),
+        pytest.param(
+            "01 01 00", "result 1, source 1, reason 0, which DICOM does not know", id="no such reason"
+        ),
+        pytest.param(
+            "00 09 02", "result 0, source 9, reason 2, which DICOM does not know", id="no such source"
+        ),
+    ],
+)
+def test_rejection_for_whatever_reason_is_told_at_once(answer: str, told: str) -> None:
+    def reject(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(65536)
+            # A-ASSOCIATE-RJ (PS3.8 9.3.4)
+            connection.sendall(bytes.fromhex(f"03 00 00000004 00 {answer}"))
+
+    with socket.create_server((LOOPBACK, 0)) as server:
+        peer = threading.Thread(target=reject, args=(server,))
+        peer.start()
+        began = time.monotonic()
+        with pytest.raises(AssociationFailedError, match=f"rejected the association: {told}$"):
+            echo(at_port(server.getsockname()[1]), SETTINGS)
+        peer.join()
+    assert time.monotonic() - began < SETTINGS.acse_timeout_s
 
 
 @needs_dcmtk
