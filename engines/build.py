@@ -48,11 +48,8 @@ class PlanBackend(Protocol):
     def kind(self) -> RunnerKind:
         """Which runner its plans are for."""
 
-    def keys(self, bundle: Bundle, precision: Precision) -> tuple[PlanKey, ...]:
-        """Return everything that a plan of this bundle depends on, on this machine.
-
-        The first key is that of a plan made here; plans of the others serve as well.
-        """
+    def key(self, bundle: Bundle, precision: Precision) -> PlanKey:
+        """Return everything that a plan of this bundle depends on, on this machine."""
 
     def build(self, bundle: Bundle, precision: Precision, progress: Progress) -> bytes:
         """Compile a plan.

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -129,48 +129,40 @@ class PlanCache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def obtain(self, keys: Sequence[PlanKey], build: Callable[[], bytes]) -> Obtained:
-        """Return the plan of the first key that has one; build that of the first key if none has.
+    def obtain(self, key: PlanKey, build: Callable[[], bytes]) -> Obtained:
+        """Return the plan of a key; build it if there is none.
 
         Processes that want the same plan build it once. A damaged plan counts as absent. A plan that can not
         be kept, because the disk is full or the folder read-only, is returned all the same.
 
         Raises: what ``build`` raises.
         """
-        found = self._find_any(keys)
+        found = self._find(key)
         if found is not None:
             return found
         try:
-            lock = self._lock(keys[0])
+            lock = self._lock(key)
         except PlanCacheError as exc:
-            return Obtained(keys[0], build(), built=True, problem=str(exc))
+            return Obtained(key, build(), built=True, problem=str(exc))
         try:
-            return self._find_any(keys) or self._keep(keys[0], build())
+            return self._find(key) or self._keep(key, build())
         finally:
             lock.release()
 
-    def replace(self, key: PlanKey, refused: PlanKey, build: Callable[[], bytes]) -> Obtained:
-        """Build a plan anew, because the runtime refused the one that was kept.
-
-        Args:
-            key: of the new plan.
-            refused: of the old one, which is forgotten.
-            build: compiles it.
+    def replace(self, key: PlanKey, build: Callable[[], bytes]) -> Obtained:
+        """Build a plan anew, because the runtime refused the one that was kept, which is forgotten.
 
         Raises: what ``build`` raises.
         """
         try:
-            self.discard(refused)
+            self.discard(key)
         except PlanCacheError as exc:
             return Obtained(key, build(), built=True, problem=str(exc))
-        return self.obtain((key,), build)
+        return self.obtain(key, build)
 
-    def _find_any(self, keys: Sequence[PlanKey]) -> Obtained | None:
-        for key in keys:
-            plan = self.find(key)
-            if plan is not None:
-                return Obtained(key, plan, built=False)
-        return None
+    def _find(self, key: PlanKey) -> Obtained | None:
+        plan = self.find(key)
+        return None if plan is None else Obtained(key, plan, built=False)
 
     def find(self, key: PlanKey) -> bytes | None:
         """Return the plan of a key, or None if there is none that is whole."""

@@ -8,7 +8,7 @@ from engines.build import PlanBackend, Progress
 from engines.bundle import Bundle
 from engines.cache import Obtained, PlanCache
 from engines.engine_report import PassedOver
-from engines.errors import DeviceError, NotProvenError, PlanError
+from engines.errors import DeviceError, DeviceMemoryError, NotProvenError, PlanError
 from engines.precision import Precision, ladder
 from engines.proof import NO_SLICES, Referee
 from engines.runners.base import Runner
@@ -49,7 +49,9 @@ def climb_down(
         first: the fastest precision to try.
         progress: told how far a build is.
 
-    Raises: NotProvenError: if no precision may serve; says of each why.
+    Raises:
+        NotProvenError: if no precision may serve; says of each why.
+        DeviceMemoryError: if the GPU is full: a slower precision would take more.
     """
     if not referee.can_judge:
         raise NotProvenError(backend.kind.value, NO_SLICES)
@@ -57,15 +59,12 @@ def climb_down(
     for precision in ladder(first):
         try:
             obtained, runner = _open(bundle, backend, cache, precision, progress)
+        except DeviceMemoryError:
+            raise
         except (PlanError, DeviceError) as exc:
             passed.append(PassedOver(backend.kind, precision, str(exc)))
             continue
-        try:
-            agreement = referee.check(runner)
-        except DeviceError as exc:
-            reason, agrees = str(exc), False
-        else:
-            reason, agrees = agreement.reason, agreement.agrees
+        reason, agrees = _judge(referee, runner)
         if agrees:
             kept = f"; {obtained.problem}" if obtained.problem else ""
             return Proven(runner, precision, f"{reason}{kept}", tuple(passed))
@@ -74,20 +73,35 @@ def climb_down(
     raise NotProvenError(backend.kind.value, "; ".join(f"{one.precision}: {one.reason}" for one in passed))
 
 
+def _judge(referee: Referee, runner: Runner) -> tuple[str, bool]:
+    """Return on what ground a runner may serve or may not, and whether it may.
+
+    Raises: DeviceMemoryError: if the GPU is full; then the runner is closed.
+    """
+    try:
+        agreement = referee.check(runner)
+    except DeviceMemoryError:
+        with runner:
+            raise
+    except DeviceError as exc:
+        return str(exc), False
+    return agreement.reason, agreement.agrees
+
+
 def _open(
     bundle: Bundle, backend: PlanBackend, cache: PlanCache, precision: Precision, progress: Progress
 ) -> tuple[Obtained, Runner]:
     """Open the kept or newly built plan; one that the runtime refuses is built again, once."""
-    keys = backend.keys(bundle, precision)
+    key = backend.key(bundle, precision)
 
     def build() -> bytes:
         return backend.build(bundle, precision, progress)
 
-    obtained = cache.obtain(keys, build)
+    obtained = cache.obtain(key, build)
     try:
         return obtained, backend.open(obtained.plan, bundle, precision)
     except PlanError:
         if obtained.built:
             raise
-        again = cache.replace(keys[0], obtained.key, build)
+        again = cache.replace(key, build)
         return again, backend.open(again.plan, bundle, precision)

@@ -12,12 +12,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from engines.build import BuildProgress
 from engines.build import Progress as Told
 from engines.cache import PlanCache
-from engines.gpu.backend import TensorRtBackend
-from engines.gpu.flavour import FlavourKind
 from engines.precision import Precision, ladder
-from engines.runners.base import RunnerKind
 from node.console import EXIT_FAILED, Config, configured, err, out
-from node.engine_plans import build_plans, prune_plans, verify_plans
+from node.engine_plans import build_plans, compiling_backend, prune_plans, verify_plans
 from node.engine_report import render_engines, render_plans
 from node.segmentors import load_configured, open_segmentors
 from node.settings import NodeSettings
@@ -51,13 +48,15 @@ def build(
             "--all", help="also the slower precisions, which serve where a faster one is not proven"
         ),
     ] = False,
-    full: Annotated[bool, typer.Option("--tensorrt", help="full TensorRT instead of that for RTX")] = False,
+    full: Annotated[bool, typer.Option("--tensorrt", help="with full TensorRT and no other")] = False,
 ) -> None:
-    """Compile the configured models ahead of time; with --capability on any machine."""
-    kind: FlavourKind = RunnerKind.TENSORRT if full else RunnerKind.TENSORRT_RTX
+    """Compile the configured models ahead of time; with --capability on any machine.
+
+    Without it they are compiled for the GPU that is here, with the TensorRT that would run them.
+    """
     with configured(config) as settings, _progress() as progress:
         bundles = [load_configured(segment, folder) for segment, folder in settings.segmentors.items()]
-        backend = TensorRtBackend(kind, settings.engines, settings.engine_folder, capability)
+        backend = compiling_backend(settings, full=full, capability=capability)
         first = settings.engines.first_precision
         wanted = precision or (ladder(first) if all_tried else (first,))
         for path in build_plans(PlanCache(settings.engine_folder), backend, bundles, wanted, progress):

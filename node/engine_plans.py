@@ -12,6 +12,7 @@ from engines.bundle import Bundle, read_samples
 from engines.cache import PlanCache, PlanKey
 from engines.errors import PlanCacheError, RunnerError, RunnerUnavailableError
 from engines.gpu.backend import TensorRtBackend
+from engines.gpu.driver import GpuProbe, NvidiaProbe
 from engines.gpu.flavour import FlavourKind, installed_version
 from engines.precision import Precision
 from engines.proof import Referee
@@ -32,6 +33,38 @@ class Verdict:
     said: str
 
 
+def compiling_backend(
+    settings: NodeSettings,
+    *,
+    full: bool,
+    capability: int | None,
+    probe: GpuProbe = NvidiaProbe(),  # noqa: B008 - without state
+) -> TensorRtBackend:
+    """Return the TensorRT that compiles: what is asked for, or else the first that would run the models here.
+
+    Args:
+        settings: whose runner, if it is one of TensorRT, is the one.
+        full: take full TensorRT and no other.
+        capability: take TensorRT for RTX and compile for this compute capability, times ten.
+        probe: asks the machine for its GPU.
+
+    Raises: RunnerUnavailableError: why the last one can not be used.
+    """
+    *earlier, last = _compiling_kinds(settings, full=full, ahead=capability is not None)
+    for kind in earlier:
+        with suppress(RunnerUnavailableError):
+            return TensorRtBackend(kind, settings.engines, settings.engine_folder, capability, probe)
+    return TensorRtBackend(last, settings.engines, settings.engine_folder, capability, probe)
+
+
+def _compiling_kinds(settings: NodeSettings, *, full: bool, ahead: bool) -> tuple[FlavourKind, ...]:
+    if full:
+        return (RunnerKind.TENSORRT,)
+    if ahead:
+        return (RunnerKind.TENSORRT_RTX,)
+    return tuple(kind for kind in FLAVOURS if kind is settings.runner) or FLAVOURS
+
+
 def build_plans(
     cache: PlanCache,
     backend: PlanBackend,
@@ -47,8 +80,8 @@ def build_plans(
     """
     for bundle in bundles:
         for precision in precisions:
-            keys = backend.keys(bundle, precision)
-            obtained = cache.obtain(keys, lambda b=bundle, p=precision: backend.build(b, p, progress))  # type: ignore[misc]
+            key = backend.key(bundle, precision)
+            obtained = cache.obtain(key, lambda b=bundle, p=precision: backend.build(b, p, progress))  # type: ignore[misc]
             if obtained.problem:
                 raise PlanCacheError(str(cache.folder), obtained.problem)
             yield cache.folder / obtained.key.file_name
@@ -109,8 +142,7 @@ def _runnable(
             backend = TensorRtBackend(kind, settings.engines, settings.engine_folder)
             for bundle in bundles:
                 for precision in Precision:
-                    for key in backend.keys(bundle, precision):
-                        found[key] = (backend, bundle, precision)
+                    found[backend.key(bundle, precision)] = (backend, bundle, precision)
     return found
 
 

@@ -10,9 +10,9 @@ from engines.cache import PlanKey, read_scratch, write_scratch
 from engines.errors import RunnerError, RunnerUnavailableError, WrongGpuError
 from engines.gpu.compilation import Compilation, compile_plan
 from engines.gpu.cuda import CudaRuntime
-from engines.gpu.driver import PACKAGES_MISSING, SHOWN_BY_CUDA, Gpu, find_gpu
+from engines.gpu.driver import PACKAGES_MISSING, SHOWN_BY_CUDA, Gpu, GpuProbe, NvidiaProbe, find_gpu
 from engines.gpu.execution import TensorRtEngine
-from engines.gpu.flavour import LEAST_CAPABILITY, RTX_CAPABILITIES, Flavour, FlavourKind, cuda_of
+from engines.gpu.flavour import LEAST_CAPABILITY, RTX_CAPABILITIES, FlavourKind, cuda_of, flavour_of
 from engines.precision import Precision
 from engines.runners.base import Runner, RunnerKind
 from engines.runners.tensorrt import TensorRtRunner
@@ -28,6 +28,7 @@ class TensorRtBackend:
         folder: of the cache, for the timings of kernels.
         capability: compile for GPUs of this compute capability, times ten, which need not be here; then
             nothing can be opened.
+        probe: asks the machine for its GPU.
 
     Raises:
         RunnerUnavailableError: if TensorRT is not installed.
@@ -36,28 +37,50 @@ class TensorRtBackend:
     """
 
     def __init__(
-        self, kind: FlavourKind, settings: EngineSettings, folder: Path, capability: int | None = None
+        self,
+        kind: FlavourKind,
+        settings: EngineSettings,
+        folder: Path,
+        capability: int | None = None,
+        probe: GpuProbe = NvidiaProbe(),  # noqa: B008 - without state
     ) -> None:
         self.kind: RunnerKind = kind
-        self._folder, self._ahead = folder, capability
+        self._folder = folder
         # Plans of TensorRT for RTX serve one version only.
         self._version_compatible = settings.version_compatible and kind is RunnerKind.TENSORRT
         # Before TensorRT is loaded: it needs a driver that is there and new enough.
-        self._gpu = find_gpu(kind.value, cuda_of(kind)) if capability is None else None
-        self._flavour = Flavour(kind)
+        self._gpu = find_gpu(kind.value, cuda_of(kind), probe) if capability is None else None
+        self._flavour = flavour_of(kind)
         if self._gpu is not None:
             check_capability(kind, self._gpu)
+        self._capability = self._gpu.capability if self._gpu else capability or 0
+        # Full TensorRT compiles for the GPU that is here; that for RTX leaves Turing out unless it is named.
+        here = self._gpu is not None and kind is RunnerKind.TENSORRT
+        self._target = None if here else self._capability
 
-    def keys(self, bundle: Bundle, precision: Precision) -> tuple[PlanKey, ...]:
-        """Return the key of a plan made here and, for RTX, of one made ahead of time.
+    def key(self, bundle: Bundle, precision: Precision) -> PlanKey:
+        """Return the key of a plan.
 
-        TensorRT for RTX leaves the last step to the driver, so that a plan serves every GPU of a capability.
+        TensorRT for RTX leaves the last step to the driver, so that its plan serves every GPU of a capability
+        with every driver.
         """
-        if self._gpu is None:
-            return (self._key(bundle, precision, self._ahead or 0),)
-        own = self._key(bundle, precision, self._gpu.capability, self._gpu)
-        ahead = self._key(bundle, precision, self._gpu.capability)
-        return (own, ahead) if self.kind is RunnerKind.TENSORRT_RTX else (own,)
+        manifest = bundle.manifest
+        calibrated = precision is Precision.INT8 and manifest.samples is not None
+        own = self._gpu if self.kind is RunnerKind.TENSORRT else None
+        return PlanKey(
+            model=manifest.name,
+            onnx_sha256=manifest.model.sha256,
+            samples_sha256=manifest.samples.sha256 if calibrated and manifest.samples else "",
+            precision=precision.value,
+            batch=(manifest.batch.min, manifest.batch.opt, manifest.batch.max),
+            input_shape=manifest.input_shape,
+            flavour=self.kind.value,
+            version=self._flavour.version,
+            options="version-compatible" if self._version_compatible else "",
+            capability=self._capability,
+            gpu=own.name if own else "",
+            driver=own.driver if own else "",
+        )
 
     def build(self, bundle: Bundle, precision: Precision, progress: Progress) -> bytes:
         """Compile a plan.
@@ -77,7 +100,7 @@ class TensorRtBackend:
             input_name=manifest.model.input,
             input_shape=manifest.input_shape,
             batch=manifest.batch,
-            capability=self._ahead,
+            capability=self._target,
             version_compatible=self._version_compatible,
             timing_cache=read_scratch(self._timings),
         )
@@ -105,26 +128,8 @@ class TensorRtBackend:
     @property
     def _timings(self) -> Path:
         """The file of kernel timings, which hold for one GPU and one TensorRT."""
-        gpu = self._gpu.name.replace(" ", "-") if self._gpu else f"sm{self._ahead}"
+        gpu = self._gpu.name.replace(" ", "-") if self._gpu else f"sm{self._capability}"
         return self._folder / f"{self.kind}-{self._flavour.version}-{gpu}.timings"
-
-    def _key(self, bundle: Bundle, precision: Precision, capability: int, gpu: Gpu | None = None) -> PlanKey:
-        manifest = bundle.manifest
-        calibrated = precision is Precision.INT8 and manifest.samples is not None
-        return PlanKey(
-            model=manifest.name,
-            onnx_sha256=manifest.model.sha256,
-            samples_sha256=manifest.samples.sha256 if calibrated and manifest.samples else "",
-            precision=precision.value,
-            batch=(manifest.batch.min, manifest.batch.opt, manifest.batch.max),
-            input_shape=manifest.input_shape,
-            flavour=self.kind.value,
-            version=self._flavour.version,
-            options="version-compatible" if self._version_compatible else "",
-            capability=capability,
-            gpu=gpu.name if gpu else "",
-            driver=gpu.driver if gpu else "",
-        )
 
 
 def check_capability(kind: FlavourKind, gpu: Gpu) -> None:

@@ -49,7 +49,7 @@ def compile_plan(flavour: Flavour, compilation: Compilation, progress: Progress)
     Args:
         flavour: which TensorRT.
         compilation: from what and for what.
-        progress: told each step of TensorRT; what it raises ends the build.
+        progress: told each step of TensorRT; what it raises ends the build and is raised here.
 
     Returns: the plan and the timing cache with what was measured now (empty where the flavour has none).
     Raises: PlanError: with TensorRT's own words and the operator that it lacks, if it is one.
@@ -60,17 +60,25 @@ def compile_plan(flavour: Flavour, compilation: Compilation, progress: Progress)
     config = builder.create_builder_config()
     _set_profile(flavour, builder, config, compilation)
     _set_target(flavour, config, compilation)
-    monitor = _monitor(flavour, compilation.model, progress)
-    config.progress_monitor = monitor
+    raised: list[BaseException] = []
+    config.progress_monitor = _monitor(flavour, compilation.model, progress, raised)
     # TensorRT for RTX measures no kernels when it compiles.
-    timed = flavour.kind is RunnerKind.TENSORRT
-    if timed:
-        timings = config.create_timing_cache(compilation.timing_cache)
-        config.set_timing_cache(timings, ignore_mismatch=False)
+    timings = _timings(config, compilation) if flavour.kind is RunnerKind.TENSORRT else None
     plan = builder.build_serialized_network(network, config)
+    if raised:
+        raise raised[0]
     if plan is None:
-        raise PlanError(compilation.model, f"TensorRT can not compile it: {flavour.last_error}")
-    return _bytes(plan), _bytes(config.get_timing_cache().serialize()) if timed else b""
+        raise PlanError(compilation.model, f"TensorRT can not compile it: {flavour.complaint}")
+    return _bytes(plan), b"" if timings is None else _bytes(timings.serialize())
+
+
+def _timings(config: trt.IBuilderConfig, compilation: Compilation) -> trt.ITimingCache:
+    """Give a build the timings of earlier ones, or none where those are damaged or of another GPU."""
+    for kept in (compilation.timing_cache, b""):
+        timings = config.create_timing_cache(kept)
+        if timings is not None and config.set_timing_cache(timings, ignore_mismatch=False):
+            return timings
+    raise PlanError(compilation.model, "TensorRT keeps no timings")
 
 
 def _bytes(memory: Any) -> bytes:
@@ -84,7 +92,7 @@ def _parse(flavour: Flavour, builder: trt.Builder, compilation: Compilation) -> 
     parser = flavour.trt.OnnxParser(network, flavour.logger)
     if not parser.parse(compilation.onnx):
         errors = [parser.get_error(index) for index in range(parser.num_errors)]
-        said = "; ".join(dict.fromkeys(_describe(error) for error in errors)) or flavour.last_error
+        said = "; ".join(dict.fromkeys(_describe(error) for error in errors)) or flavour.complaint
         raise PlanError(compilation.model, f"TensorRT can not read it: {said}")
     return network
 
@@ -135,8 +143,13 @@ def set_capability(flavour: Flavour, config: trt.IBuilderConfig, model: str, cap
     settable.set_compute_capability(getattr(target, f"SM{capability}"), 0)
 
 
-def _monitor(flavour: Flavour, model: str, progress: Progress) -> trt.IProgressMonitor:
-    """Return a progress monitor that hands TensorRT's steps on."""
+def _monitor(
+    flavour: Flavour, model: str, progress: Progress, raised: list[BaseException]
+) -> trt.IProgressMonitor:
+    """Return a progress monitor that hands TensorRT's steps on.
+
+    TensorRT drops what a monitor raises, also that somebody pressed Ctrl-C: it is put into ``raised``.
+    """
     if not TYPE_CHECKING:
         trt = flavour.trt
 
@@ -147,14 +160,20 @@ def _monitor(flavour: Flavour, model: str, progress: Progress) -> trt.IProgressM
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             self.steps[phase_name] = num_steps
-            progress(BuildProgress(model, phase_name, 0, num_steps))
+            self.tell(phase_name, 0, num_steps)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            progress(BuildProgress(model, phase_name, step + 1, self.steps.get(phase_name, 0)))
-            return True
+            self.tell(phase_name, step + 1, self.steps.get(phase_name, 0))
+            return not raised
 
         def phase_finish(self, phase_name: str) -> None:
             steps = self.steps.pop(phase_name, 0)
-            progress(BuildProgress(model, phase_name, steps, steps))
+            self.tell(phase_name, steps, steps)
+
+        def tell(self, phase: str, done: int, steps: int) -> None:
+            try:
+                progress(BuildProgress(model, phase, done, steps))
+            except BaseException as exc:  # noqa: BLE001 - raised again when the build has ended
+                raised.append(exc)
 
     return Monitor()

@@ -47,7 +47,9 @@ class TensorRtEngine:
         input_shape: (channels, rows, columns) of one slice.
         host_code: whether the plan may carry code for the CPU: one for later versions brings a lean runtime.
 
-    Raises: PlanError: if the plan was made for another version or device.
+    Raises:
+        PlanError: if the plan was made for another version or device.
+        DeviceMemoryError: if the GPU has no room for it.
     """
 
     def __init__(
@@ -65,7 +67,9 @@ class TensorRtEngine:
         self._runtime.engine_host_code_allowed = host_code
         engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
-            raise PlanError(model.file, f"{flavour.kind} can not open the plan: {flavour.last_error}")
+            if flavour.is_out_of_memory:
+                raise DeviceMemoryError(f"{flavour.kind} can not open the plan: {flavour.complaint}")
+            raise PlanError(model.file, f"{flavour.kind} can not open the plan: {flavour.complaint}")
         self._engine = engine
 
     @property
@@ -77,15 +81,16 @@ class TensorRtEngine:
     def create_context(self) -> TensorRtContext:
         """Return a new context.
 
-        Raises: DeviceMemoryError: if TensorRT made none; it gives no other reason.
+        Raises: DeviceError: if TensorRT made none.
         """
+        self._flavour.forget_errors()
         config = self._engine.create_runtime_config()
         strategy = self._flavour.trt.ExecutionContextAllocationStrategy.USER_MANAGED
         config.set_execution_context_allocation_strategy(strategy)
         _specialise_at_once(self._flavour, config)
         context = self._engine.create_execution_context(config)
         if context is None:
-            raise DeviceMemoryError(f"TensorRT made no execution context: {self._flavour.last_error}")
+            raise _failure(self._flavour, "TensorRT made no execution context")
         return TensorRtContext(self._flavour, context, self._model, self._shape)
 
 
@@ -104,7 +109,7 @@ class TensorRtContext:
     def prepare(self, batch: int) -> int:
         """Set the batch and return how many bytes of working memory it takes."""
         if not self._context.set_input_shape(self._model.input, (batch, *self._shape)):
-            raise DeviceError(f"The plan takes no batch of {batch}: {self._flavour.last_error}")
+            raise _failure(self._flavour, f"The plan takes no batch of {batch}")
         return int(self._context.update_device_memory_size_for_shapes())
 
     def bind(self, slices: int, logits: int, working: int, working_bytes: int) -> None:
@@ -112,14 +117,18 @@ class TensorRtContext:
         self._context.set_device_memory(working, working_bytes)
         for name, address in ((self._model.input, slices), (self._model.output, logits)):
             if not self._context.set_tensor_address(name, address):
-                raise DeviceError(f"The plan has no tensor {name}: {self._flavour.last_error}")
+                raise _failure(self._flavour, f"The plan has no tensor {name}")
 
     def enqueue(self, stream: int) -> None:
         """Queue one run."""
         if not self._context.execute_async_v3(stream):
-            said = self._flavour.last_error
-            kind = DeviceMemoryError if "memory" in said.lower() else DeviceError
-            raise kind(f"TensorRT could not run the plan: {said}")
+            raise _failure(self._flavour, "TensorRT could not run the plan")
+
+
+def _failure(flavour: Flavour, what: str) -> DeviceError:
+    """Return what failed as an error, with TensorRT's own words."""
+    kind = DeviceMemoryError if flavour.is_out_of_memory else DeviceError
+    return kind(f"{what}: {flavour.complaint}")
 
 
 def _specialise_at_once(flavour: Flavour, config: trt.IRuntimeConfig) -> None:

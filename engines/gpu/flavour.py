@@ -5,8 +5,11 @@ The names of ``tensorrt`` stand for both: the code is type-checked once against 
 
 from __future__ import annotations
 
+import re
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Literal
@@ -36,15 +39,21 @@ RTX_CAPABILITIES = (75, 80, 86, 89, 120, 121)
 """Compute capabilities, times ten, that TensorRT for RTX compiles for."""
 
 
+KEPT_ERRORS = 4
+"""Complaints that are kept: one call of TensorRT makes one or two."""
+
+OUT_OF_MEMORY = re.compile("out ?of ?memory|enough free memory", re.IGNORECASE)
+"""How TensorRT (OutOfMemory, not enough free memory) and CUDA (out of memory) say that a GPU is full."""
+
+
 class Flavour:
-    """One installed TensorRT.
+    """One installed TensorRT; ``flavour_of`` gives the one of this process.
 
     Attributes:
         kind: which flavour.
         trt: its module.
         version: its version.
-        cuda: major version of CUDA that it was built for.
-        errors: what TensorRT complained of since the last ``forget_errors``.
+        errors: what TensorRT complained of last, since ``forget_errors``.
 
     Raises: RunnerUnavailableError: if it is not installed or its libraries can not be loaded.
     """
@@ -60,8 +69,7 @@ class Flavour:
                 raise RunnerUnavailableError(kind.value, problem) from exc
         self.kind = kind
         self.version: str = self.trt.__version__
-        self.cuda = cuda_of(kind)
-        self.errors: list[str] = []
+        self.errors: deque[str] = deque(maxlen=KEPT_ERRORS)
         self.logger = _logger(self.trt, self.errors.append)
 
     def forget_errors(self) -> None:
@@ -69,9 +77,25 @@ class Flavour:
         self.errors.clear()
 
     @property
-    def last_error(self) -> str:
-        """The last complaint, or that there was none."""
-        return self.errors[-1] if self.errors else "TensorRT gave no reason"
+    def complaint(self) -> str:
+        """What TensorRT complained of, or that it did not."""
+        return "; ".join(dict.fromkeys(self.errors)) or "TensorRT gave no reason"
+
+    @property
+    def is_out_of_memory(self) -> bool:
+        """Whether it complained that the GPU is full."""
+        return any(OUT_OF_MEMORY.search(said) for said in self.errors)
+
+
+@cache
+def flavour_of(kind: FlavourKind) -> Flavour:
+    """Return the flavour of this process, loaded once.
+
+    TensorRT keeps the first logger that it is given for whatever comes after: it has to live as long.
+
+    Raises: RunnerUnavailableError: if it is not installed or its libraries can not be loaded.
+    """
+    return Flavour(kind)
 
 
 def cuda_of(kind: FlavourKind) -> int:

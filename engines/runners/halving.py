@@ -43,4 +43,4 @@ def run_halving(
         if size != batch:
             notice(f"the GPU was short of memory: slices ran in batches of {size} instead of {batch}")
         return size, result
-    raise DeviceMemoryError(f"The GPU has no memory for {smallest} slices") from error
+    raise DeviceMemoryError(f"The GPU has no memory for {smallest} slices: {error}") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,6 +20,9 @@ from engines.runners.halving import run_halving
 from engines.runners.onnx_runtime import CUDA_PROVIDER, infer, open_session
 
 KIND = RunnerKind.ONNXRUNTIME_CUDA
+
+INSTALL = "pip uninstall onnxruntime, then pip install 'onnxruntime-gpu[cuda,cudnn]'"
+"""What brings CUDA to onnxruntime: both packages are one module, and the libraries are further packages."""
 
 CUDA_MAJOR = 12
 """Used where onnxruntime does not say which CUDA it was built for."""
@@ -39,10 +44,11 @@ class OnnxCudaRunner:
 
     def __init__(self, path: Path, model: ModelFile, settings: RunnerSettings, batch: BatchProfile) -> None:
         if CUDA_PROVIDER not in onnxruntime.get_available_providers():
-            raise RunnerUnavailableError(KIND.value, "this onnxruntime has no CUDA: install onnxruntime-gpu")
+            raise RunnerUnavailableError(KIND.value, f"this onnxruntime has no CUDA: {INSTALL}")
         self._gpu = find_gpu(KIND.value, _cuda_major())
+        lacking = load_libraries()
         session = open_session(path, settings.thread_count, on_gpu=True)
-        check_providers(session.get_providers())
+        check_providers(session.get_providers(), lacking)
         self._session: onnxruntime.InferenceSession | None = session
         self._model, self._profile, self._batch = model, batch, batch.opt
 
@@ -54,11 +60,15 @@ class OnnxCudaRunner:
     def run(self, slices: NDArray[np.float32], notice: Notice = unheard) -> NDArray[np.float32]:
         """Return logits (n, 1, rows, columns) of slices (n, channels, rows, columns).
 
-        Raises: DeviceMemoryError: if the GPU has no memory for the smallest batch.
+        Raises:
+            RunnerError: if the slices do not fit, or the runner is closed.
+            DeviceError: if the GPU failed or has no memory for the smallest batch.
         """
 
         def attempt(batch: int) -> NDArray[np.float32]:
-            return run_in_batches(slices, batch, lambda part: infer(self._session, self._model, part))
+            return run_in_batches(
+                slices, batch, lambda part: infer(self._session, self._model, part, on_gpu=True)
+            )
 
         self._batch, logits = run_halving(self._batch, self._profile.min, attempt, notice)
         return logits
@@ -72,14 +82,30 @@ class OnnxCudaRunner:
         self._session = None
 
 
-def check_providers(active: list[str]) -> None:
+def load_libraries() -> str:
+    """Load CUDA's libraries from their packages, where onnxruntime does not look of itself.
+
+    Returns: which could not be loaded, in onnxruntime's words, which it would print.
+    """
+    said = StringIO()
+    with redirect_stdout(said):
+        onnxruntime.preload_dlls()
+    return " ".join(line for line in said.getvalue().splitlines() if line.startswith("Failed"))
+
+
+def check_providers(active: list[str], lacking: str) -> None:
     """Refuse a session that left CUDA out: onnxruntime falls back to the CPU without an error.
+
+    Args:
+        active: what computes in the session.
+        lacking: which libraries could not be loaded.
 
     Raises: RunnerUnavailableError
     """
     if CUDA_PROVIDER not in active:
+        problem = f"onnxruntime fell back to {', '.join(active)}: its CUDA libraries did not load"
         raise RunnerUnavailableError(
-            KIND.value, f"onnxruntime fell back to {', '.join(active)}: its CUDA libraries did not load"
+            KIND.value, f"{problem} ({lacking or 'it does not say which'}): {INSTALL}"
         )
 
 

@@ -11,7 +11,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-from engines.errors import DeviceMemoryError, RunnerError
+from engines.errors import DeviceError, DeviceMemoryError, RunnerError
 from engines.manifest import ModelFile
 from engines.runners.base import Notice, RunnerSettings, run_in_batches, unheard
 
@@ -100,13 +100,24 @@ class OnnxRuntimeRunner:
 
 
 def infer(
-    session: onnxruntime.InferenceSession | None, model: ModelFile, slices: NDArray[np.float32]
+    session: onnxruntime.InferenceSession | None,
+    model: ModelFile,
+    slices: NDArray[np.float32],
+    *,
+    on_gpu: bool = False,
 ) -> NDArray[np.float32]:
     """Run one batch.
 
+    Args:
+        session: of the model.
+        model: names of input and output.
+        slices: (n, channels, rows, columns) float32.
+        on_gpu: whether the session runs on a GPU, so that the CPU can do the work when that fails.
+
     Raises:
-        RunnerError: if the runner is closed or onnxruntime fails.
+        RunnerError: if the runner is closed, the slices do not fit or onnxruntime fails.
         DeviceMemoryError: if it says that the memory of a device is full.
+        DeviceError: if anything else failed on a GPU.
     """
     if session is None:
         raise RunnerError("This runner was closed: open another one")
@@ -116,5 +127,6 @@ def infer(
         said = f"onnxruntime failed on slices of shape {slices.shape}: {exc}"
         if any(words in str(exc) for words in MEMORY_WORDS):
             raise DeviceMemoryError(said) from exc
-        raise RunnerError(said) from exc
+        at_fault = on_gpu and not isinstance(exc, state.InvalidArgument)
+        raise (DeviceError if at_fault else RunnerError)(said) from exc
     return np.asarray(logits)

@@ -10,8 +10,13 @@ import yaml
 from typer.testing import CliRunner
 
 from engines.cache import PlanCache
+from engines.errors import WrongGpuError
+from engines.runners.base import RunnerKind
 from engines.segments import Segment
 from node.cli import app
+from node.engine_plans import compiling_backend
+from node.settings import NodeSettings
+from tests.support.host_gpu import HostProbe
 from tests.support.onnx_models import write_threshold_bundle
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX has no wheel for this machine")
@@ -79,3 +84,30 @@ def test_what_serves_and_what_does_not_is_shown(config: Path) -> None:
 
 def test_a_build_without_a_gpu_says_why(config: Path) -> None:
     assert "can not be used" in run(config, "build", code=1)
+
+
+@pytest.mark.parametrize(
+    ("runner", "words", "kind"),
+    [
+        ("auto", (), "tensorrt-rtx"),
+        ("tensorrt", (), "tensorrt"),
+        ("tensorrt-rtx", (), "tensorrt-rtx"),
+        ("auto", ("--tensorrt",), "tensorrt"),
+    ],
+)
+def test_a_build_takes_the_tensorrt_that_would_run_the_models(
+    config: Path, runner: str, words: tuple[str, ...], kind: str
+) -> None:
+    config.write_text(config.read_text() + f"runner: {runner}\n")
+    assert f"{kind} can not be used" in run(config, "build", *words, code=1)
+
+
+def test_a_build_goes_by_the_gpu_that_is_here(tmp_path: Path) -> None:
+    """Only TensorRT for RTX is installed where this is tested."""
+    settings = NodeSettings(root=tmp_path)
+    workstation = HostProbe(shown=(("NVIDIA L4", 89),))
+    chosen = compiling_backend(settings, full=False, capability=None, probe=workstation)
+    assert chosen.kind is RunnerKind.TENSORRT_RTX
+    server = HostProbe(shown=(("NVIDIA H100 80GB HBM3", 90),))
+    with pytest.raises(WrongGpuError, match=r"NVIDIA H100.*use runner tensorrt"):
+        compiling_backend(settings, full=False, capability=None, probe=server)

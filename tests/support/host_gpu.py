@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
@@ -11,6 +12,29 @@ import numpy as np
 import onnxruntime
 
 from engines.errors import DeviceError, DeviceMemoryError
+from engines.gpu.driver import NothingFoundError
+
+
+@dataclass(frozen=True)
+class HostProbe:
+    """A machine with a driver, GPUs, and what CUDA shows of them."""
+
+    has_driver: bool = True
+    here: tuple[str, ...] = ("NVIDIA L4", "NVIDIA T4")
+    shown: tuple[tuple[str, int], ...] = ()
+
+    def driver(self) -> tuple[str, tuple[int, int]]:
+        if not self.has_driver:
+            raise NothingFoundError("NVML Shared Library Not Found")
+        return "580.95.05", (13, 0)
+
+    def names(self) -> tuple[str, ...]:
+        return self.here
+
+    def first(self) -> tuple[str, int]:
+        if not self.shown:
+            raise NothingFoundError("no CUDA-capable device is detected")
+        return self.shown[0]
 
 
 class HostCuda:

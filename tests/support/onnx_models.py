@@ -76,6 +76,19 @@ def threshold_manifest(path: Path, segment: Segment = Segment.WMH, **changes: ob
     return Manifest.model_validate({**manifest.model_dump(), **changes})
 
 
+def write_two_slice_model(path: Path) -> None:
+    """Write a network that hands on two slices of 64 x 64, and fails on any other number of them."""
+    shape = ["batch", 1, 64, 64]
+    graph = helper.make_graph(
+        [helper.make_node("Reshape", ["slices", "two"], ["logits"])],
+        "two_slices",
+        [helper.make_tensor_value_info("slices", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape)],
+        [numpy_helper.from_array(np.array([2, 1, 64, 64]), "two")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+
+
 def write_threshold_bundle(
     folder: Path,
     segment: Segment = Segment.WMH,

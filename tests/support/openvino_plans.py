@@ -35,19 +35,17 @@ class OpenVinoPlans:
         self.built: list[Precision] = []
         self._log, self._version = built_log, version
 
-    def keys(self, bundle: Bundle, precision: Precision) -> tuple[PlanKey, ...]:
+    def key(self, bundle: Bundle, precision: Precision) -> PlanKey:
         manifest = bundle.manifest
-        return (
-            PlanKey(
-                manifest.name,
-                manifest.model.sha256,
-                "",
-                precision.value,
-                (manifest.batch.min, manifest.batch.opt, manifest.batch.max),
-                manifest.input_shape,
-                "openvino",
-                self._version,
-            ),
+        return PlanKey(
+            manifest.name,
+            manifest.model.sha256,
+            "",
+            precision.value,
+            (manifest.batch.min, manifest.batch.opt, manifest.batch.max),
+            manifest.input_shape,
+            "openvino",
+            self._version,
         )
 
     def build(self, bundle: Bundle, precision: Precision, progress: Progress) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +18,12 @@ from engines.errors import (
 )
 from engines.gpu.backend import check_capability
 from engines.gpu.cuda import CudaRuntime
-from engines.gpu.driver import Gpu, NothingFoundError, check_driver, find_gpu
+from engines.gpu.driver import Gpu, check_driver, find_gpu
 from engines.gpu.flavour import FlavourKind
 from engines.runners.base import RunnerKind
 from engines.runners.choice import AUTO_ORDER, choose_runner
 from engines.runners.onnx_cuda import check_providers
+from tests.support.host_gpu import HostProbe
 from tests.support.onnx_models import write_threshold_bundle
 
 GPU_KINDS = (RunnerKind.TENSORRT, RunnerKind.TENSORRT_RTX, RunnerKind.ONNXRUNTIME_CUDA)
@@ -67,30 +67,8 @@ def test_a_driver_serves_runtimes_of_its_own_and_older_cuda(
         check_driver("tensorrt", "570.86", cuda, needed)
 
 
-@dataclass(frozen=True)
-class Probe:
-    """A machine with a driver, GPUs, and what CUDA shows of them."""
-
-    has_driver: bool = True
-    here: tuple[str, ...] = ("NVIDIA L4", "NVIDIA T4")
-    shown: tuple[tuple[str, int], ...] = ()
-
-    def driver(self) -> tuple[str, tuple[int, int]]:
-        if not self.has_driver:
-            raise NothingFoundError("NVML Shared Library Not Found")
-        return "580.95.05", (13, 0)
-
-    def names(self) -> tuple[str, ...]:
-        return self.here
-
-    def first(self) -> tuple[str, int]:
-        if not self.shown:
-            raise NothingFoundError("no CUDA-capable device is detected")
-        return self.shown[0]
-
-
 def test_the_first_gpu_that_cuda_shows_is_taken() -> None:
-    probe = Probe(shown=(("NVIDIA T4", 75), ("NVIDIA L4", 89)))
+    probe = HostProbe(shown=(("NVIDIA T4", 75), ("NVIDIA L4", 89)))
     found = find_gpu("tensorrt", 13, probe, {"CUDA_VISIBLE_DEVICES": "1,0"})
     assert found == Gpu("NVIDIA T4", 75, "580.95.05", (13, 0))
 
@@ -98,7 +76,7 @@ def test_the_first_gpu_that_cuda_shows_is_taken() -> None:
 @pytest.mark.parametrize("chosen", ["2", "-1", "", "GPU-0badc0de"])
 def test_a_variable_that_names_no_gpu_is_said_with_those_that_are_here(chosen: str) -> None:
     with pytest.raises(WrongGpuError) as caught:
-        find_gpu("tensorrt", 13, Probe(), {"CUDA_VISIBLE_DEVICES": chosen})
+        find_gpu("tensorrt", 13, HostProbe(), {"CUDA_VISIBLE_DEVICES": chosen})
     assert str(caught.value) == (
         f"tensorrt can not be used: CUDA_VISIBLE_DEVICES is '{chosen}' and names none of the GPUs that are "
         "here (0: NVIDIA L4, 1: NVIDIA T4): set it to the number or UUID of one, or unset it"
@@ -106,8 +84,10 @@ def test_a_variable_that_names_no_gpu_is_said_with_those_that_are_here(chosen: s
 
 
 @pytest.mark.parametrize("shown", ["none", "void", ""])
-@pytest.mark.parametrize("probe", [Probe(has_driver=False), Probe(here=())], ids=["no-driver", "no-gpu"])
-def test_a_container_that_was_given_no_gpu_is_told_by_which_variable(probe: Probe, shown: str) -> None:
+@pytest.mark.parametrize(
+    "probe", [HostProbe(has_driver=False), HostProbe(here=())], ids=["no-driver", "no-gpu"]
+)
+def test_a_container_that_was_given_no_gpu_is_told_by_which_variable(probe: HostProbe, shown: str) -> None:
     sentence = (
         f"tensorrt-rtx can not be used: NVIDIA_VISIBLE_DEVICES is '{shown}', so that .* gets no GPU: set it"
     )
@@ -119,18 +99,20 @@ def test_a_container_that_was_given_no_gpu_is_told_by_which_variable(probe: Prob
     ("probe", "environment", "problem"),
     [
         pytest.param(
-            Probe(has_driver=False),
+            HostProbe(has_driver=False),
             {"NVIDIA_VISIBLE_DEVICES": "all"},
             r"there is no NVIDIA driver \(NVML Shared Library Not Found\)",
             id="no-driver",
         ),
         pytest.param(
-            Probe(here=()), {"CUDA_VISIBLE_DEVICES": "0"}, "CUDA shows no GPU: no CUDA-capable", id="lost"
+            HostProbe(here=()), {"CUDA_VISIBLE_DEVICES": "0"}, "CUDA shows no GPU: no CUDA-capable", id="lost"
         ),
-        pytest.param(Probe(), {}, "CUDA shows no GPU: no CUDA-capable device", id="nobody-chose"),
+        pytest.param(HostProbe(), {}, "CUDA shows no GPU: no CUDA-capable device", id="nobody-chose"),
     ],
 )
-def test_what_may_come_later_is_waited_for(probe: Probe, environment: dict[str, str], problem: str) -> None:
+def test_what_may_come_later_is_waited_for(
+    probe: HostProbe, environment: dict[str, str], problem: str
+) -> None:
     """The start waits for ``NoDriverError``, and for nothing else of a GPU."""
     with pytest.raises(NoDriverError, match=problem):
         find_gpu("tensorrt", 13, probe, environment)
@@ -163,9 +145,12 @@ def test_a_gpu_that_a_flavour_does_not_serve_is_named_with_the_runner_that_does(
 
 
 def test_onnxruntime_that_fell_back_without_a_word_counts_as_absent() -> None:
-    check_providers(["CUDAExecutionProvider", "CPUExecutionProvider"])
-    with pytest.raises(RunnerUnavailableError, match="fell back to CPUExecutionProvider"):
-        check_providers(["CPUExecutionProvider"])
+    check_providers(["CUDAExecutionProvider", "CPUExecutionProvider"], "")
+    lacking = "Failed to load libcublasLt.so.13: no such file"
+    with pytest.raises(
+        RunnerUnavailableError, match=rf"fell back to CPUExecutionProvider.*{lacking}.*pip install"
+    ):
+        check_providers(["CPUExecutionProvider"], lacking)
 
 
 @without_gpu

@@ -15,14 +15,14 @@ import pytest
 from engines.build import BuildProgress, silent
 from engines.bundle import Bundle, load_bundle, write_manifest, write_samples
 from engines.cache import MAGIC, PlanCache, PlanKey
-from engines.errors import NotProvenError, PlanCacheError, PlanError
+from engines.errors import DeviceMemoryError, NotProvenError, PlanCacheError, PlanError
 from engines.ladder import climb_down
 from engines.precision import Precision, ladder
 from engines.proof import Referee
 from engines.runners.base import RunnerSettings
 from engines.runners.onnx_runtime import OnnxRuntimeRunner
 from tests.support.onnx_models import write_threshold_bundle
-from tests.support.openvino_plans import OpenVinoPlans
+from tests.support.openvino_plans import OpenVinoPlanRunner, OpenVinoPlans
 
 ROOT = Path(__file__).resolve().parents[3]
 KEY = PlanKey("m", "a" * 64, "", "fp16", (1, 8, 8), (1, 64, 64), "tensorrt", "11.4", "", 90, "H100", "580")
@@ -81,7 +81,7 @@ def test_a_damaged_plan_is_built_again(tmp_path: Path, damage: object) -> None:
     path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
     (entry,) = cache.entries()
     assert entry.problem.startswith("damaged")
-    again = cache.obtain((KEY,), lambda: b"new")
+    again = cache.obtain(KEY, lambda: b"new")
     assert (again.plan, again.built, again.problem) == (b"new", True, "")
     assert cache.find(KEY) == b"new"
 
@@ -92,20 +92,13 @@ def test_a_plan_under_the_name_of_another_is_not_taken(tmp_path: Path) -> None:
     assert cache.find(KEY) is None
 
 
-def test_a_plan_made_ahead_of_time_serves(tmp_path: Path) -> None:
-    ahead = replace(KEY, gpu="", driver="")
-    PlanCache(tmp_path).put(ahead, b"ahead")
-    found = PlanCache(tmp_path).obtain((KEY, ahead), lambda: pytest.fail("built"))
-    assert (found.key, found.plan, found.built) == (ahead, b"ahead", False)
-
-
 def test_a_full_disk_leaves_the_plan_unkept_and_says_so(tmp_path: Path) -> None:
     """The operating system refuses to write more than 4 KiB into a file."""
     code = (
         "import sys, resource; from pathlib import Path; from engines.cache import PlanCache; "
         "from engines.errors import PlanCacheError; from tests.unit.engines.test_plans import KEY; "
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); cache = PlanCache(Path(sys.argv[1])); "
-        "found = cache.obtain((KEY,), lambda: bytes(100_000)); "
+        "found = cache.obtain(KEY, lambda: bytes(100_000)); "
         "print(len(found.plan), found.built, found.problem)\n"
         "try:\n    cache.put(KEY, bytes(100_000))\nexcept PlanCacheError as error:\n    print(error)"
     )
@@ -124,7 +117,7 @@ def test_a_cache_that_is_no_folder_is_an_error_and_no_obstacle(tmp_path: Path) -
     cache = PlanCache(tmp_path / "file" / "cache")
     with pytest.raises(PlanCacheError, match="can not keep"):
         cache.put(KEY, b"plan")
-    found = cache.obtain((KEY,), lambda: b"plan")
+    found = cache.obtain(KEY, lambda: b"plan")
     assert found.plan == b"plan"
     assert "can not be written" in found.problem
 
@@ -136,7 +129,7 @@ def test_processes_that_want_the_same_plan_build_it_once(bundle: Bundle, tmp_pat
         "from engines.precision import Precision; from tests.support.openvino_plans import OpenVinoPlans; "
         "bundle = load_bundle(Path(sys.argv[1])); backend = OpenVinoPlans(Path(sys.argv[3])); "
         "cache = PlanCache(Path(sys.argv[2])); sys.stdin.readline(); "
-        "found = cache.obtain(backend.keys(bundle, Precision.FP16), "
+        "found = cache.obtain(backend.key(bundle, Precision.FP16), "
         "lambda: backend.build(bundle, Precision.FP16, silent)); print(len(found.plan))"
     )
     log = tmp_path / "built"
@@ -163,7 +156,7 @@ def test_the_second_start_compiles_nothing(bundle: Bundle, tmp_path: Path) -> No
 
 def test_a_plan_that_the_runtime_refuses_is_built_again(bundle: Bundle, tmp_path: Path) -> None:
     backend, cache = OpenVinoPlans(), PlanCache(tmp_path / "c")
-    (key,) = backend.keys(bundle, Precision.FP16)
+    key = backend.key(bundle, Precision.FP16)
     cache.put(key, b"whole, and no plan of this runtime")
     proven = climb_down(bundle, backend, cache, referee_of(bundle), Precision.FP16, silent)
     assert backend.built == [Precision.FP16]
@@ -182,6 +175,20 @@ def test_a_precision_that_loses_lesions_gives_way_to_the_next(tmp_path: Path) ->
     assert proven.precision is Precision.TF32
     assert [one.precision for one in proven.passed_over] == [Precision.FP16, Precision.BF16]
     assert all("Dice" in one.reason for one in proven.passed_over)
+
+
+class FullGpu(OpenVinoPlans):
+    """A GPU that has no room for a plan."""
+
+    def open(self, plan: bytes, bundle: Bundle, precision: Precision) -> OpenVinoPlanRunner:
+        raise DeviceMemoryError("The GPU has no memory for 1 slices")
+
+
+def test_a_full_gpu_is_not_asked_for_slower_precisions(bundle: Bundle, tmp_path: Path) -> None:
+    backend = FullGpu()
+    with pytest.raises(DeviceMemoryError, match="no memory"):
+        climb_down(bundle, backend, PlanCache(tmp_path / "c"), referee_of(bundle), Precision.FP16, silent)
+    assert backend.built == [Precision.FP16]
 
 
 def test_int8_without_samples_gives_way_to_the_next(tmp_path: Path) -> None:

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from engines.bundle import Bundle, load_bundle, write_manifest, write_samples
-from engines.errors import RunnerError
+from engines.errors import DeviceError, RunnerError
 from engines.manifest import ModelFile
 from engines.processors import granted_cpus
 from engines.proof import compare
 from engines.runners.base import RunnerKind, RunnerSettings
 from engines.runners.choice import open_runner
-from engines.runners.onnx_runtime import OnnxRuntimeRunner
+from engines.runners.onnx_runtime import OnnxRuntimeRunner, infer, open_session
 from engines.runners.open_vino import OpenVinoRunner, has_bf16
-from tests.support.onnx_models import write_threshold_bundle
+from tests.support.onnx_models import write_threshold_bundle, write_two_slice_model
 
 LEVEL, GAIN = 1.5, 20.0
 
@@ -216,3 +216,19 @@ def test_nothing_is_proven_by_empty_or_broken_logits(
     agreement = compare(reference, candidate, 0.5)
     assert not agreement.agrees
     assert reason in agreement.reason
+
+
+def test_a_session_that_fails_on_a_gpu_leaves_the_work_to_the_cpu_and_slices_that_do_not_fit_do_not(
+    tmp_path: Path,
+) -> None:
+    """The network takes two slices at a time, and onnxruntime finds out when it runs."""
+    model = ModelFile(sha256="0" * 64)
+    write_two_slice_model(tmp_path / "model.onnx")
+    session = open_session(tmp_path / "model.onnx", threads=1)
+    assert infer(session, model, slices(2), on_gpu=True).shape == (2, 1, 64, 64)
+    with pytest.raises(DeviceError, match="onnxruntime failed on slices of shape"):
+        infer(session, model, slices(3), on_gpu=True)
+    for on_gpu, image in ((False, slices(3)), (True, np.zeros((2, 9, 64, 64), np.float32))):
+        with pytest.raises(RunnerError) as caught:
+            infer(session, model, image, on_gpu=on_gpu)
+        assert not isinstance(caught.value, DeviceError)

@@ -12,11 +12,12 @@ from engines.cache import PlanCache
 from engines.errors import PlanError, RunnerError, RunnerUnavailableError
 from engines.gpu.backend import TensorRtBackend
 from engines.gpu.driver import PACKAGES_MISSING
-from engines.gpu.flavour import RTX_CAPABILITIES
+from engines.gpu.flavour import RTX_CAPABILITIES, flavour_of
 from engines.manifest import BatchProfile
 from engines.precision import Precision
 from engines.runners.base import RunnerKind
 from engines.settings import EngineSettings
+from tests.support.host_gpu import HostProbe
 from tests.support.onnx_models import write_threshold_bundle
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX has no wheel for this machine")
@@ -79,19 +80,67 @@ def test_slices_of_another_size_do_not_fit_the_network(bundle: Bundle, tmp_path:
 
 def test_a_plan_made_ahead_of_time_is_for_every_gpu_of_the_capability(bundle: Bundle, tmp_path: Path) -> None:
     made = backend(tmp_path)
-    (key,) = made.keys(bundle, Precision.FP16)
+    key = made.key(bundle, Precision.FP16)
     assert (key.capability, key.gpu, key.driver, key.flavour) == (89, "", "", "tensorrt-rtx")
-    found = PlanCache(tmp_path).obtain((key,), lambda: made.build(bundle, Precision.FP16, silent))
+    found = PlanCache(tmp_path).obtain(key, lambda: made.build(bundle, Precision.FP16, silent))
     assert PlanCache(tmp_path).find(key) == found.plan
     with pytest.raises(RunnerError, match="no GPU"):
         made.open(found.plan, bundle, Precision.FP16)
+
+
+def test_a_plan_made_on_a_gpu_is_that_of_its_capability(bundle: Bundle, tmp_path: Path) -> None:
+    """Without it TensorRT for RTX leaves out Turing, which has no bfloat16."""
+    turing, ada = (
+        TensorRtBackend(
+            RunnerKind.TENSORRT_RTX, EngineSettings(), tmp_path, probe=HostProbe(shown=((name, capability),))
+        )
+        for name, capability in (("Tesla T4", 75), ("NVIDIA L4", 89))
+    )
+    assert turing.key(bundle, Precision.FP16) == backend(tmp_path, 75).key(bundle, Precision.FP16)
+    assert ada.key(bundle, Precision.FP16) == backend(tmp_path, 89).key(bundle, Precision.FP16)
+    assert ada.build(bundle, Precision.BF16, silent)
+    with pytest.raises(PlanError, match="can not compile it"):
+        turing.build(bundle, Precision.BF16, silent)
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, ValueError], ids=["ctrl-c", "a-fault"])
+@pytest.mark.parametrize("at", [1, 4, 30])
+def test_what_the_progress_raises_ends_the_build(
+    bundle: Bundle, tmp_path: Path, stop: type[BaseException], at: int
+) -> None:
+    """TensorRT drops it, so that Ctrl-C would only begin with the next precision."""
+    told = 0
+
+    def progress(_: BuildProgress) -> None:
+        nonlocal told
+        told += 1
+        if told == at:
+            raise stop("enough")
+
+    with pytest.raises(stop, match="enough"):
+        backend(tmp_path).build(bundle, Precision.FP16, progress)
+
+
+def test_what_tensorrt_complains_of_is_told_once_and_a_full_gpu_is_known() -> None:
+    """A process has one logger: TensorRT keeps the first one that it is given."""
+    flavour = flavour_of(RunnerKind.TENSORRT_RTX)
+    assert flavour_of(RunnerKind.TENSORRT_RTX) is flavour
+    flavour.forget_errors()
+    assert (flavour.complaint, flavour.is_out_of_memory) == ("TensorRT gave no reason", False)
+    error = flavour.trt.ILogger.Severity.ERROR
+    for said in ("setDeviceMemory: null", "setDeviceMemory: null", "another"):
+        flavour.logger.log(error, said)
+    assert (flavour.complaint, flavour.is_out_of_memory) == ("setDeviceMemory: null; another", False)
+    flavour.logger.log(error, "Error Code 2: OutOfMemory (Requested size was 96 bytes.)")
+    assert flavour.is_out_of_memory
+    flavour.forget_errors()
 
 
 def test_plans_for_later_versions_are_left_to_full_tensorrt(bundle: Bundle, tmp_path: Path) -> None:
     """TensorRT for RTX has none: it would not compile at all."""
     wanted = EngineSettings(version_compatible=True)
     made = TensorRtBackend(RunnerKind.TENSORRT_RTX, wanted, tmp_path, 89)
-    assert made.keys(bundle, Precision.FP16) == backend(tmp_path).keys(bundle, Precision.FP16)
+    assert made.key(bundle, Precision.FP16) == backend(tmp_path).key(bundle, Precision.FP16)
     assert made.build(bundle, Precision.FP16, silent)
 
 
