@@ -1,4 +1,4 @@
-"""The four lesions that are looked for and the four kinds of Series that they are looked for on."""
+"""The lesions that are looked for and the kinds of Series that they are looked for on."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ class Segment(StrEnum):
         """Its name in words, with a capital; Segment Label (0062,0005) too."""
         return _SEGMENT_LABELS[self]
 
+    @property
+    def series_type(self) -> SeriesType:
+        """Where the method looks for it; the first input of a bundle may be another."""
+        return _LOOKED_FOR_ON[self]
+
 
 _SERIES_LABELS = {
     SeriesType.T2_FLAIR: "T2-FLAIR",
@@ -45,4 +50,11 @@ _SEGMENT_LABELS = {
     Segment.LACUNE: "Lacune",
     Segment.INFARCT: "Recent small subcortical infarct",
     Segment.MICROBLEED: "Cerebral microbleed",
+}
+
+_LOOKED_FOR_ON = {
+    Segment.WMH: SeriesType.T2_FLAIR,
+    Segment.LACUNE: SeriesType.T1,
+    Segment.INFARCT: SeriesType.DWI_B1000,
+    Segment.MICROBLEED: SeriesType.T2_STAR,
 }

@@ -38,14 +38,6 @@ NAME = r"\w[\w .-]*"
 LABEL = 1
 """Value of a marked voxel in a label file."""
 
-LOOKED_FOR_ON: Mapping[Segment, SeriesType] = {
-    Segment.WMH: SeriesType.T2_FLAIR,
-    Segment.LACUNE: SeriesType.T1,
-    Segment.INFARCT: SeriesType.DWI_B1000,
-    Segment.MICROBLEED: SeriesType.T2_STAR,
-}
-"""Where a segment lies that does not say on which of several Series with the same voxels it was drawn."""
-
 ACCEPTED = "give it the property type, or the label, of one: " + ", ".join(Segment)
 """What makes a segment one of the findings."""
 
@@ -211,7 +203,7 @@ def _place(
     """
 
     def rank(item: tuple[SeriesType, SourceVolume]) -> tuple[bool, bool]:
-        return item[1].series_uid not in segmentation.series_uids, item[0] is not LOOKED_FOR_ON[segment]
+        return item[1].series_uid not in segmentation.series_uids, item[0] is not segment.series_type
 
     for kind, source in sorted(sources.items(), key=rank):
         if source.frame_of_reference_uid != segmentation.frame_of_reference_uid:
@@ -224,7 +216,7 @@ def _place(
 
 def _why_not(segment: Segment, selection: Selection) -> str:
     chosen = ", ".join(selection.chosen) or "none"
-    missing = selection.unavailable.get(LOOKED_FOR_ON[segment])
+    missing = selection.unavailable.get(segment.series_type)
     return f"lies on none of the Series that were chosen ({chosen})" + (f"; {missing}" if missing else "")
 
 

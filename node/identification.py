@@ -41,7 +41,7 @@ class IdentificationRule(BaseModel):
 
     kind: str = Field(min_length=1, description="what it is, in words: `T2 TSE`")
     series_type: SeriesType | None = Field(
-        default=None, description="which of the four wanted types it is taken for; none by default"
+        default=None, description="which of the wanted types it is taken for; none by default"
     )
     rank: Annotated[int, Field(ge=0, le=99)] = Field(
         default=0, description="preference among the kinds of one type: the lowest is taken first"
@@ -108,7 +108,7 @@ class Identification:
     """What a stack was taken for.
 
     Attributes:
-        series_type: one of the wanted four, None for anything else.
+        series_type: one of the wanted types, None for anything else.
         kind: what it is, in words.
         rank: preference of the kind among those of its type; the lowest is taken first.
         evidence: the conditions that held, each with the value found.

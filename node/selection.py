@@ -85,8 +85,9 @@ class Selection:
     def message(self) -> str:
         """One sentence on what was found."""
         if not self.chosen:
+            wanted = ", ".join(kind.label for kind in SeriesType)
             return (
-                f"None of {len(self.candidates)} image stacks is a usable T2-FLAIR, T1, DWI b1000 or T2*: "
+                f"None of {len(self.candidates)} image stacks is usable as one of {wanted}: "
                 "there is nothing to segment."
             )
         found = ", ".join(kind.label for kind in SeriesType if kind in self.chosen)

@@ -41,7 +41,7 @@ class StoredSegmentation:
         frame_of_reference_uid: that its points lie in.
         series_uids: Series that it refers to; none if it does not say.
         points_lps: (n, 3) centres of the marked voxels by segment, LPS mm.
-        others: label and property type of each segment that is none of the four findings.
+        others: label and property type of each segment that is none of the findings.
     """
 
     path: Path
@@ -88,7 +88,7 @@ def read_segmentation(path: Path) -> StoredSegmentation | None:
 def _points_by_segment(
     dataset: Dataset, meant: Mapping[int, Segment | None]
 ) -> dict[Segment, NDArray[np.float64]]:
-    """Return the points of each of the four findings that the Segmentation describes, marked or not."""
+    """Return the points of each finding that the Segmentation describes, marked or not."""
     points = {segment: [np.empty((0, 3))] for segment in meant.values() if segment is not None}
     for number, marked in _marked(dataset):
         segment = meant.get(number)
@@ -109,7 +109,7 @@ def _meant(described: Dataset) -> Segment | None:
         code = concept.property_type
         if (kind.CodingSchemeDesignator, kind.CodeValue) == (code.scheme_designator, code.value):
             return segment
-        if label in (segment.value.casefold(), concept.label.casefold()):
+        if label in (segment.value.casefold(), segment.label.casefold()):
             named = segment
     return named
 

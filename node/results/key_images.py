@@ -75,7 +75,7 @@ def key_images(
         series: what they lie on.
         context: of the evaluation.
     """
-    absent = ", ".join(SEGMENT_CONCEPTS[one.segment].label for one in findings.not_assessed)
+    absent = ", ".join(one.segment.label for one in findings.not_assessed)
     yield _in_words(findings, series, context)
     number = 1
     for finding in findings.findings:
@@ -130,7 +130,7 @@ def _draw_footer(
 ) -> None:
     concept = SEGMENT_CONCEPTS[finding.segment]
     draw.rectangle([EDGE_PX, top + 9, EDGE_PX + 16, top + 25], concept.rgb)
-    draw.text((EDGE_PX + 26, top + 8), f"{concept.label}: {found_on(finding)}", WHITE, font(15))
+    draw.text((EDGE_PX + 26, top + 8), f"{finding.segment.label}: {found_on(finding)}", WHITE, font(15))
     draw.text((EDGE_PX, top + 32), _on_this_slice(finding, place), GREY, font(13))
     draw.text((EDGE_PX, top + 48), f"Model {finding.model.name} {finding.model.version}", GREY, font(13))
     if absent:
@@ -178,7 +178,7 @@ def _set_source(
     dataset.SourceImageSequence = [reference]
     dataset.DerivationCodeSequence = [code_item(codes.SEGMENTATION)]
     dataset.DerivationDescription = f"Outlines of {concept.plural} burned in. {NOT_REVIEWED}."
-    dataset.ImageComments = f"{concept.label}: {found_on(finding)}. {NOT_REVIEWED}."
+    dataset.ImageComments = f"{finding.segment.label}: {found_on(finding)}. {NOT_REVIEWED}."
     _, right, _, bottom = view.letters
     dataset.PatientOrientation = [right, bottom]
     dataset.PixelSpacing = [format_number_as_ds(1 / px_per_mm)] * 2

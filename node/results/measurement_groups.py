@@ -50,7 +50,7 @@ def summary_group(
     return container(
         codes.MEASUREMENT_GROUP,
         [
-            *_tracking(context, finding.segment, concept.label, None),
+            *_tracking(context, finding.segment, finding.segment.label, None),
             *_what(finding.segment),
             *_algorithm(finding, sources),
             *_region(reference),
@@ -72,8 +72,7 @@ def lesion_group(
     context: EvaluationContext,
 ) -> ContentItem:
     """Return the group of one lesion: volume, diameters, centroid, size class, flag."""
-    concept = SEGMENT_CONCEPTS[finding.segment]
-    name = f"{concept.label} {lesion.number}"
+    name = f"{finding.segment.label} {lesion.number}"
     maximum = code(codes.DERIVATION, codes.MAXIMUM, HAS_CONCEPT_MOD)
     axial = [code(codes.MEASUREMENT_METHOD, codes.ON_ONE_AXIAL_SLICE, HAS_CONCEPT_MOD), maximum]
     within = codes.YES if lesion.within_limits else codes.NO

@@ -194,7 +194,7 @@ def _draw_panel(
     draw = ImageDraw.Draw(row)
     concept = SEGMENT_CONCEPTS[segment]
     draw.rectangle([0, 0, 5, row.height], concept.rgb)
-    top = draw_wrapped(row, concept.label, (16, 12), PANEL_PX - 24, 18, concept.rgb) + 8
+    top = draw_wrapped(row, segment.label, (16, 12), PANEL_PX - 24, 18, concept.rgb) + 8
     for place, line in enumerate(lines):
         colour, size = (first_colour, 18) if place == 0 else (GREY, 13)
         top = draw_wrapped(row, line, (16, top), PANEL_PX - 24, size, colour) + 2

@@ -93,7 +93,7 @@ def _state(
     context: EvaluationContext,
 ) -> Dataset:
     concept = SEGMENT_CONCEPTS[finding.segment]
-    layer = GraphicLayer(LAYER, 1, concept.label, CIELabColor.from_rgb(*concept.rgb))
+    layer = GraphicLayer(LAYER, 1, finding.segment.label, CIELabColor.from_rgb(*concept.rgb))
     made = GrayscaleSoftcopyPresentationState(
         referenced_images=list(images.values()),
         series_instance_uid=result_series_uid(context, role),
@@ -104,11 +104,11 @@ def _state(
         manufacturer_model_name=PRODUCT_NAME,
         software_versions=ascii_text(context.software_version, LONG_STRING),
         device_serial_number=ascii_text(context.station_name, LONG_STRING),
-        content_label=concept.content_label,
+        content_label=finding.segment.value,
         content_description=NOT_REVIEWED,
         graphic_layers=[layer],
         graphic_annotations=[_annotation(plane, finding, source, images, layer) for plane in planes],
-        series_description=f"{concept.label} ({NOT_REVIEWED})",
+        series_description=f"{finding.segment.label} ({NOT_REVIEWED})",
     )
     plain = Dataset()
     for element in made:
@@ -139,8 +139,7 @@ def _annotation(
 
 
 def _banner(finding: SegmentFinding) -> TextObject:
-    concept = SEGMENT_CONCEPTS[finding.segment]
-    found = concept.label if finding.lesions else f"{concept.label}: none found"
+    found = finding.segment.label if finding.lesions else f"{finding.segment.label}: none found"
     return TextObject(
         f"{found}. {NOT_REVIEWED}", AnnotationUnitsValues.DISPLAY, bounding_box=(0.01, 0.92, 0.99, 0.99)
     )

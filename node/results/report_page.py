@@ -167,7 +167,7 @@ _HEADINGS = ("Segment", "Series", "Lesions", "Volume, ml", "Diameter, mm", "Flag
 
 
 def _cells(segment: Segment, findings: StudyFindings) -> tuple[str, ...]:
-    name, found = SEGMENT_CONCEPTS[segment].label, findings.of(segment)
+    name, found = segment.label, findings.of(segment)
     if found is None:
         return (name, "Not assessed, which does not mean absent")
     return (name, found.series_type.label, *_numbers(found))
@@ -198,7 +198,7 @@ def _draw_pictures(page: _Page, findings: StudyFindings, sources: Mapping[Series
         page.set_fill_color(*SEGMENT_CONCEPTS[found.segment].rgb)
         page.rect(left, above + 0.8, 2.6, 2.6, style="F")
         page.set_x(left + 3.5)
-        page.cell(0, 4.5, SEGMENT_CONCEPTS[found.segment].label)
+        page.cell(0, 4.5, found.segment.label)
         pictures = _pictures(found, sources[found.series_type])
         for column, picture in enumerate(pictures):
             page.image(picture, left + column * (side + GAP_MM), above + 5, side, side)

@@ -228,7 +228,7 @@ def _description(number: int, mask: SegmentMask, context: EvaluationContext) -> 
     concept = SEGMENT_CONCEPTS[mask.segment]
     description = SegmentDescription(
         segment_number=number,
-        segment_label=concept.label,
+        segment_label=mask.segment.label,
         segmented_property_category=codes.MORPHOLOGICALLY_ABNORMAL_STRUCTURE,
         segmented_property_type=concept.property_type,
         algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
@@ -239,7 +239,7 @@ def _description(number: int, mask: SegmentMask, context: EvaluationContext) -> 
             source=ascii_text(context.manufacturer, LONG_STRING),
         ),
         tracking_uid=tracking_uid(context, mask.segment),
-        tracking_id=concept.label,
+        tracking_id=mask.segment.label,
         anatomic_regions=[concept.site],
         display_color=CIELabColor.from_rgb(*concept.rgb),
     )

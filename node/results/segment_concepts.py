@@ -1,4 +1,4 @@
-"""How each segment is named, coded and coloured wherever it appears."""
+"""How each segment is coded and coloured wherever it appears."""
 
 from __future__ import annotations
 
@@ -17,21 +17,17 @@ Rgb = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class SegmentConcept:
-    """One segment's names and codes.
+    """What a segment is in results, beside its name and label.
 
     Attributes:
-        label: Segment Label (0062,0005).
         plural: for sentences.
-        content_label: Content Label (0070,0080), CS.
         property_type: Segmented Property Type: the morphology.
         finding: Finding of the report: the most exact code there is, which may be a disorder.
         site: anatomic region and Finding Site.
         rgb: display colour, told apart from grey and from each other also by the colour-blind.
     """
 
-    label: str
     plural: str
-    content_label: str
     property_type: Code
     finding: Code
     site: Code
@@ -41,36 +37,28 @@ class SegmentConcept:
 SEGMENT_CONCEPTS: Mapping[Segment, SegmentConcept] = MappingProxyType(
     {
         Segment.WMH: SegmentConcept(
-            Segment.WMH.label,
             "white matter hyperintensities",
-            "WMH",
             codes.WHITE_MATTER_HYPERINTENSITY,
             codes.WHITE_MATTER_HYPERINTENSITY,
             codes.CEREBRAL_WHITE_MATTER,
             (240, 228, 66),
         ),
         Segment.LACUNE: SegmentConcept(
-            Segment.LACUNE.label,
             "lacunes",
-            "LACUNE",
             codes.LACUNAR_INFARCT,
             codes.LACUNAR_INFARCT,
             codes.BRAIN,
             (86, 180, 233),
         ),
         Segment.INFARCT: SegmentConcept(
-            Segment.INFARCT.label,
             "recent small subcortical infarcts",
-            "INFARCT",
             codes.ACUTE_INFARCT,
             codes.ACUTE_LACUNAR_INFARCTION,
             codes.BRAIN,
             (255, 100, 20),
         ),
         Segment.MICROBLEED: SegmentConcept(
-            Segment.MICROBLEED.label,
             "cerebral microbleeds",
-            "MICROBLEED",
             codes.HEMORRHAGE,
             codes.SILENT_MICRO_HEMORRHAGE,
             codes.BRAIN,

@@ -19,7 +19,6 @@ from node.results.forms import Form, mask_role
 from node.results.references import SegmentReference
 from node.results.result_object import ResultObject
 from node.results.seg import SegmentationPlan, SegmentMask, build_segmentation, mask_on_source
-from node.results.segment_concepts import SEGMENT_CONCEPTS
 from node.results.source_header import SourceHeader
 from node.results.texts import NOT_REVIEWED
 
@@ -59,13 +58,13 @@ def segmentation_of(
     for kind in finding.inputs:
         if kind not in series.volumes:
             raise MissingSourceError(context.study_uid, finding.segment.value, kind.value)
-    source, concept = series.volumes[finding.series_type], SEGMENT_CONCEPTS[finding.segment]
+    source = series.volumes[finding.series_type]
     mask = mask_on_source(finding.segment, finding.mask.array, finding.mask.grid, source)
     plan = SegmentationPlan(
         mask_role(encoding, finding.segment),
         _FIRST_SERIES_NUMBERS[encoding] + list(Segment).index(finding.segment),
-        f"{concept.label}{_NAMES[encoding]} ({NOT_REVIEWED})",
-        f"{concept.content_label}{_LABELS[encoding]}",
+        f"{finding.segment.label}{_NAMES[encoding]} ({NOT_REVIEWED})",
+        f"{finding.segment.value}{_LABELS[encoding]}",
         (SegmentMask(finding.segment, mask, finding.model, finding.probability.array),),
         encoding,
         tuple(series.volumes[kind] for kind in finding.other_inputs),

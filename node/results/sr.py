@@ -1,7 +1,7 @@
 """The findings of a Study as one Comprehensive 3D SR with a Measurement Report (TID 1500) as its content.
 
 Verification Flag is UNVERIFIED and Preliminary Flag PRELIMINARY: no person has looked at it. Completion Flag
-is PARTIAL if any of the four segments was not assessed.
+is PARTIAL if any segment was not assessed.
 
 Source: PS3.3 A.35.13 (Comprehensive 3D SR IOD), C.17; PS3.16 TID 1500, TID 1600, TID 1001, TID 1004.
 """

@@ -75,7 +75,7 @@ def _blocks(findings: StudyFindings) -> Iterator[_Block]:
     for segment in Segment:
         concept, found = SEGMENT_CONCEPTS[segment], findings.of(segment)
         if found is not None:
-            yield _Block(f"{concept.label}: {texts.found_on(found)}", 15, WHITE, concept.rgb)
+            yield _Block(f"{segment.label}: {texts.found_on(found)}", 15, WHITE, concept.rgb)
         elif segment in reasons:
             yield _Block(texts.not_assessed(segment, reasons[segment]), 15, WARNING, concept.rgb)
     for remark in texts.remarks(findings):

@@ -46,20 +46,19 @@ def found_on(finding: SegmentFinding) -> str:
 
 def summary(finding: SegmentFinding) -> str:
     """Say in one line what was found of a segment."""
-    concept = SEGMENT_CONCEPTS[finding.segment]
     where = finding.series_type.label
     if not finding.lesions:
-        return f"{concept.label}: none found on {where}. {NOT_REVIEWED}."
+        return f"{finding.segment.label}: none found on {where}. {NOT_REVIEWED}."
     outside = sum(not lesion.within_limits for lesion in finding.lesions)
     flagged = f"; {outside} outside the size limits of the method" if outside else ""
     found = f"{lesion_count(len(finding.lesions))}, {finding.volume_ml:.3f} ml on {where}{flagged}"
-    return f"{concept.label}: {found}. {NOT_REVIEWED}."
+    return f"{finding.segment.label}: {found}. {NOT_REVIEWED}."
 
 
 def lesion_line(finding: SegmentFinding, lesion: Lesion) -> str:
     """Say in one line what is known of a lesion."""
     line = (
-        f"{SEGMENT_CONCEPTS[finding.segment].label} {lesion.number} of {len(finding.lesions)}: "
+        f"{finding.segment.label} {lesion.number} of {len(finding.lesions)}: "
         f"{lesion.volume_ml:.3f} ml, diameter {lesion.max_axial_diameter_mm:.1f} mm on an axial slice and "
         f"{lesion.max_diameter_mm:.1f} mm in 3D, largest area {lesion.max_area_mm2:.1f} mm2"
     )
@@ -76,9 +75,7 @@ def _limits(low_mm: float, high_mm: float) -> str:
 
 def not_assessed(segment: Segment, reason: str) -> str:
     """Say that no statement is made on a segment, and why."""
-    return ascii_text(
-        f"{SEGMENT_CONCEPTS[segment].label}: not assessed, which does not mean absent. {reason}"
-    )
+    return ascii_text(f"{segment.label}: not assessed, which does not mean absent. {reason}")
 
 
 def registration(record: RegistrationRecord) -> str:

@@ -110,8 +110,8 @@ def test_dcmjs_reads_every_group_of_the_report_and_the_adapters_every_lesion(tmp
     expected = []
     for found in study.findings.findings:
         concept, segmentation = SEGMENT_CONCEPTS[found.segment], segmentations[f"seg-{found.segment.value}"]
-        named = [(concept.label, found.volume_ml)]
-        named += [(f"{concept.label} {lesion.number}", lesion.volume_ml) for lesion in found.lesions]
+        named = [(found.segment.label, found.volume_ml)]
+        named += [(f"{found.segment.label} {lesion.number}", lesion.volume_ml) for lesion in found.lesions]
         expected += [
             (name, concept.finding.value, segmentation, 1, pytest.approx(volume_ml, abs=1e-6))
             for name, volume_ml in named
@@ -127,7 +127,7 @@ def test_dcmjs_reads_every_group_of_the_report_and_the_adapters_every_lesion(tmp
     assert told["annotations"] == [
         {
             "tool": "Probe",
-            "uid": names[f"{SEGMENT_CONCEPTS[found.segment].label} {lesion.number}"],
+            "uid": names[f"{found.segment.label} {lesion.number}"],
             "finding": SEGMENT_CONCEPTS[found.segment].finding.value,
             "label": lesion_line(found, lesion),
             "points": [pytest.approx(lesion.centroid_lps_mm, abs=1e-3)],

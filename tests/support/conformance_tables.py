@@ -168,7 +168,7 @@ def segments() -> str:
     """How each segment is coded."""
     rows = [
         (
-            concept.label,
+            segment.label,
             SERIES_OF[segment].label,
             _code(concept.property_type),
             _code(concept.finding),

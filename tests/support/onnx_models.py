@@ -13,15 +13,7 @@ from engines.bundle import MODEL_NAME, Bundle, file_sha256, load_bundle, write_m
 from engines.manifest import Manifest, ModelFile
 from engines.postprocessing import PostprocessingSpec
 from engines.preprocessing import Fit, Normalisation, PreprocessingSpec
-from engines.segments import Segment, SeriesType
-
-INPUT_OF = {
-    Segment.WMH: SeriesType.T2_FLAIR,
-    Segment.LACUNE: SeriesType.T1,
-    Segment.INFARCT: SeriesType.DWI_B1000,
-    Segment.MICROBLEED: SeriesType.T2_STAR,
-}
-"""The Series that each segment is looked for on."""
+from engines.segments import Segment
 
 
 def write_threshold_model(
@@ -61,7 +53,7 @@ def threshold_manifest(path: Path, segment: Segment = Segment.WMH, **changes: ob
         name=f"threshold-{segment.lower()}",
         version="0.1.0",
         segment=segment,
-        inputs=(INPUT_OF[segment],),
+        inputs=(segment.series_type,),
         preprocessing=PreprocessingSpec(
             pixel_grid=(64, 64), fit=Fit.PAD_RESIZE, normalisation=Normalisation.WHITE_MATTER_PEAK
         ),

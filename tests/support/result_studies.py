@@ -33,12 +33,7 @@ from tests.support.series_files import write_series
 STUDY_UID = str(uid_from("results study"))
 FRAME_OF_REFERENCE_UID = str(uid_from("results study", "frame of reference"))
 FINGERPRINT = "5f" * 32
-SERIES_OF = {
-    Segment.WMH: SeriesType.T2_FLAIR,
-    Segment.LACUNE: SeriesType.T1,
-    Segment.INFARCT: SeriesType.DWI_B1000,
-    Segment.MICROBLEED: SeriesType.T2_STAR,
-}
+SERIES_OF = {segment: segment.series_type for segment in Segment}
 SEEN_BESIDE = {Segment.LACUNE: (SeriesType.T2_FLAIR,)}
 """What a network saw beside the Series that its mask lies on, where the Study has one."""
 

@@ -19,7 +19,7 @@ from engines.segmentation import Segmentor
 from engines.segments import Segment, SeriesType
 from engines.volume import Grid, Volume
 from tests.support.head import axial_grid, grid_points, head
-from tests.support.onnx_models import INPUT_OF, write_threshold_bundle
+from tests.support.onnx_models import write_threshold_bundle
 
 WMH, LACUNE, INFARCT, MICROBLEED = Segment
 FLAIR, T1, DWI, T2_STAR = SeriesType
@@ -100,7 +100,7 @@ def test_a_study_of_four_series_is_assessed_in_full(segmentors: Mapping[Segment,
     assert [found.segment for found in findings.findings] == list(Segment)
     assert findings.not_assessed == ()
     for found in findings.findings:
-        assert found.series_type is INPUT_OF[found.segment]
+        assert found.series_type is found.segment.series_type
         assert found.mask.grid is GRIDS[found.series_type]
         assert found.mask.array.dtype == np.bool_
         assert found.probability.array.dtype == np.float32
@@ -202,7 +202,7 @@ def test_a_study_without_a_series_gets_the_rest(
     findings = segment_study(volumes, segmentors)
     assert {found.segment for found in findings.findings} == assessed
     expected = {
-        one: f"There is no {INPUT_OF[one].label} Series in the Study."
+        one: f"There is no {one.series_type.label} Series in the Study."
         for one in Segment
         if one not in assessed
     }

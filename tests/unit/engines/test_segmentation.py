@@ -16,7 +16,7 @@ from engines.runners.base import Notice, RunnerKind, unheard
 from engines.segmentation import Segmentor
 from engines.segments import Segment
 from engines.volume import Grid, Volume
-from tests.support.onnx_models import INPUT_OF, write_threshold_bundle
+from tests.support.onnx_models import write_threshold_bundle
 
 
 class Meeting:
@@ -50,7 +50,8 @@ def test_segmentors_run_at_the_same_time(tmp_path: Path, kind: RunnerKind, toget
     noise = np.random.default_rng(0).normal(100, 10, (4, 64, 64)).astype(np.float32)
     volume = Volume(noise, Grid(noise.shape, np.diag([6.0, 1.0, 1.0, 1.0])[[2, 1, 0, 3]]))
     steps: list[Step] = []
-    found = segment_study({INPUT_OF[segment]: volume for segment in Segment}, segmentors, None, steps.append)
+    volumes = {segment.series_type: volume for segment in Segment}
+    found = segment_study(volumes, segmentors, None, steps.append)
     assert [one.segment for one in found.findings] == list(Segment)
     segmenting = [step for step in steps if step.name.startswith("segment")]
     assert segmenting[0] == Step("segment", "segmenting WMH, LACUNE, INFARCT, MICROBLEED")

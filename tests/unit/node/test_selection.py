@@ -254,7 +254,8 @@ def test_nothing_recognised_is_a_message_and_no_error() -> None:
     selection = select_series(series(1, **T2))
     assert selection.chosen == {}
     assert selection.message == (
-        "None of 1 image stacks is a usable T2-FLAIR, T1, DWI b1000 or T2*: there is nothing to segment."
+        "None of 1 image stacks is usable as one of T2-FLAIR, T1, DWI b1000, T2*: "
+        "there is nothing to segment."
     )
     assert selection.unavailable[SeriesType.T1] == "No Series of the Study was recognised as T1."
 

@@ -66,6 +66,7 @@ def test_code_with_two_public_meanings_is_not_used() -> None:
 
 
 def test_every_segment_has_its_own_name_type_and_colour() -> None:
+    assert len({segment.label for segment in Segment}) == len(Segment)
     concepts = [SEGMENT_CONCEPTS[segment] for segment in Segment]
-    for attribute in ("label", "content_label", "property_type", "finding", "rgb"):
+    for attribute in ("property_type", "finding", "rgb"):
         assert len({getattr(concept, attribute) for concept in concepts}) == len(Segment)

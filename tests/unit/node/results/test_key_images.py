@@ -146,7 +146,7 @@ def test_pdf_is_one_page_with_all_that_was_found(page: Dataset) -> None:
     text = document[0].get_textpage().get_text_range()
     assert NOT_REVIEWED in text
     for segment in Segment:
-        assert SEGMENT_CONCEPTS[segment].label in text
+        assert segment.label in text
     assert "Not assessed, which does not mean absent" in text
     assert page.BurnedInAnnotation == "YES"
     assert page.MIMETypeOfEncapsulatedDocument == "application/pdf"
@@ -220,7 +220,7 @@ def test_burned_in_annotation_tells_the_truth(japanese: ResultStudy, unnamed: li
         (document,) = made(japanese, Form.PDF, names_patient=False)
     finally:
         path.write_bytes(written)
-    lacune = SEGMENT_CONCEPTS[Segment.LACUNE].label
+    lacune = Segment.LACUNE.label
     said = {(one.ImageComments.startswith(lacune), one.BurnedInAnnotation) for one in shown}
     assert said == {(True, "YES"), (False, "NO")}
     assert document.dataset.BurnedInAnnotation == "YES"

@@ -74,7 +74,7 @@ def test_segmentation_of_a_series_is_of_one_coded_segment(
         "SEG",
         "BINARY",
     )
-    assert (described.SegmentNumber, described.SegmentLabel) == (1, concept.label)
+    assert (described.SegmentNumber, described.SegmentLabel) == (1, segment.label)
     assert described.SegmentedPropertyCategoryCodeSequence[0].CodeValue == "49755003"
     assert described.SegmentedPropertyTypeCodeSequence[0].CodeValue == concept.property_type.value
     assert described.AnatomicRegionSequence[0].CodeValue == concept.site.value
@@ -83,7 +83,7 @@ def test_segmentation_of_a_series_is_of_one_coded_segment(
     (algorithm,) = described.SegmentationAlgorithmIdentificationSequence
     assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == (model_of(segment).name, "1.2.0")
     assert algorithm.AlgorithmFamilyCodeSequence[0].CodeValue == "123110"
-    assert described.TrackingID == concept.label
+    assert described.TrackingID == segment.label
     assert described.TrackingUID.startswith("2.25.")
 
 
@@ -108,9 +108,7 @@ def test_combined_holds_all_segments_on_the_flair(
     study: ResultStudy, results: dict[str, ResultObject]
 ) -> None:
     dataset = read_back(results["seg-combined"])
-    assert [item.SegmentLabel for item in dataset.SegmentSequence] == [
-        SEGMENT_CONCEPTS[segment].label for segment in Segment
-    ]
+    assert [item.SegmentLabel for item in dataset.SegmentSequence] == [segment.label for segment in Segment]
     for number, segment in enumerate(Segment, 1):
         mask = study.findings.combined[segment]
         expected = mask_points(mask.array, mask.grid.affine)

@@ -370,8 +370,8 @@ def test_highdicom_reads_every_group_with_its_segment_and_numbers(
     groups = iter(report.content.get_volumetric_roi_measurement_groups())
     for found in study.findings.findings:
         concept, made = SEGMENT_CONCEPTS[found.segment], results[f"seg-{found.segment.value}"]
-        volumes = {concept.label: found.volume_ml} | {
-            f"{concept.label} {lesion.number}": lesion.volume_ml for lesion in found.lesions
+        volumes = {found.segment.label: found.volume_ml} | {
+            f"{found.segment.label} {lesion.number}": lesion.volume_ml for lesion in found.lesions
         }
         for name, volume_ml in volumes.items():
             group = next(groups)
