@@ -10,7 +10,7 @@ OHIF := 3.13.2
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --quiet --python-version 3.11 --no-header --no-annotate
 
-.PHONY: demo test lint types unit slow gpu chart chart-values image image-gpu image-tools viewer viewer-tools peers lock clean
+.PHONY: demo test lint types unit slow gpu chart derived image image-gpu image-tools viewer viewer-tools peers lock clean
 
 demo: .venv/serve
 	$(BIN)/csvd-node demo tests/data/demo_study --output demo-out
@@ -40,9 +40,9 @@ slow: .venv/dev .venv/s3-server/installed viewer-tools
 chart: .venv/dev .venv/s3-server/installed .tools/.installed
 	$(BIN)/pytest tests/chart -n 2 --dist worksteal
 
-# What follows from helm/values.py and the node's settings.
-chart-values: .venv/serve
-	$(BIN)/python -m helm.schema
+# The files that follow from the code: tables of docs/, the chart's schema, defaults and README, the demonstration's alerts.
+derived: .venv/dev .tools/.installed
+	$(BIN)/python -m tests.support.derived_files
 
 # The container images, built and run on this machine; as root. Where that can not be, the tests say why and are skipped.
 image: .venv/dev .venv/s3-server/installed

@@ -1,7 +1,4 @@
-"""Writes what follows from the model of the values: the chart's schema, its defaults, its table of values.
-
-Run ``python -m helm.schema`` after a change of the model or of the node's settings; a test holds them equal.
-"""
+"""Writes what follows from the model of the values: the chart's schema, its defaults, its table of values."""
 
 from __future__ import annotations
 
@@ -147,7 +144,3 @@ def write() -> None:
     (CHART / "values.schema.json").write_text(f"{schema}\n", encoding="utf-8")
     (CHART / "values.yaml").write_text(default_values(), encoding="utf-8")
     (CHART / "README.md").write_text(readme(), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    write()

@@ -15,6 +15,7 @@ from helm.values import ChartValues
 from node.receiver import ReceiverSettings
 from node.settings import NodeSettings
 from tests.support.chart import CHART, SCENARIOS, helm_template, of_kind, pods, rendered, values_file
+from tests.support.derived_files import REMEDY
 
 pytestmark = pytest.mark.chart
 
@@ -37,10 +38,9 @@ def objects(part: Any, place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def test_schema_defaults_and_readme_are_those_of_the_model() -> None:
-    """`make chart-values` writes them."""
-    assert json.loads(json.dumps(chart_schema())) == SCHEMA
-    assert (CHART / "values.yaml").read_text() == default_values()
-    assert (CHART / "README.md").read_text() == readme()
+    assert json.loads(json.dumps(chart_schema())) == SCHEMA, REMEDY
+    assert (CHART / "values.yaml").read_text() == default_values(), REMEDY
+    assert (CHART / "README.md").read_text() == readme(), REMEDY
 
 
 def test_defaults_are_valid_and_complete() -> None:

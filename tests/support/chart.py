@@ -1,4 +1,4 @@
-"""The Helm chart as Helm renders it, with the programs of `make tools`."""
+"""The Helm chart as Helm renders it, with the programs of `.tools`."""
 
 from __future__ import annotations
 
@@ -56,6 +56,13 @@ def rendered(scenario: str, *arguments: str) -> tuple[Manifest, ...]:
 
 def of_kind(manifests: tuple[Manifest, ...], kind: str) -> list[Manifest]:
     return [part for part in manifests if part["kind"] == kind]
+
+
+def alert_rules(scenario: str = "workers-postgresql-s3") -> Manifest:
+    """Return the groups of alerts that a scenario gives Prometheus."""
+    (rule,) = of_kind(rendered(scenario), "PrometheusRule")
+    spec: Manifest = rule["spec"]
+    return spec
 
 
 def named(manifests: tuple[Manifest, ...], kind: str, name: str) -> Manifest:

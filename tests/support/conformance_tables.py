@@ -1,7 +1,5 @@
 """The tables of docs/conformance.md, made from what the node does.
 
-``python -m tests.support.conformance_tables`` writes them.
-
 Each stands between two comments, ``<!-- table: NAME -->`` and ``<!-- end -->``; a test compares them.
 """
 
@@ -260,7 +258,3 @@ def blocks(text: str) -> dict[str, str]:
 def with_tables(text: str) -> str:
     """Return the document with all tables as they should be."""
     return _BLOCK.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}{found[4]}", text)
-
-
-if __name__ == "__main__":
-    DOCUMENT.write_text(with_tables(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")

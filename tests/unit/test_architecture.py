@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,3 +66,16 @@ def test_only_the_command_lines_print() -> None:
         if isinstance(found, ast.Call) and isinstance(found.func, ast.Name) and found.func.id == "print"
     ]
     assert printing == []
+
+
+def test_version_is_the_same_wherever_it_stands() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    said = {
+        "helm/csvd-node/Chart.yaml": r"^(?:version|appVersion): (\S+)$",
+        "docker/compose.yaml": r"image: csvd-node:(\S+)$",
+        "docs/containers.md": r"csvd-node:(\d\S*)",
+        "CHANGELOG.md": r"\A# Changelog\n\n## (\S+)",
+    }
+    for path, pattern in said.items():
+        found = set(re.findall(pattern, (ROOT / path).read_text(), re.MULTILINE))
+        assert found == {version}, f"{path}: its version is not that of pyproject.toml"

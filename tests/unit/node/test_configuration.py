@@ -14,6 +14,7 @@ from node.dicomweb import StowDestinationSettings
 from node.outbound import DestinationSettings
 from node.roles import Role
 from node.settings_reference import list_settings, render_settings
+from tests.support.derived_files import CONFIGURATION, REMEDY, with_settings
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 
@@ -378,9 +379,9 @@ def test_process_without_a_known_role_is_refused(tmp_path: Path, roles: str) -> 
 
 
 def test_documentation_lists_every_setting_as_it_is() -> None:
-    """`csvd-node settings` prints the table; docs/configuration.md holds it."""
-    written = (DOCS / "configuration.md").read_text(encoding="utf-8")
+    written = CONFIGURATION.read_text(encoding="utf-8")
     assert render_settings() in written
+    assert with_settings(written) == written, REMEDY
 
 
 def test_readme_names_only_settings_that_exist() -> None:
