@@ -6,9 +6,12 @@ import ast
 import re
 import tomllib
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
+
+from engines.segments import Segment, SeriesType
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("node", "engines", "training")
@@ -22,6 +25,9 @@ ONLY_IN = {
 }
 INTERNAL = {"node": {"node", "engines"}, "engines": {"engines"}, "training": {"training", "engines"}}
 SHADOWED = {"docker", "helm"}
+KINDS: dict[str, type[StrEnum]] = {"Segment": Segment, "SeriesType": SeriesType}
+IN_PART = {"METHOD_LIMITS_MM": "the method bounds no white matter hyperintensity"}
+"""Tables that leave a segment out on purpose, and why."""
 
 
 def imported_modules(path: Path) -> Iterator[str]:
@@ -43,6 +49,46 @@ def test_imports_flow_one_way(path: Path) -> None:
         assert ONLY_IN.get(top, package) == package, f"{top} belongs to {ONLY_IN[top]} alone"
         assert top not in PACKAGES or top in INTERNAL[package], f"{package} must not import {top}"
         assert top not in SHADOWED, f"the folder {top}/ shadows the library"
+
+
+def tables_by_kind(path: Path) -> Iterator[tuple[str, str, set[str]]]:
+    """List the tables of a module that have a line for several segments or types of Series.
+
+    Returns: for each its name, what its lines are for, and which of them it has.
+    """
+    for statement in ast.parse(path.read_text()).body:
+        if not isinstance(statement, ast.Assign | ast.AnnAssign):
+            continue
+        target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
+        value = statement.value
+        if isinstance(value, ast.Call) and value.args:
+            value = value.args[0]
+        lines = value.keys if isinstance(value, ast.Dict) else getattr(value, "elts", [])
+        names = [ast.unparse(line).partition(".") for line in lines if isinstance(line, ast.Attribute)]
+        kinds = {kind for kind, _, _ in names}
+        if len(names) > 1 and len(kinds) == 1 and kinds < KINDS.keys():
+            yield ast.unparse(target), kinds.pop(), {member for _, _, member in names}
+
+
+def test_table_by_segment_or_series_has_a_line_for_each() -> None:
+    """Who adds one is told every table that needs a line more."""
+    missing = [
+        f"{path.relative_to(ROOT)}: {name} has no line for {absent}"
+        for path in SOURCES
+        for name, kind, lines in tables_by_kind(path)
+        for absent in [", ".join(sorted(set(KINDS[kind]) - lines))]
+        if absent and name not in IN_PART
+    ]
+    assert missing == []
+
+
+def test_rule_finds_a_table_that_lacks_a_line(tmp_path: Path) -> None:
+    source = tmp_path / "bad.py"
+    source.write_text("ORDER = (Segment.WMH, Segment.LACUNE)\nRGB: X = P({Segment.WMH: 1, Segment.PVS: 2})")
+    assert list(tables_by_kind(source)) == [
+        ("ORDER", "Segment", {"WMH", "LACUNE"}),
+        ("RGB", "Segment", {"WMH", "PVS"}),
+    ]
 
 
 def test_rule_finds_a_forbidden_import(tmp_path: Path) -> None:
