@@ -13,10 +13,10 @@ from cryptography import x509
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from node.dicomweb import StowDestinationSettings, StowSettings
+from node.dicomweb import StowSettings
 from node.errors import TlsConfigurationError
 from node.outbound import DestinationSettings
-from node.settings import NodeSettings
+from node.settings import Destination, NodeSettings
 from node.tls import (
     DestinationTlsSettings,
     ReceiverTlsSettings,
@@ -83,13 +83,10 @@ def check_tls(settings: NodeSettings) -> list[ConfiguredCertificate]:
         with _named_as("receiver.tls"):
             server_context(settings.receiver.tls)
     for name, destination in settings.destinations.items():
-        if isinstance(destination, DestinationSettings) and destination.tls is not None:
-            with _named_as(f"destinations.{name}.tls"):
-                load_client_files(destination.tls.ca, destination.tls.certificate, destination.tls.key)
-        elif isinstance(destination, StowDestinationSettings):
-            stow = destination.stow
-            with _named_as(f"destinations.{name}.stow"):
-                load_client_files(stow.ca, stow.certificate, stow.key)
+        section, files = _files_of(destination)
+        if files is not None:
+            with _named_as(f"destinations.{name}.{section}"):
+                load_client_files(files.ca, files.certificate, files.key)
     return configured_certificates(settings)
 
 
@@ -137,8 +134,15 @@ def _used(
 ) -> Iterator[tuple[str, ReceiverTlsSettings | DestinationTlsSettings | StowSettings | None]]:
     yield "receiver", settings.receiver.tls
     for name, destination in settings.destinations.items():
-        tls = destination.tls if isinstance(destination, DestinationSettings) else destination.stow
-        yield f"destination {name}", tls
+        _, files = _files_of(destination)
+        yield f"destination {name}", files
+
+
+def _files_of(destination: Destination) -> tuple[str, DestinationTlsSettings | StowSettings | None]:
+    """Return the section of a destination that names its TLS files, by name and as it is."""
+    if isinstance(destination, DestinationSettings):
+        return "tls", destination.tls
+    return "stow", destination.stow
 
 
 def _expiry(part: Part, path: Path) -> datetime:

@@ -114,6 +114,15 @@ def test_only_the_command_lines_print() -> None:
     assert printing == []
 
 
+def test_what_the_contributor_is_sent_to_exists() -> None:
+    named = re.findall(
+        r"`([\w./*]+\.(?:py|md|yaml|tpl|json))`", (ROOT / "docs" / "contributing.md").read_text()
+    )
+    assert named
+    missing = [name for name in named if not any(ROOT.glob(name if "/" in name else f"*/**/{name}"))]
+    assert missing == []
+
+
 def test_version_is_the_same_wherever_it_stands() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     said = {

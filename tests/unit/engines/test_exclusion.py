@@ -8,7 +8,7 @@ from engines.segments import Segment
 from engines.volume import Grid, Volume
 from tests.support.head import axial_grid
 
-WMH, LACUNE, INFARCT, MICROBLEED = Segment
+WMH, LACUNE, INFARCT, MICROBLEED = Segment.WMH, Segment.LACUNE, Segment.INFARCT, Segment.MICROBLEED
 GRID = axial_grid((6, 20, 20), (6.0, 1.0, 1.0))
 RECENT = "Recent small subcortical infarct"
 STAY = {segment: np.eye(4) for segment in Segment}

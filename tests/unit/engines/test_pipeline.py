@@ -21,7 +21,7 @@ from engines.volume import Grid, Volume
 from tests.support.head import axial_grid, grid_points, head
 from tests.support.onnx_models import write_threshold_bundle
 
-WMH, LACUNE, INFARCT, MICROBLEED = Segment
+WMH, LACUNE, INFARCT, MICROBLEED = Segment.WMH, Segment.LACUNE, Segment.INFARCT, Segment.MICROBLEED
 FLAIR, T1, DWI, T2_STAR = SeriesType
 
 GRIDS = {
