@@ -2,11 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
-PEERS := dcmtk orthanc orthanc-dicomweb nginx-light dicom3tools default-jre-headless libpixelmed-java chromium postgresql sqlite3 $(shell command -v npm >/dev/null || echo nodejs npm)
+PEERS := dcmtk orthanc orthanc-dicomweb nginx-light dicom3tools default-jre-headless libpixelmed-java chromium postgresql sqlite3 gcc $(shell command -v npm >/dev/null || echo nodejs npm)
 BUILDERS := buildah debootstrap podman runc
 VIEWER := tests/viewer
 PRODUCT := tests/unit tests/integration
 OHIF := 3.13.2
+ORT := $(shell sed -n 's/^onnxruntime==\([0-9.]*\).*/\1/p' requirements/serve.lock)
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --quiet --python-version 3.11 --no-header --no-annotate
 
@@ -23,14 +24,14 @@ lint: .venv/dev
 
 types: .venv/dev
 	$(BIN)/mypy
-	$(PIP) install --no-deps --upgrade --target build/stubs tensorrt-stubs==10.13.0.35.1
-	$(BIN)/python -m tests.support.tensorrt_types build/stubs
+	$(PIP) install --no-deps --upgrade --target build/tensorrt tensorrt-cu13-bindings==11.4.0.106
+	$(BIN)/python -m tests.support.tensorrt_types build/tensorrt
 
 unit: .venv/dev .venv/s3-server/installed
 	$(BIN)/pytest $(PRODUCT) -m "not slow" -n 3 --dist loadfile
 
 # Needs an NVIDIA GPU; writes what was measured on it to build/gpu-report.md.
-gpu: .venv/dev
+gpu: .venv/gpu
 	$(BIN)/pytest -m gpu tests/gpu
 
 slow: .venv/dev .venv/s3-server/installed viewer-tools
@@ -75,7 +76,7 @@ $(VIEWER)/node_modules/.installed: $(VIEWER)/package-lock.json $(VIEWER)/ohif.sh
 
 # The real peers that the tests talk to; nothing is installed where all are there.
 peers:
-	@{ command -v storescu && command -v dciodvfy && command -v Orthanc && command -v nginx && command -v chromium && command -v npm && command -v sqlite3 && \
+	@{ command -v storescu && command -v dciodvfy && command -v Orthanc && command -v nginx && command -v chromium && command -v npm && command -v sqlite3 && command -v cc && \
 	  ls /usr/lib/postgresql/*/bin/initdb && test -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so && test -e /usr/share/java/pixelmed.jar; } >/dev/null || { \
 	  $(SUDO) apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $(PEERS); }
@@ -91,7 +92,15 @@ peers:
 
 .venv/dev: .venv/serve requirements/dev.lock
 	$(PIP) install --require-hashes -r requirements/dev.lock
-	$(PIP) install --no-deps torch==2.13.0 monai==1.6.1
+	$(PIP) install torch==2.13.0 monai==1.6.1
+	@touch $@
+
+# What runs models on a GPU beside TensorRT for RTX: onnxruntime with CUDA in the place of that without, and full TensorRT.
+# Where NVIDIA's index, which has the libraries of the latter, is not reached, its tests are skipped.
+.venv/gpu: .venv/dev
+	$(PIP) uninstall --yes onnxruntime onnxruntime-gpu
+	$(PIP) install 'onnxruntime-gpu[cuda,cudnn]==$(ORT)'
+	-$(PIP) install 'tensorrt-cu13>=11,<12'
 	@touch $@
 
 # Programs in an environment of their own, so that they do not decide what the node depends on; promtool from Debian.

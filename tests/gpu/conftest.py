@@ -16,7 +16,7 @@ REPORT = Path("build/gpu-report.md")
 @pytest.fixture(scope="session")
 def gpu() -> Gpu:
     try:
-        return find_gpu("the GPU tests", 12)
+        return find_gpu("the GPU tests", 13)
     except RunnerUnavailableError as absent:
         pytest.fail(str(absent))
 

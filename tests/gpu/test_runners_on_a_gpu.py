@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,8 @@ import pytest
 
 from engines.bundle import Bundle, load_bundle, read_samples, shipped_bundles
 from engines.cache import PlanCache
-from engines.errors import RunnerUnavailableError
+from engines.errors import RunnerError, RunnerUnavailableError
+from engines.gpu.driver import Gpu
 from engines.proof import compare
 from engines.runners.base import RunnerKind, RunnerSettings
 from engines.runners.choice import Choice, Machine, choose_runner
@@ -55,7 +58,8 @@ def test_the_gpu_finds_what_the_reference_finds(choice: Choice, bundle: Bundle, 
     model = bundle.manifest.model
     with OnnxRuntimeRunner(bundle.model_path, model, RunnerSettings()) as reference:
         expected = reference.run(slices)
-    agreement = compare(expected, choice.runner.run(slices), bundle.manifest.postprocessing.threshold)
+    found = choice.runner.run(slices, pytest.fail)
+    agreement = compare(expected, found, bundle.manifest.postprocessing.threshold)
     measured.append(f"| {bundle.folder.name}, {choice.report.name}, proof | {agreement.reason} |")
     assert agreement.agrees
 
@@ -63,9 +67,9 @@ def test_the_gpu_finds_what_the_reference_finds(choice: Choice, bundle: Bundle, 
 @pytest.mark.parametrize("count", [1, 23, 24, 25, 70])
 def test_slices_keep_their_order_in_batches_of_any_size(choice: Choice, bundle: Bundle, count: int) -> None:
     slices = np.random.default_rng(0).normal(1, 0.3, (count, *bundle.manifest.input_shape))
-    together = choice.runner.run(slices.astype(np.float32))
+    together = choice.runner.run(slices.astype(np.float32), pytest.fail)
     for place in {0, count // 2, count - 1}:
-        alone = choice.runner.run(slices[place : place + 1].astype(np.float32))
+        alone = choice.runner.run(slices[place : place + 1].astype(np.float32), pytest.fail)
         np.testing.assert_allclose(together[place], alone[0], atol=0.1)
 
 
@@ -79,21 +83,37 @@ def test_the_second_start_finds_its_plan(
         assert {entry.path: entry.built_at for entry in PlanCache(folder).entries()} == before
 
 
+def test_a_runner_of_the_gpu_serves(gpu: Gpu, folder: Path) -> None:
+    """Where none does every other test is skipped."""
+    bundle, reasons = load_bundle(BUNDLES[0]), []
+    for kind in GPU_KINDS:
+        try:
+            with choose_runner(bundle, kind, Machine(folder=folder)).runner:
+                return
+        except RunnerError as exc:
+            reasons.append(str(exc))
+    pytest.fail(f"nothing runs on {gpu.name}: {'; '.join(reasons)}")
+
+
 def test_four_models_share_the_gpu(gpu: object, kind: RunnerKind, folder: Path, measured: list[str]) -> None:
+    """As in serving: all at the same time, each from a thread of its own."""
     with ExitStack() as opened:
-        choices = []
+        runs = []
         for path in BUNDLES:
+            bundle = load_bundle(path)
             try:
-                chosen = choose_runner(load_bundle(path), kind, Machine(folder=folder))
+                chosen = choose_runner(bundle, kind, Machine(folder=folder))
             except RunnerUnavailableError as absent:
                 pytest.skip(str(absent))
             opened.enter_context(chosen.runner)
-            choices.append(chosen)
-        slices = np.random.default_rng(0).normal(1, 0.3, (24, 3, 224, 224)).astype(np.float32)
+            shape = (24, *bundle.manifest.input_shape)
+            slices = np.random.default_rng(0).normal(1, 0.3, shape).astype(np.float32)
+            runs.append(partial(chosen.runner.run, slices, pytest.fail))
+        pool = opened.enter_context(ThreadPoolExecutor(len(runs)))
         times_ms = []
         for _ in range(20):
             start = time.perf_counter()
-            for chosen in choices:
-                chosen.runner.run(slices)
+            for done in [pool.submit(run) for run in runs]:
+                done.result()
             times_ms.append(1000 * (time.perf_counter() - start))
-        measured.append(f"| four models, {choices[0].report.name}, 4 x 24 slices | {min(times_ms):.1f} ms |")
+        measured.append(f"| four models, {chosen.report.name}, 4 x 24 slices | {min(times_ms):.1f} ms |")
