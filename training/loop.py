@@ -166,7 +166,7 @@ def _go_on(
     schedule, loss_of, last = recipe.schedule, losses.build(recipe.loss), epoch_steps * recipe.schedule.epochs
     saved_at = state.begun_at = time.monotonic()
     while True:
-        if _is_open(state, epoch_steps):
+        if _awaits_validation(state, epoch_steps):
             _save(state, folder, recipe)
             _close(state, recipe, validation, folder)
             saved_at = time.monotonic()
@@ -191,7 +191,7 @@ def _go_on(
             saved_at = time.monotonic()
 
 
-def _is_open(state: State, epoch_steps: int) -> bool:
+def _awaits_validation(state: State, epoch_steps: int) -> bool:
     """Tell whether the last epoch has all its steps and was not validated yet."""
     return bool(state.history) and state.step % epoch_steps == 0 and state.history[-1].seconds == 0
 

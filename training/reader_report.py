@@ -36,25 +36,22 @@ def write_reader_report(study: ReaderStudy, folder: Path) -> list[str]:
     dice = compare_groups({reader: [r.dice for r in study.of(reader)] for reader in study.readers})
     timed = _timed(study)
     times = compare_groups(timed)
-    tables = {
-        "Scores": reader_table(study),
-        "Grades": grade_table(study),
-        "Agreement of readers (Kendall's W)": concordance_table(study),
-        "Dice: analysis of variance, Tukey": variance_table(dice),
-        "Seconds: analysis of variance, Tukey": variance_table(times),
-    }
-    for name, table in zip(
-        ("scores", "grades", "concordance", "dice", "seconds"), tables.values(), strict=True
-    ):
-        table.write_csv(folder / f"{name}.csv")
-    case_table(study).write_csv(folder / "cases.csv")
-    _draw(study, timed, folder / "readers.png")
+    sections = (
+        ("scores", "Scores", reader_table(study), None),
+        ("grades", "Grades", grade_table(study), None),
+        ("concordance", "Agreement of readers (Kendall's W)", concordance_table(study), None),
+        ("dice", "Dice: analysis of variance, Tukey", variance_table(dice), dice),
+        ("seconds", "Seconds: analysis of variance, Tukey", variance_table(times), times),
+    )
     lines = [f"# Readers: {study.settings.segment}, {len(study.cases)} cases", ""]
-    for (title, table), variance in zip(tables.items(), (None, None, None, dice, times), strict=True):
+    for name, title, table, variance in sections:
+        table.write_csv(folder / f"{name}.csv")
         lines += [f"## {title}", ""]
         if variance is not None:
             lines += [f"F {variance.f:.2f}, p {variance.p:.3g}.", ""]
         lines += [*table.markdown(), ""] if table.rows else ["Too few values.", ""]
+    case_table(study).write_csv(folder / "cases.csv")
+    _draw(study, timed, folder / "readers.png")
     rule = study.settings.grades
     bounds = ", ".join(f"{g} from {b:g}" for g, b in zip(Grade, rule.bounds, strict=False))
     lines += [

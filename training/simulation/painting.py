@@ -60,7 +60,7 @@ def paint_scan(
     brain = _merge(brain, merge)
     painted, marked = (_merge_mask(mask, merge) for mask in (visible(canvas.target), scan.marked))
     grid = _merged_grid(scan.grid, merge)
-    stripped = bool(scan.brain.any()) and rng.random() < STRIPPED_SHARE
+    stripped = rng.random() < STRIPPED_SHARE
     volumes = {}
     for series, image in images.items():
         reference = float(np.median(image[brain > 0.5]))

@@ -15,7 +15,7 @@ from engines.segments import Segment, SeriesType
 from engines.volume import Grid, Volume
 from tests.support.head import axial_grid
 
-FLAIR, T1, DWI, T2_STAR = SeriesType
+FLAIR, T1, DWI, T2_STAR = SeriesType.T2_FLAIR, SeriesType.T1, SeriesType.DWI_B1000, SeriesType.T2_STAR
 
 UNMOVED = Alignment(FLAIR, ())
 

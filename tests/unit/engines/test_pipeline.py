@@ -22,7 +22,7 @@ from tests.support.head import axial_grid, grid_points, head
 from tests.support.onnx_models import write_threshold_bundle
 
 WMH, LACUNE, INFARCT, MICROBLEED = Segment.WMH, Segment.LACUNE, Segment.INFARCT, Segment.MICROBLEED
-FLAIR, T1, DWI, T2_STAR = SeriesType
+FLAIR, T1, DWI, T2_STAR = SeriesType.T2_FLAIR, SeriesType.T1, SeriesType.DWI_B1000, SeriesType.T2_STAR
 
 GRIDS = {
     FLAIR: axial_grid((20, 64, 64), (6.5, 3.2, 3.2)),
