@@ -98,6 +98,11 @@ def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
         {"series": certificate("receiver", "CA"), "values": f"{100 * 86400}x200"},
         {"series": certificate("destination pacs", "certificate"), "values": "0x200"},
         {"series": 'csvd_delivery_oldest_age_seconds{destination="pacs"}', "values": "3599x200"},
+        {
+            "series": 'csvd_delivery_attempts_total{destination="pacs",status="A700"}',
+            "values": "0x60 1x140",
+        },
+        {"series": 'csvd_instances_received_total{result="refused"}', "values": "0x60 1x140"},
         {"series": 'csvd_disk_free_bytes{instance="a"}', "values": "9x200"},
         {"series": 'csvd_disk_size_bytes{instance="a"}', "values": "100x200"},
     ]
@@ -108,9 +113,13 @@ def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
         # Time begins with 1970 here: in the 75th minute one has less than 30 days, one can not be read.
         "CsvdCertificateExpires": 2,
         "CsvdDiskLow": 1,
+        "CsvdDeliveryRefused": 1,
+        "CsvdInstancesLost": 1,
         "CsvdDeliveryLag": 0,
+        "CsvdIndexUnreachable": 0,
         "CsvdNodeAbsent": 0,
     }
+    assert set(firing) == {rule["alert"] for group in alert_rules()["groups"] for rule in group["rules"]}
     test = {
         "rule_files": ["rules.yaml"],
         "evaluation_interval": "1m",

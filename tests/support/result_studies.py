@@ -44,6 +44,14 @@ PATTERN_OF = {
     SeriesType.T2_STAR: patterns.SIEMENS_T2STAR_FL2D,
 }
 
+SPACING_MM = {
+    SeriesType.T2_FLAIR: (6.0, 1.8, 1.8),
+    SeriesType.T1: (5.0, 2.0, 1.6),
+    SeriesType.DWI_B1000: (6.5, 2.4, 2.4),
+    SeriesType.T2_STAR: (5.5, 1.7, 1.9),
+}
+"""Of the Series of ``four_series``, along (slices, rows, columns)."""
+
 
 def context(**changes: object) -> EvaluationContext:
     """Return a context whose values are known."""
@@ -123,19 +131,13 @@ def four_series(
     left_out: Sequence[SeriesType] = (),
 ) -> ResultStudy:
     """Write four axial classic Series on four grids and paint lesions into their masks."""
-    spacing = {
-        SeriesType.T2_FLAIR: (6.0, 1.8, 1.8),
-        SeriesType.T1: (5.0, 2.0, 1.6),
-        SeriesType.DWI_B1000: (6.5, 2.4, 2.4),
-        SeriesType.T2_STAR: (5.5, 1.7, 1.9),
-    }
     sources, paths = {}, {}
     for number, kind in enumerate(SeriesType, 1):
         if kind in left_out:
             continue
         shape = (20, 96 + 4 * number, 104)
         volume = phantom_volume(
-            PhantomKind(kind.value), phantom_grid(shape, spacing[kind], centre_lps=(1.0, 3.0, 5.0))
+            PhantomKind(kind.value), phantom_grid(shape, SPACING_MM[kind], centre_lps=(1.0, 3.0, 5.0))
         )
         paths[kind] = write_series(
             volume, PATTERN_OF[kind], folder, study_uid=STUDY_UID,
