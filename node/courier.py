@@ -8,6 +8,7 @@ from datetime import datetime
 
 import structlog
 
+from node.commitment_desk import CommitmentDesk, wants_commitment
 from node.deliveries import Deliveries, Delivery, DeliveryState
 from node.errors import NodeError, UnknownEvaluationError
 from node.evaluations import Evaluations, EvaluationState
@@ -39,6 +40,7 @@ class Courier:
         outcomes: says what an evaluation made, and for whom.
         deliveries: the book of deliveries.
         pictures: draws what a fallback needs.
+        desk: asks for commitment where that is wanted.
         clock: the current time, with a time zone.
         observer: is told of each attempt.
     """
@@ -51,12 +53,13 @@ class Courier:
         outcomes: Outcomes,
         deliveries: Deliveries,
         pictures: LaterPictures,
+        desk: CommitmentDesk,
         clock: Callable[[], datetime],
         observer: Observer = NOBODY,
     ) -> None:
         self._settings, self._store, self._clock, self._observer = settings, store, clock, observer
         self._evaluations, self._outcomes, self._deliveries = evaluations, outcomes, deliveries
-        self._pictures = pictures
+        self._pictures, self._desk = pictures, desk
 
     def queue(self, evaluation_id: str) -> None:
         """Queue for each destination the forms that it wants, and mark the evaluation as done.
@@ -82,12 +85,20 @@ class Courier:
         )
 
     def attempt(self, evaluation_id: str, destination: str) -> None:
-        """Send what is due of an evaluation to a destination and enter the outcome of each Instance."""
+        """Send what is due of an evaluation to a destination and enter the outcome of each Instance.
+
+        What arrived is asked for at once where the destination has to commit to it.
+        """
         due = self._due(evaluation_id, destination)
         if not due:
             return
         peer = self._settings.destinations.get(destination)
-        given_up = self._give_up(due, UNCONFIGURED) if peer is None else self._send(due, peer)
+        if peer is None:
+            given_up = self._give_up(due, UNCONFIGURED)
+        else:
+            given_up = self._send([each for each in due if not _is_sent(each)], peer)
+            sent = filter(_is_sent, self._due(evaluation_id, destination))
+            given_up |= self._desk.ask(list(sent), peer)
         if given_up:
             self._observer.study_failed(due[0].study_uid)
 
@@ -95,6 +106,9 @@ class Courier:
         """Enter of what is still due that the attempt broke, so that it is tried again as after any other."""
         due, given_up = self._due(evaluation_id, destination), False
         for delivery in due:
+            if _is_sent(delivery):
+                given_up |= self._desk.broke(delivery, reason)
+                continue
             outcome = SendOutcome(self._store.root / delivery.path, DeliveryState.FAILED, comment=reason)
             given_up |= self._enter(delivery, outcome)
         if given_up:
@@ -110,6 +124,8 @@ class Courier:
 
     def _send(self, due: Sequence[Delivery], peer: Destination) -> bool:
         """Send what is due, enter what came of it, and tell whether any of it was given up."""
+        if not due:
+            return False
         paths = [self._store.path(delivery.path) for delivery in due]
         outcomes = list(zip(due, deliver(paths, peer, self._settings.sender), strict=True))
         refused = {
@@ -125,7 +141,9 @@ class Courier:
                 given_up |= self._enter(delivery, replace(outcome, comment=f"{outcome.comment}; {problem}"))
                 continue
             replacement = self._replacement(delivery, outcome, peer, refused)
-            if replacement is None:
+            if outcome.state.has_arrived and wants_commitment(peer):
+                self._enter_sent(delivery, outcome)
+            elif replacement is None:
                 given_up |= self._enter(delivery, outcome)
             else:
                 self._replace(delivery, outcome, replacement)
@@ -188,7 +206,20 @@ class Courier:
         self._deliveries.record_attempt(
             delivery, outcome.state, outcome.status, outcome.comment, now, following
         )
-        self._tell(delivery, outcome, now)
+        self._tell(delivery, outcome, now, following)
+        return following is None and not outcome.state.has_arrived
+
+    def _enter_sent(self, delivery: Delivery, outcome: SendOutcome) -> None:
+        """Enter that an Instance arrived for which its destination is to take responsibility, too."""
+        now = self._clock()
+        self._deliveries.record_attempt(
+            delivery, DeliveryState.SENT, outcome.status, outcome.comment, now, now
+        )
+        self._tell(delivery, outcome, now, None)
+
+    def _tell(
+        self, delivery: Delivery, outcome: SendOutcome, now: datetime, following: datetime | None
+    ) -> None:
         told = _log_of(delivery)
         (told.info if outcome.state.has_arrived else told.warning)(
             "delivery.attempted",
@@ -199,9 +230,6 @@ class Courier:
             attempt=delivery.attempts + 1,
             next_attempt_at=following and following.isoformat(timespec="seconds"),
         )
-        return following is None and not outcome.state.has_arrived
-
-    def _tell(self, delivery: Delivery, outcome: SendOutcome, now: datetime) -> None:
         status = f"{outcome.status:04X}" if outcome.status is not None else outcome.state.value
         self._observer.delivery_attempted(delivery.destination, status)
         if outcome.state.has_arrived:
@@ -213,6 +241,10 @@ class Courier:
             self._deliveries.record_attempt(delivery, DeliveryState.FAILED, None, reason, self._clock(), None)
             _log_of(delivery).warning("delivery.given_up", reason=reason)
         return True
+
+
+def _is_sent(delivery: Delivery) -> bool:
+    return delivery.state is DeliveryState.SENT
 
 
 def _log_of(delivery: Delivery) -> structlog.stdlib.BoundLogger:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, delete, func, or_, select, update
 
 from node.database import Database
 from node.tables import deliveries, evaluations, results
@@ -17,12 +17,14 @@ from node.tables import deliveries, evaluations, results
 class DeliveryState(StrEnum):
     """What the last attempt came to.
 
-    PENDING: none was made yet; DELIVERED and WARNING: the destination has it; FAILED: it does not; REFUSED:
-    it accepted no presentation context for it; REPLACED: the same, and it gets another form instead. Whether
-    more attempts follow, ``next_attempt_at`` says.
+    PENDING: none was made yet; SENT: the destination has it, and its commitment is awaited; DELIVERED and
+    WARNING: the destination has it; FAILED: it does not; REFUSED: it accepted no presentation context for it;
+    REPLACED: the same, and it gets another form instead. Whether more attempts follow, ``next_attempt_at``
+    says; of what was sent, when the destination is asked again.
     """
 
     PENDING = "pending"
+    SENT = "sent"
     DELIVERED = "delivered"
     WARNING = "warning"
     FAILED = "failed"
@@ -31,18 +33,18 @@ class DeliveryState(StrEnum):
 
     @property
     def has_arrived(self) -> bool:
-        """Whether the destination has the Instance."""
+        """Whether the destination has the Instance, for good where it is asked for commitment."""
         return self in ARRIVED
 
 
 ARRIVED = (DeliveryState.DELIVERED, DeliveryState.WARNING)
-"""The destination said that it has the Instance."""
+"""The destination said that it has the Instance, for good where it is asked for commitment."""
 
-MISSING = (DeliveryState.PENDING, DeliveryState.FAILED, DeliveryState.REFUSED)
-"""The destination does not have the Instance, nor anything in its place."""
+MISSING = (DeliveryState.PENDING, DeliveryState.SENT, DeliveryState.FAILED, DeliveryState.REFUSED)
+"""The destination does not have the Instance for good, nor anything in its place."""
 
-UNDELIVERED = (DeliveryState.FAILED, DeliveryState.REFUSED, DeliveryState.REPLACED)
-"""It was tried, and the destination does not have it."""
+UNDELIVERED = (DeliveryState.SENT, DeliveryState.FAILED, DeliveryState.REFUSED, DeliveryState.REPLACED)
+"""It was tried, and the destination does not have it for good."""
 
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -71,6 +73,8 @@ class Delivery:
         last_attempt_at: when it was last tried.
         next_attempt_at: when it is tried next; None once it was delivered or given up.
         is_urgent: whether it goes before others that wait for the same destination.
+        sent_at: when a destination that is asked for commitment had it last; None for others.
+        committed_at: when the destination took responsibility for it; None if it did not.
     """
 
     sop_instance_uid: str
@@ -88,6 +92,8 @@ class Delivery:
     last_attempt_at: datetime | None
     next_attempt_at: datetime | None
     is_urgent: bool = False
+    sent_at: datetime | None = None
+    committed_at: datetime | None = None
 
     @property
     def is_given_up(self) -> bool:
@@ -178,16 +184,18 @@ class Deliveries:
         What was queued or tried later than now, by a clock that was ahead and was put right, is due as well:
         it would wait as long as that clock was wrong.
         """
-        waiting = _with_results().where(_is_due(now))
+        waiting = with_results().where(_is_due(now))
         return self._listed(waiting.order_by(deliveries.c.destination, deliveries.c.next_attempt_at))
 
     def of_evaluation(self, evaluation_id: str) -> list[Delivery]:
         """List the deliveries of an evaluation by destination."""
-        chosen = _with_results().where(deliveries.c.evaluation_id == evaluation_id)
+        chosen = with_results().where(deliveries.c.evaluation_id == evaluation_id)
         return self._listed(chosen.order_by(deliveries.c.destination, deliveries.c.sop_instance_uid))
 
     def queue_given_up(self, evaluation_id: str, destinations: Collection[str], now: datetime) -> int:
         """Queue anew what of an evaluation was given up, and return how many deliveries that are.
+
+        What was sent and never committed to is sent again, too.
 
         Args:
             evaluation_id: of which evaluation.
@@ -198,7 +206,7 @@ class Deliveries:
             done = connection.execute(
                 update(deliveries)
                 .where(_given_up(evaluation_id), deliveries.c.destination.in_(destinations))
-                .values(attempts=0, first_queued_at=now, next_attempt_at=now)
+                .values(state=_PENDING_IF_SENT, attempts=0, first_queued_at=now, next_attempt_at=now)
             )
         return done.rowcount
 
@@ -214,10 +222,17 @@ class Deliveries:
 
     def _listed(self, statement: Select[Any]) -> list[Delivery]:
         with self._database.reading() as connection:
-            return [
-                Delivery(**{**row._mapping, "state": DeliveryState(row.state)})
-                for row in connection.execute(statement)
-            ]
+            return [delivery_of(row) for row in connection.execute(statement)]
+
+
+_PENDING_IF_SENT = case(
+    (deliveries.c.state == DeliveryState.SENT, DeliveryState.PENDING), else_=deliveries.c.state
+)
+
+
+def delivery_of(row: Row[Any]) -> Delivery:
+    """Make a delivery of a row of ``with_results``."""
+    return Delivery(**{**row._mapping, "state": DeliveryState(row.state)})
 
 
 def _given_up(evaluation_id: str) -> ColumnElement[bool]:
@@ -261,11 +276,13 @@ def _record(
             last_comment=comment,
             last_attempt_at=now,
             next_attempt_at=next_attempt_at,
+            sent_at=now if state is DeliveryState.SENT else None,
         )
     )
 
 
-def _with_results() -> Select[Any]:
+def with_results() -> Select[Any]:
+    """Select deliveries with what is known of their results, as ``delivery_of`` takes them."""
     of_result = (results.c.sop_instance_uid == deliveries.c.sop_instance_uid) & (
         results.c.evaluation_id == deliveries.c.evaluation_id
     )

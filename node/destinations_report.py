@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from node.commitment_desk import wants_commitment
 from node.dicomweb import StowDestinationSettings
 from node.results.forms import Form
 from node.settings import Destination, NodeSettings
@@ -15,7 +16,8 @@ def describe_destinations(settings: NodeSettings) -> Iterator[str]:
         masks = f", masks {each.masks.value}" if each.choice.encoding else ""
         fallback = _listed(each.fallback) or "nothing"
         gets = f"{_listed(each.forms)}{masks}{_smaller(each)}"
-        yield f"{name}: {each} gets {gets}; {fallback} instead of what it refuses"
+        commits = ", and has to commit to it" if wants_commitment(each) else ""
+        yield f"{name}: {each} gets {gets}{commits}; {fallback} instead of what it refuses"
     for number, route in enumerate(settings.routes, 1):
         yield f"route {number}: {route.conditions}: to {', '.join(route.destinations) or 'nobody'}"
     if settings.destinations:

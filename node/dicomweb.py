@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import requests
@@ -99,6 +100,13 @@ class StowDestinationSettings(FormSettings):
     """A DICOMweb server that results are sent to with STOW-RS."""
 
     stow: StowSettings = Field(description="the DICOMweb server, instead of ae_title, host and port")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _commits_to_nothing(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "commitment" in values:
+            raise ValueError("commitment is for destinations with ae_title, host and port; STOW-RS has none")
+        return values
 
     @property
     def answers_to(self) -> str:

@@ -49,6 +49,18 @@ class OutOfResourcesError(RefusedInstanceError):
     status = 0xA700
 
 
+class RefusedReportError(NodeError):
+    """A report on a commitment is none, or one that nobody asked for.
+
+    Attributes:
+        status: the N-EVENT-REPORT status that says so to the peer (PS3.7 10.1.1.1.8).
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status = status
+        super().__init__(message)
+
+
 class StoreUnusableError(NodeError):
     """The folder of the store can not hold files the way the store needs it."""
 

@@ -8,17 +8,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from engines.segmentation import Segmentor
 from engines.segments import Segment
 from node.backpressure import BackPressureSettings, queue_state
 from node.completeness import CompletenessSettings
 from node.database import Database
-from node.deliveries import is_tried
+from node.deliveries import DeliveryState, is_tried
 from node.errors import IndexUnavailableError
 from node.study_states import count_states
 from node.tables import deliveries
@@ -92,25 +93,46 @@ class IndexCollector(Collector):
             by_state.add_metric((state.value,), count)
         yield by_state
         yield from _queues(connection, now, self._backpressure.limit)
-        yield from self._waiting(connection, now)
+        yield from self._by_destination(
+            connection,
+            now,
+            ("csvd_deliveries_waiting", "Instances that a destination does not have yet"),
+            (
+                "csvd_delivery_oldest_age_seconds",
+                "Age of the oldest Instance that a destination does not have yet",
+            ),
+            select(deliveries.c.destination, func.count(), func.min(deliveries.c.first_queued_at)).where(
+                is_tried(), deliveries.c.state != DeliveryState.SENT
+            ),
+        )
+        yield from self._by_destination(
+            connection,
+            now,
+            (
+                "csvd_commitments_waiting",
+                "Instances that a destination has and did not commit to yet",
+            ),
+            (
+                "csvd_commitment_oldest_age_seconds",
+                "How long the oldest of them is there",
+            ),
+            select(deliveries.c.destination, func.count(), func.min(deliveries.c.sent_at)).where(
+                is_tried(), deliveries.c.state == DeliveryState.SENT
+            ),
+        )
 
-    def _waiting(self, connection: Connection, now: datetime) -> Iterator[GaugeMetricFamily]:
-        """Measure what is not delivered yet and still tried, by destination."""
-        waiting = GaugeMetricFamily(
-            "csvd_deliveries_waiting",
-            "Instances that a destination does not have yet",
-            labels=("destination",),
-        )
-        oldest = GaugeMetricFamily(
-            "csvd_delivery_oldest_age_seconds",
-            "Age of the oldest Instance that a destination does not have yet",
-            labels=("destination",),
-        )
-        statement = (
-            select(deliveries.c.destination, func.count(), func.min(deliveries.c.first_queued_at))
-            .where(is_tried())
-            .group_by(deliveries.c.destination)
-        )
+    def _by_destination(
+        self,
+        connection: Connection,
+        now: datetime,
+        count_of: tuple[str, str],
+        age_of: tuple[str, str],
+        chosen: Select[Any],
+    ) -> Iterator[GaugeMetricFamily]:
+        """Measure how many deliveries are chosen by destination, and how old the oldest is."""
+        waiting = GaugeMetricFamily(*count_of, labels=("destination",))
+        oldest = GaugeMetricFamily(*age_of, labels=("destination",))
+        statement = chosen.group_by(deliveries.c.destination)
         found = {name: (count, _age_s(since, now)) for name, count, since in connection.execute(statement)}
         for destination in sorted({*self._destinations, *found}):
             count, age_s = found.get(destination, (0, 0.0))

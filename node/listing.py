@@ -25,6 +25,7 @@ from node.study_states import (
     open_verdicts,
 )
 from node.tables import conflicts, deliveries, evaluations, instances, outcomes, studies
+from node.words import AWAITED
 
 AT_ONCE = 500
 """Studies of which all is read at once."""
@@ -319,10 +320,14 @@ def _sending(outbox: list[Row[Any]]) -> tuple[StudyState, str]:
     tried = next((delivery for delivery in (*given_up, *missing) if delivery.attempts), None)
     if tried is None:
         return state, ""
-    return state, f"{tried.destination}: {tried.last_comment}{_next_attempt(tried)}"
+    is_sent = tried.state == DeliveryState.SENT
+    said = ". ".join(filter(None, (is_sent and AWAITED, tried.last_comment)))
+    return state, f"{tried.destination}: {said}{_next_attempt(tried)}"
 
 
 def _next_attempt(delivery: Row[Any]) -> str:
+    if delivery.next_attempt_at is not None and delivery.state == DeliveryState.SENT:
+        return f" (asked again at {delivery.next_attempt_at:%Y-%m-%d %H:%M:%S %Z})"
     if delivery.next_attempt_at is None:
         return f" (given up after {delivery.attempts} attempt{'s' if delivery.attempts > 1 else ''})"
     return f" (attempt {delivery.attempts}; next at {delivery.next_attempt_at:%Y-%m-%d %H:%M:%S %Z})"

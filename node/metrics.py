@@ -49,6 +49,12 @@ class Metrics:
             "destination",
             "status",
         )
+        self._commitments = self._counter(
+            "commitments",
+            "Instances by what a destination answered when it was asked to take responsibility for them",
+            "destination",
+            "result",
+        )
         self._stages = Histogram(
             "csvd_stage_duration_seconds",
             "How long a stage of a Study's way took",
@@ -79,6 +85,10 @@ class Metrics:
     def delivery_attempted(self, destination: str, status: str) -> None:
         """Count an attempt."""
         self._attempts.labels(destination, status).inc()
+
+    def commitment_answered(self, destination: str, result: str) -> None:
+        """Count an answer."""
+        self._commitments.labels(destination, result).inc()
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(f"csvd_{name}", meaning, labels, registry=self.registry)

@@ -62,6 +62,9 @@ class Observer(Protocol):
     def delivery_attempted(self, destination: str, status: str) -> None:
         """Note an attempt to deliver an Instance: its DICOM status, four hexadecimal digits, or a word."""
 
+    def commitment_answered(self, destination: str, result: str) -> None:
+        """Note what a destination said of its commitment: committed, a Failure Reason, or words."""
+
 
 class Observers:
     """Tells several observers.
@@ -97,6 +100,11 @@ class Observers:
         """Tell all of them."""
         for each in self._observers:
             each.delivery_attempted(destination, status)
+
+    def commitment_answered(self, destination: str, result: str) -> None:
+        """Tell all of them."""
+        for each in self._observers:
+            each.commitment_answered(destination, result)
 
 
 NOBODY: Observer = Observers()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
@@ -36,6 +36,19 @@ class DestinationSettings(FormSettings):
         default=False,
         description="send fractional Segmentations and label maps in RLE Lossless where the AE accepts that, "
         "but rather deflated where it accepts both; binary ones never go so, because few read them",
+    )
+    commitment: bool = Field(
+        default=False,
+        description="call a result delivered only once the AE took responsibility for it (Storage "
+        "Commitment), not when it merely answered C-STORE with success; the AE must know where the receiver "
+        "listens",
+    )
+    commitment_wait_s: float = Field(
+        default=3600.0,
+        ge=1,
+        le=30 * 86400,
+        description="seconds that the AE has to report on a commitment before it is asked again; twice as "
+        "long each next time, until sender.retry.give_up_after_s",
     )
     tls: DestinationTlsSettings | None = Field(
         default=None, description="TLS with the destination; without, plain DICOM"
@@ -98,9 +111,18 @@ class SenderSettings(BaseModel):
 
 @contextmanager
 def open_association(
-    contexts: list[PresentationContext], destination: DestinationSettings, settings: SenderSettings
+    contexts: list[PresentationContext],
+    destination: DestinationSettings,
+    settings: SenderSettings,
+    handlers: Sequence[evt.EventHandlerType] = (),
 ) -> Iterator[Association]:
     """Open an association for the length of a block, then release it.
+
+    Args:
+        contexts: what to propose.
+        destination: where to.
+        settings: who opens it, and how patiently.
+        handlers: are told of what the destination asks in it.
 
     Raises:
         NoContextAcceptedError: if the destination accepts none of the contexts.
@@ -123,6 +145,7 @@ def open_association(
             evt_handlers=[
                 (evt.EVT_CONN_OPEN, prepare_socket, [settings.response_timeout_s]),
                 (evt.EVT_PDU_RECV, _note_rejection, [notes]),
+                *handlers,
             ],
         )
     except TlsConfigurationError as exc:

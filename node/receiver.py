@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Self, cast
 
@@ -22,6 +23,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE, SOPClassCommonExtendedNegotia
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import ThreadedAssociationServer
 
+from node.commitment_report import NO_REPORTING, Reporting, answer_report, report_context
 from node.completeness import AssociationEnd
 from node.errors import PartStoppedError, ReceiverUnavailableError, RefusedInstanceError
 from node.incoming_connections import (
@@ -148,6 +150,7 @@ class Receiver:
         clock: the current time, with a time zone.
         observer: is told what arrives.
         intake: takes what arrives; without one, any Study from any sender as it comes.
+        reporting: who may report on a commitment, and who takes that.
     """
 
     def __init__(
@@ -158,8 +161,9 @@ class Receiver:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         observer: Observer = NOBODY,
         intake: Intake | None = None,
+        reporting: Reporting = NO_REPORTING,
     ) -> None:
-        self._settings, self._observer = settings, observer
+        self._settings, self._observer, self._reporting = settings, observer, reporting
         self._intake = intake or Intake(store, index, settings.ae_title, clock, observer)
         self._stopping = threading.Event()
         self._connections: IncomingConnections | None = None
@@ -267,6 +271,7 @@ class Receiver:
             (evt.EVT_REJECTED, self._log_rejection),
             (evt.EVT_ESTABLISHED, self._on_established),
             (evt.EVT_C_STORE, self._on_store),
+            (evt.EVT_N_EVENT_REPORT, self._on_report),
             (evt.EVT_RELEASED, self._on_released),
             (evt.EVT_ABORTED, self._on_aborted),
             (evt.EVT_CONN_CLOSE, _on_connection_closed),
@@ -294,12 +299,15 @@ class Receiver:
         """Reject what pynetdicom would not: it takes an empty list of senders for anyone."""
         calling_ae, _ = _titles(event.assoc)
         may_send = self._settings.accept_any_calling_ae or calling_ae in self._settings.calling_aes
+        may_report = calling_ae in self._reporting.archives
         # A connection that is rejected goes on to count among those that wait: it may not end by itself.
         connections, connection = self._connections, socket_of(event)
-        if may_send and connections is not None and connections.has_room(event.assoc, connection):
-            event.assoc.acceptor.supported_contexts = received_contexts(_proposed(event.assoc))
+        may_come = may_send or may_report
+        if may_come and connections is not None and connections.has_room(event.assoc, connection):
+            sent = received_contexts(_proposed(event.assoc) if may_send else ())
+            event.assoc.acceptor.supported_contexts = [*sent, *([report_context()] if may_report else [])]
             return
-        reason = LOCAL_LIMIT_EXCEEDED if may_send else CALLING_AE_NOT_RECOGNISED
+        reason = LOCAL_LIMIT_EXCEEDED if may_come else CALLING_AE_NOT_RECOGNISED
         event.assoc.acse.send_reject(*reason)
         self._log_rejection(event)
         # Waits until the rejection was sent; without it the socket would be closed before.
@@ -344,6 +352,10 @@ class Receiver:
         log.debug("receiver.stored", sop_instance_uid=sop_instance_uid, kind=kind)
         self._observer.instance_received(ReceivedAs(kind.value), byte_count)
         return SUCCESS
+
+    def _on_report(self, event: evt.Event) -> tuple[int, None]:
+        calling_ae, _ = _titles(event.assoc)
+        return answer_report(event, partial(self._reporting.take, calling_ae))
 
     def _on_released(self, event: evt.Event) -> None:
         self._intake.end(event.assoc, AssociationEnd.RELEASED)

@@ -16,6 +16,7 @@ from node.store import Store
 from node.tables import (
     associations,
     carried,
+    commitment_requests,
     conflicts,
     deliveries,
     evaluation_inputs,
@@ -150,7 +151,7 @@ def _is_unfinished(connection: Connection, study_uid: str) -> bool:
 
 def _delete_rows(connection: Connection, study_uid: str) -> None:
     own = select(evaluations.c.evaluation_id).where(evaluations.c.study_uid == study_uid)
-    for table in (evaluation_inputs, results, outcomes, deliveries):
+    for table in (evaluation_inputs, results, outcomes, deliveries, commitment_requests):
         connection.execute(delete(table).where(table.c.evaluation_id.in_(own)))
     of_study = carried.c.study_uid == study_uid
     brought_by = connection.scalars(select(carried.c.association_id).where(of_study).distinct()).all()

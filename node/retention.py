@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import exists, func, select
+from sqlalchemy import exists, func, or_, select
 
 from node.database import Database
 from node.errors import FilesLeftError, StudyAtWorkError, UnknownStudyError
@@ -103,7 +103,8 @@ class Retention:
     def _idle_since(self, time: datetime, states: tuple[StudyState, ...]) -> list[str]:
         """List some Studies of these states with which nothing happened since a time, the oldest first."""
         sent_since = exists().where(
-            deliveries.c.evaluation_id == evaluations.c.evaluation_id, deliveries.c.last_attempt_at >= time
+            deliveries.c.evaluation_id == evaluations.c.evaluation_id,
+            or_(deliveries.c.last_attempt_at >= time, deliveries.c.committed_at >= time),
         )
         statement = (
             select(studies.c.study_uid)

@@ -20,6 +20,8 @@ from engines.segments import Segment
 from node.assessment import Assessor
 from node.backpressure import Admission
 from node.certificates import CertificateCollector, check_tls
+from node.commitment_desk import CommitmentDesk
+from node.commitments import Commitments
 from node.courier import Courier
 from node.database import Database
 from node.deliveries import Deliveries
@@ -177,7 +179,8 @@ class Service:
         index, evaluations, deliveries = Index(database), Evaluations(database), Deliveries(database)
         outcomes = Outcomes(database)
         pictures = LaterPictures(settings.volumes, store, evaluations, outcomes)
-        courier = Courier(settings, store, evaluations, outcomes, deliveries, pictures, now, observer)
+        desk = CommitmentDesk(settings, Commitments(database), now, observer)
+        courier = Courier(settings, store, evaluations, outcomes, deliveries, pictures, desk, now, observer)
         workflows: dict[str, DBOSConfiguredInstance] = {}
         at_work = AtWork()
         if Role.WORK in settings.roles:
@@ -208,13 +211,15 @@ class Service:
         leader = opened.enter_context(Leader(presence.leads, duties))
         self.health.opened("dispatcher", leader.check)
         if Role.RECEIVE in settings.roles:
-            self._open_receiver(opened, store, database, presence)
+            self._open_receiver(opened, store, database, presence, desk)
 
-    def _open_receiver(self, opened: ExitStack, store: Store, database: Database, presence: Presence) -> None:
+    def _open_receiver(
+        self, opened: ExitStack, store: Store, database: Database, presence: Presence, desk: CommitmentDesk
+    ) -> None:
         settings, observer = self.settings, self._observer
         admission, index = Admission(database, settings.backpressure), Index(database)
         intake = Intake(store, index, presence.process_id, now, observer, admission.check, settings.urgent)
-        receiver = Receiver(settings.receiver, store, index, now, observer, intake)
+        receiver = Receiver(settings.receiver, store, index, now, observer, intake, desk.reporting)
         self.receiver = opened.enter_context(receiver)
         opened.enter_context(presence.listening())
         self.health.opened("receiver", self.receiver.check)

@@ -171,6 +171,17 @@ class NodeSettings(BaseModel):
                 raise ValueError(f"routes.{position}: no destination is named {', '.join(unknown)}")
         return self
 
+    @model_validator(mode="after")
+    def _archives_find_the_receiver(self) -> NodeSettings:
+        asked = [name for name, each in self.destinations.items() if getattr(each, "commitment", False)]
+        sender, receiver = self.sender.ae_title, self.receiver.ae_title
+        if asked and sender != receiver:
+            raise ValueError(
+                f"destinations.{asked[0]}.commitment: the archive reports to the AE that asks it: give "
+                f"sender.ae_title ({sender}) and receiver.ae_title ({receiver}) the same value"
+            )
+        return self
+
     @property
     def engine_folder(self) -> Path:
         """Folder of compiled engines."""

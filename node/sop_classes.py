@@ -41,6 +41,12 @@ from pynetdicom.sop_class import StorageManagementInstance, uid_to_service_class
 VERIFICATION = UID("1.2.840.10008.1.1")
 """Verification SOP Class: C-ECHO."""
 
+STORAGE_COMMITMENT = UID("1.2.840.10008.1.20.1")
+"""Storage Commitment Push Model SOP Class."""
+
+STORAGE_COMMITMENT_INSTANCE = UID("1.2.840.10008.1.20.1.1")
+"""The well-known Instance that all requests for commitment are made to (PS3.4 J.3)."""
+
 LABEL_MAP_SEGMENTATION = UID("1.2.840.10008.5.1.4.1.1.66.7")
 """Label Map Segmentation Storage."""
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from rich.text import Text
 
-from node.deliveries import Delivery
+from node.deliveries import Delivery, DeliveryState
 from node.evaluations import Evaluation, EvaluationState
 from node.findings_record import SegmentRecord
 from node.studies_report import render_studies, to_record
@@ -41,7 +41,8 @@ def study_record(view: StudyView) -> dict[str, object]:
 
 def _delivery_record(delivery: Delivery) -> dict[str, object]:
     times = {
-        name: getattr(delivery, name) for name in ("first_queued_at", "last_attempt_at", "next_attempt_at")
+        name: getattr(delivery, name)
+        for name in ("first_queued_at", "last_attempt_at", "next_attempt_at", "sent_at", "committed_at")
     }
     return {
         "destination": delivery.destination,
@@ -100,6 +101,8 @@ def _delivery_lines(view: StudyView) -> Iterator[str]:
 
 def _outcome(delivery: Delivery) -> str:
     said = ". ".join(filter(None, (delivery_state(delivery), delivery.last_comment)))
+    if delivery.state is DeliveryState.SENT and delivery.next_attempt_at is not None:
+        return f"{said} (asked again at {clock(delivery.next_attempt_at)} UTC)"
     if delivery.attempts and delivery.next_attempt_at is not None:
         return f"{said} (attempt {delivery.attempts}; next at {clock(delivery.next_attempt_at)} UTC)"
     return said

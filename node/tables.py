@@ -20,7 +20,7 @@ from sqlalchemy import (
     false,
 )
 
-SCHEMA_VERSION = "6"
+SCHEMA_VERSION = "7"
 """Grows with every change of the tables below; ``node.migrations`` leads to it from the version before."""
 
 
@@ -220,6 +220,24 @@ deliveries = Table(
     Column("first_queued_at", UtcDateTime, nullable=False),
     Column("last_attempt_at", UtcDateTime),
     Column("next_attempt_at", UtcDateTime, index=True),
+    Column("sent_at", UtcDateTime),
+    Column("committed_at", UtcDateTime),
     Index("deliveries_by_state", "state", "evaluation_id"),
 )
-"""``next_attempt_at`` is empty once nothing more is tried: delivered, or given up."""
+"""``next_attempt_at`` is empty once nothing more is tried: delivered, or given up.
+
+``sent_at``, ``committed_at``: when a destination that is asked for commitment had it last, and took
+responsibility for it; empty for others.
+"""
+
+commitment_requests = Table(
+    "commitment_requests",
+    metadata,
+    Column("transaction_uid", _UID, primary_key=True),
+    Column("evaluation_id", _KEY, nullable=False, index=True),
+    Column("destination", _KEY, nullable=False),
+    Column("sop_instance_uids", Text, nullable=False),
+    Column("asked_at", UtcDateTime, nullable=False),
+)
+"""What destinations were asked to take responsibility for, each request also after its answer: that may come
+twice. ``sop_instance_uids`` are separated by spaces."""

@@ -10,8 +10,12 @@ from engines.segments import Segment, SeriesType
 from node.deliveries import Delivery, DeliveryState
 from node.results.forms import ENCODINGS, Form, form_of, part_of
 
+AWAITED = "sent, waiting for the archive's commitment"
+"""Of what a destination has, and has not taken responsibility for."""
+
 _STATES = {
     DeliveryState.PENDING: "not tried yet",
+    DeliveryState.SENT: AWAITED,
     DeliveryState.DELIVERED: "delivered",
     DeliveryState.WARNING: "delivered, with a remark",
     DeliveryState.FAILED: "not delivered",
@@ -38,6 +42,10 @@ def clock(time: datetime | None) -> str:
 def delivery_state(delivery: Delivery) -> str:
     """Say what became of a delivery."""
     said = _STATES[delivery.state]
+    if delivery.committed_at is not None:
+        return f"{said}, committed at {clock(delivery.committed_at)} UTC"
+    if delivery.state is DeliveryState.SENT and delivery.is_given_up:
+        return "sent, the archive did not commit, given up"
     is_given_up = delivery.is_given_up and delivery.state is not DeliveryState.REPLACED
     return f"{said}, given up" if is_given_up else said
 

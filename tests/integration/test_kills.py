@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from node.completeness import CompletenessSettings
+from tests.support.archives import archive, report_on, report_to
 from tests.support.peers import needs_dcmtk, scripted_pacs, wait_until
 from tests.support.postgres import postgres_server
 from tests.support.running_node import RunningNode
@@ -110,6 +111,27 @@ def test_node_on_postgresql_survives_a_kill(tmp_path: Path, study: dict[str, lis
         assert node.wait_for(study_of("one"), *ENDED)["state"] == "delivered", node.log()
         assert len(pacs.received) == RESULTS
         assert not list(node.root.glob("*.sqlite*"))
+
+
+def test_report_of_an_archive_is_taken_after_a_kill(tmp_path: Path, study: dict[str, list[Path]]) -> None:
+    node = RunningNode(tmp_path / "node", {"pacs": ("ARCHIVE", 0)})
+    with archive() as running:
+        node.configuration["destinations"]["pacs"] |= {"port": running.port, "commitment": True}
+        with node:
+            push(node, all_of(study))
+            wait_until(lambda: bool(running.requests), 180, "the archive is asked", pause_s=0.1)
+            node.kill()
+            node.start()
+            row = node.wait_for(study_of("one"), "delivering")
+            assert (row["delivered_count"], row["delivery_count"]) == (0, RESULTS)
+            assert "waiting for the archive's commitment" in row["reason"]
+            for _ in range(2):
+                assert report_to(node.port, *report_on(running.requests[0])) == 0x0000, "also the same again"
+            assert node.wait_for(study_of("one"), "delivered")["delivered_count"] == RESULTS
+            assert len(running.stored) == RESULTS, "nothing was sent twice"
+            shown = node.command("study", study_of("one")).stdout
+            assert "delivered, committed at" in " ".join(shown.split())
+            assert "committed at" in node.get(f"/studies/{study_of('one')}").text
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -17,7 +17,9 @@ from pydicom.uid import UID
 from node.backpressure import queue_state
 from node.database import Database
 from node.work_queue import WORKFLOW_VERSION
+from tests.support.archives import archive, report_on, report_to
 from tests.support.peers import (
+    LOOPBACK,
     ScriptedPacs,
     needs_dcmtk,
     scripted_pacs,
@@ -128,6 +130,22 @@ def test_study_over_two_receivers_is_evaluated_once_although_one_dies_in_the_mid
         assert (row["state"], row["instance_count"]) == ("delivered", len(all_of(study)))
         assert one.log().count('"study.complete"') == 1
         assert len(site.pacs.received) == RESULTS
+
+
+def test_report_of_an_archive_reaches_a_receiver_that_did_not_ask(site: Site, tmp_path: Path) -> None:
+    study = write_study(tmp_path, "one", SERIES)
+    front, back = site.process("front", "receive"), site.process("back", "work", "send")
+    with archive() as running:
+        asked = {"ae_title": "ARCHIVE", "host": LOOPBACK, "port": running.port, "commitment": True}
+        for process in (front, back):
+            process.configuration["destinations"]["pacs"] = asked
+        with front, back:
+            push(front, all_of(study))
+            wait_until(lambda: bool(running.requests), 180, "the archive is asked", pause_s=0.1)
+            back.kill()
+            assert report_to(front.port, *report_on(running.requests[0])) == SUCCESS
+            assert front.wait_for(study_of("one"), *ENDED)["state"] == "delivered"
+            assert len(running.stored) == RESULTS
 
 
 def test_urgent_study_overtakes(site: Site, tmp_path: Path) -> None:

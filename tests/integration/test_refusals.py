@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pydicom.uid import Comprehensive3DSRStorage, EncapsulatedPDFStorage, SecondaryCaptureImageStorage
 
+from node.commitment_desk import CommitmentDesk
+from node.commitments import Commitments
 from node.courier import Courier
 from node.deliveries import Deliveries, Delivery, DeliveryState
 from node.results.forms import Form, form_of
@@ -24,7 +26,8 @@ def courier_to(evaluated: Evaluated, port: int, clock: Clock) -> Courier:
     peer = {"ae_title": "OLD", "host": LOOPBACK, "port": port, "forms": ["binary"], "fallback": FALLBACK}
     settings = NodeSettings.model_validate({"destinations": {"old": peer}})
     books = (evaluated.evaluations, evaluated.outcomes, Deliveries(evaluated.database))
-    return Courier(settings, evaluated.store, *books, evaluated.pictures, clock)
+    desk = CommitmentDesk(settings, Commitments(evaluated.database), clock)
+    return Courier(settings, evaluated.store, *books, evaluated.pictures, desk, clock)
 
 
 def deliveries_of(evaluated: Evaluated) -> dict[str, Delivery]:

@@ -19,9 +19,21 @@ from pydicom.sr.coding import Code
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless
 
 from engines.segments import Segment, SeriesType
+from node.commitment_report import (
+    ALL_COMMITTED,
+    INVALID_ARGUMENT_VALUE,
+    NO_SUCH_ARGUMENT,
+    NO_SUCH_EVENT_TYPE,
+    NO_SUCH_SOP_INSTANCE,
+    PROCESSING_FAILURE,
+    SOME_REFUSED,
+    SUCCESS,
+    report_context,
+)
+from node.commitment_request import LINGER_S, REQUEST_COMMITMENT
 from node.dicomweb import ANSWER, ANSWERED, PART, SOP_CLASS_NOT_SUPPORTED
 from node.mask_syntaxes import SMALLER
-from node.outbound import SenderSettings
+from node.outbound import DestinationSettings, SenderSettings
 from node.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from node.receiver import ReceiverSettings
 from node.results import codes
@@ -33,6 +45,8 @@ from node.sop_classes import (
     CREATED_SOP_CLASSES,
     MR_IMAGE_SOP_CLASSES,
     RECEIVED_TRANSFER_SYNTAXES,
+    STORAGE_COMMITMENT,
+    STORAGE_COMMITMENT_INSTANCE,
     STORAGE_ROOT,
     UNCOMPRESSED,
     VERIFICATION,
@@ -65,6 +79,7 @@ def received_sop_classes() -> str:
         ("each other Storage SOP Class of a Study", f"{STORAGE_ROOT}*", "kept", "no", "yes"),
         ("private SOP Classes", "others than 1.2.840.10008.*", "kept", "no", "yes"),
         *((name, uid, "–", "yes", "yes") for name, uid in _sop_classes([VERIFICATION])),
+        *((name, uid, "–", "where asked for", "no") for name, uid in _sop_classes([STORAGE_COMMITMENT])),
     ]
     return table(("SOP Class", "UID", "what becomes of it", "SCU", "SCP"), rows)
 
@@ -162,6 +177,42 @@ def taken_over() -> str:
     )
 
 
+def storage_commitment() -> str:
+    """How the node asks archives to take responsibility, and what it answers to their reports."""
+    context = report_context()
+    wait_s = DestinationSettings.model_fields["commitment_wait_s"].default
+    syntaxes = ", ".join(UID(syntax).name for syntax in context.transfer_syntax)
+    return table(
+        ("Storage Commitment, as SCU", "the node"),
+        [
+            ("SOP Class", f"{STORAGE_COMMITMENT.name} ({STORAGE_COMMITMENT})"),
+            ("SOP Instance", STORAGE_COMMITMENT_INSTANCE),
+            ("transfer syntaxes", syntaxes),
+            ("N-ACTION", f"Action Type {REQUEST_COMMITMENT}, a Transaction UID of its own for each request"),
+            ("report in the association of the request", f"taken for {LINGER_S:g} s"),
+            ("report in an association of the archive", "taken whenever it comes"),
+            ("roles accepted there", f"SCU {_yes(context.scu_role)}, SCP {_yes(context.scp_role)}"),
+            ("asked again without a report, s", f"after {wait_s:g}, then twice as long each time"),
+            (f"answer {SUCCESS:04X}", "it is entered, or was before"),
+            (
+                f"answer {INVALID_ARGUMENT_VALUE:04X}",
+                "unknown Transaction UID, another AE, Instances beyond the request, or it contradicts itself",
+            ),
+            (f"answer {NO_SUCH_ARGUMENT:04X}", "no Transaction UID, or no Instance"),
+            (
+                f"answer {NO_SUCH_EVENT_TYPE:04X}",
+                f"Event Type other than {ALL_COMMITTED}, {SOME_REFUSED}",
+            ),
+            (f"answer {NO_SUCH_SOP_INSTANCE:04X}", "another SOP Instance"),
+            (f"answer {PROCESSING_FAILURE:04X}", "the index can not take it now, or it can not be read"),
+        ],
+    )
+
+
+def _yes(accepted: bool | None) -> str:
+    return "yes" if accepted else "no"
+
+
 def segments() -> str:
     """How each segment is coded."""
     rows = [
@@ -241,6 +292,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "received-transfer-syntaxes": received_transfer_syntaxes,
     "sent-transfer-syntaxes": sent_transfer_syntaxes,
     "stow-transaction": stow_transaction,
+    "storage-commitment": storage_commitment,
     "associations": associations,
     "taken-over": taken_over,
     "segments": segments,

@@ -181,6 +181,11 @@ class Orthanc:
         with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310
             return json.loads(answer.read())
 
+    def delete(self, path: str) -> None:
+        """DELETE what is there."""
+        request = urllib.request.Request(self._url(path), method="DELETE")  # noqa: S310
+        urllib.request.urlopen(request, timeout=60).close()  # noqa: S310
+
     def upload(self, paths: Sequence[Path]) -> list[str]:
         """Put files into Orthanc and return its identifiers of the Instances."""
         return [str(self.post("/instances", path.read_bytes())["ID"]) for path in paths]

@@ -191,6 +191,20 @@ def test_defaults_are_safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             id="missing field",
         ),
         pytest.param(
+            "destinations:\n  web: {commitment: true, stow: {url: 'http://here'}}\n",
+            "node.yaml:2: destinations.web",
+            "commitment is for destinations with ae_title, host and port; STOW-RS has none",
+            id="commitment over STOW-RS",
+        ),
+        pytest.param(
+            "sender: {ae_title: SCU}\n"
+            "destinations:\n  pacs: {ae_title: PACS, host: here, port: 104, commitment: true}\n",
+            "configuration",
+            "destinations.pacs.commitment: the archive reports to the AE that asks it: give "
+            "sender.ae_title (SCU) and receiver.ae_title (CSVD) the same value",
+            id="commitment that nobody would hear of",
+        ),
+        pytest.param(
             "routes:\n  - {calling_ae: X, destinations: [nowhere]}\n",
             "configuration",
             "routes.0: no destination is named nowhere",

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from node.commitment_desk import CommitmentDesk
+from node.commitments import Commitments
 from node.courier import UNCONFIGURED, Courier
 from node.database import Database
 from node.deliveries import Deliveries, DeliveryState
@@ -41,6 +43,7 @@ class Played:
         self.evaluations.start(self.evaluation_id, at(11))
         self.evaluations.add_results(self.evaluation_id, [SEG, SR])
         self.deliveries, self._store, self._folder = Deliveries(database), arrivals.store, folder
+        self._database = database
 
     def routed_to(self, *names: str) -> None:
         """Enter what the evaluation made, and where it goes."""
@@ -53,7 +56,8 @@ class Played:
         """Make a courier that knows these destinations."""
         settings = NodeSettings(root=self._folder, destinations=dict.fromkeys(destinations, PACS))
         books = self._store, self.evaluations, self.outcomes, self.deliveries
-        return Courier(settings, *books, None, self.clock, NOBODY)  # type: ignore[arg-type]
+        desk = CommitmentDesk(settings, Commitments(self._database), self.clock)
+        return Courier(settings, *books, None, desk, self.clock, NOBODY)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -100,3 +104,25 @@ def test_retry_serves_both_who_is_there_and_who_is_gone(played: Played, database
     assert retry_study(database, STUDY_UID, ["pacs"], at(200)).endswith("waits for the node (run 2).")
     left = played.deliveries.of_evaluation(played.evaluation_id)
     assert [(each.destination, each.next_attempt_at) for each in left] == [("pacs", at(200))] * 2
+
+
+def test_request_for_commitment_that_broke_is_made_again_and_nothing_is_sent_again(played: Played) -> None:
+    played.routed_to("pacs")
+    courier, played.clock.second = played.courier("pacs"), 100
+    courier.queue(played.evaluation_id)
+    for each in played.deliveries.of_evaluation(played.evaluation_id):
+        played.deliveries.record_attempt(each, DeliveryState.SENT, 0, "", at(100), at(100))
+    courier.fail(played.evaluation_id, "pacs", "Internal error (ValueError); the log has the details.")
+    asked = played.deliveries.of_evaluation(played.evaluation_id)
+    assert {(each.state, each.next_attempt_at) for each in asked} == {(DeliveryState.SENT, at(120))}
+
+
+def test_destination_that_is_no_longer_asked_for_commitment_has_what_it_took(played: Played) -> None:
+    played.routed_to("pacs")
+    courier, played.clock.second = played.courier("pacs"), 100
+    courier.queue(played.evaluation_id)
+    for each in played.deliveries.of_evaluation(played.evaluation_id):
+        played.deliveries.record_attempt(each, DeliveryState.SENT, 0, "", at(100), at(100))
+    courier.attempt(played.evaluation_id, "pacs")
+    taken = played.deliveries.of_evaluation(played.evaluation_id)
+    assert {(each.state, each.next_attempt_at) for each in taken} == {(DeliveryState.DELIVERED, None)}

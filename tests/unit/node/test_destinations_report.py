@@ -34,6 +34,12 @@ PACS = {"ae_title": "PACS", "host": "10.0.0.7", "port": 104}
             id="smaller-and-no-fallback",
         ),
         pytest.param(
+            {**PACS, "forms": ["report"], "commitment": True},
+            "PACS@10.0.0.7:104 gets report, and has to commit to it; "
+            "key-images, pdf instead of what it refuses",
+            id="commitment",
+        ),
+        pytest.param(
             {**PACS, "forms": ["key-images", "pdf"], "deflate": True},
             "PACS@10.0.0.7:104 gets key-images, pdf; key-images, pdf instead of what it refuses",
             id="without-masks",

@@ -34,6 +34,11 @@ DELIVERY = Delivery(
     ("state", "will_go_on", "given_up"),
     [
         (DeliveryState.PENDING, "not tried yet", "not tried yet"),
+        (
+            DeliveryState.SENT,
+            "sent, waiting for the archive's commitment",
+            "sent, the archive did not commit, given up",
+        ),
         (DeliveryState.DELIVERED, "delivered", "delivered"),
         (DeliveryState.WARNING, "delivered, with a remark", "delivered, with a remark"),
         (DeliveryState.FAILED, "not delivered", "not delivered, given up"),
