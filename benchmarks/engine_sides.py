@@ -6,9 +6,10 @@ turns slices into logits differs from side to side.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,9 +18,10 @@ from numpy.typing import NDArray
 
 from engines.alignment import Alignment
 from engines.bundle import Bundle, load_bundle, shipped_bundles
-from engines.runners.base import Notice, RunnerKind, RunnerSettings, unheard
+from engines.errors import RunnerError
+from engines.runners.base import Notice, Runner, RunnerKind, RunnerSettings, unheard
 from engines.runners.choice import AUTO_ORDER, choose_runner
-from engines.segmentation import Segmentor, segment_all, segment_one
+from engines.segmentation import ON_THE_CPU, Segmentor, segment_all, segment_one
 from engines.segments import Segment, SeriesType
 from engines.volume import Volume
 from tests.support.head import AIR, axial_grid, grid_points, head, tissues
@@ -34,25 +36,72 @@ NOTHING_RUN = "node: preparing and restoring alone"
 """A side whose networks cost nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+class Recorder:
+    """A runner that keeps the slices it was last given, and does not stand for another that took its place.
+
+    Args:
+        runner: what runs.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self.name, self._runner = runner.name, runner
+        self._slices: NDArray[np.float32] | None = None
+
+    def run(self, slices: NDArray[np.float32], notice: Notice = unheard) -> NDArray[np.float32]:
+        """Return logits (n, 1, rows, columns) of slices (n, channels, rows, columns).
+
+        Raises: RunnerError: if it did not go as the name says: in smaller batches, or on the CPU.
+        """
+        self._slices = slices
+        return self._runner.run(slices, self._refuse)
+
+    def run_again(self) -> None:
+        """Run the slices of the last case once more, without preparing or restoring anything."""
+        if self._slices is not None:
+            self.run(self._slices)
+
+    def _refuse(self, said: str) -> None:
+        raise RunnerError(f"{self.name}: {said}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
 class Side:
     """What runs a case.
 
-    Attributes:
-        segmentors: by segment.
+    Args:
+        segmentors: what finds each segment, with open runners.
         as_served: True runs them as the node does, False one after the other.
     """
 
-    segmentors: Mapping[Segment, Segmentor]
-    as_served: bool
+    def __init__(self, segmentors: Sequence[Segmentor], *, as_served: bool) -> None:
+        self._as_served = as_served
+        self._recorders = [Recorder(one.runner) for one in segmentors]
+        self._segmentors: Mapping[Segment, Segmentor] = {
+            one.manifest.segment: replace(one, runner=recorder)
+            for one, recorder in zip(segmentors, self._recorders, strict=True)
+        }
+        on_gpu = all(one.on_gpu for one in segmentors)
+        self._together = (len(segmentors) if on_gpu else ON_THE_CPU) if as_served else 1
 
     def run_case(self, volumes: Mapping[SeriesType, Volume]) -> None:
         """Find the lesions of a Study, from its volumes to masks."""
-        if self.as_served:
-            segment_all(self.segmentors, volumes, IN_PLACE, lambda _: None)
+        if self._as_served:
+            segment_all(self._segmentors, volumes, IN_PLACE, lambda _: None)
         else:
-            for segmentor in self.segmentors.values():
+            for segmentor in self._segmentors.values():
                 segment_one(segmentor, volumes, IN_PLACE)
+
+    def run_networks(self) -> None:
+        """Run the networks alone on the slices of the last case, as many at a time as in a case."""
+        with ThreadPoolExecutor(self._together) as pool:
+            for done in [pool.submit(recorder.run_again) for recorder in self._recorders]:
+                done.result()
 
 
 Opener = Callable[[ExitStack], Side]
@@ -90,12 +139,12 @@ def node_side(kind: RunnerKind, *, as_served: bool) -> Opener:
     """Return what opens proven and warm runners of the node."""
 
     def open_side(opened: ExitStack) -> Side:
-        segmentors = {}
+        segmentors = []
         for bundle in bundles():
             choice = choose_runner(bundle, kind)
             runner = opened.enter_context(choice.runner)
-            segmentors[bundle.manifest.segment] = Segmentor(bundle, runner, choice.report)
-        return Side(segmentors, as_served)
+            segmentors.append(Segmentor(bundle, runner, choice.report))
+        return Side(segmentors, as_served=as_served)
 
     return open_side
 
@@ -125,7 +174,7 @@ def open_blank(_: ExitStack) -> Side:
         return np.full((len(slices), 1, *slices.shape[2:]), -9.0, np.float32)
 
     runner = FunctionRunner("nothing", nothing)
-    return Side({bundle.manifest.segment: Segmentor(bundle, runner) for bundle in bundles()}, as_served=False)
+    return Side([Segmentor(bundle, runner) for bundle in bundles()], as_served=False)
 
 
 def torch_side(variant: str) -> Opener:
@@ -162,7 +211,6 @@ def torch_side(variant: str) -> Opener:
 
             return FunctionRunner(f"PyTorch {variant}", run)
 
-        segmentors = {bundle.manifest.segment: Segmentor(bundle, runner(bundle)) for bundle in bundles()}
-        return Side(segmentors, as_served=False)
+        return Side([Segmentor(bundle, runner(bundle)) for bundle in bundles()], as_served=False)
 
     return open_side

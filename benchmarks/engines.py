@@ -3,9 +3,11 @@
 Run with ``python -m benchmarks.engines [--rounds N] [--slices N]``. A case is what the node does from the
 volumes of a Study to its masks, registration left out: preparing, running and restoring 24 slices of 256x256
 for each shipped segmentor. All sides see the same volumes and take turns, so that another job on the machine
-slows all of them alike; the best of the rounds is printed, which it disturbed least. Peak memory is that of a
-process of its own for each side, and what it holds of the GPU where there is one. PyTorch runs the network of
-the recipe ``best``; on a GPU it computes in float16, as the node does there, on a CPU in float32.
+slows all of them alike; the best of the rounds is printed, which it disturbed least. The networks alone are
+those of a case once more, on slices that lie ready: what a GPU itself takes, its copies included. Peak memory
+is that of a process of its own for each side, and what it holds of the GPU where there is one. PyTorch runs
+the network of the recipe ``best``; on a GPU it computes in float16, as the node does there, on a CPU in
+float32.
 """
 
 from __future__ import annotations
@@ -24,10 +26,19 @@ from pathlib import Path
 
 import pynvml
 
-from benchmarks.engine_sides import NOTHING_RUN, bundles, make_case, sides
+from benchmarks.engine_sides import NOTHING_RUN, Side, bundles, make_case, sides
 from benchmarks.memory import memory_mib
 from engines.errors import RunnerError
 from engines.runners.base import RunnerSettings
+
+COLUMNS = (
+    "ms a case",
+    "ms CPU",
+    "networks alone ms",
+    "share of the roofline",
+    "first case ms",
+    "peak memory MiB",
+)
 
 
 def take_turns(steps: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, tuple[float, float]]:
@@ -88,8 +99,8 @@ def roofline(slices: int) -> tuple[float, list[str]]:
         least += max(by_arithmetic, by_traffic)
         lines.append(
             f"{bundle.manifest.name} {bundle.manifest.version}: {work.flop / 1e9:.2f} GFLOP and "
-            f"{megabytes:.0f} MB a slice; {slices} slices: at least {by_arithmetic:.0f} ms by "
-            f"arithmetic, {by_traffic:.0f} ms by traffic"
+            f"{megabytes:.0f} MB a slice; {slices} slices: at least {by_arithmetic:.3g} ms by "
+            f"arithmetic, {by_traffic:.3g} ms by traffic"
         )
     return least, lines
 
@@ -100,24 +111,28 @@ def report(rounds: int, slices: int) -> Iterator[str]:
     yield from lines
     volumes, filled = make_case(slices)
     with ExitStack() as opened:
-        steps: dict[str, Callable[[], object]] = {}
+        here: dict[str, Side] = {}
+        first: dict[str, float] = {}
         for name, open_side in sides().items():
             try:
-                steps[name] = partial(open_side(opened).run_case, volumes)
-            except RunnerError as error:
+                side = open_side(opened)
+                first[name] = take_turns({name: partial(side.run_case, volumes)}, 1)[name][0]
+                here[name] = side
+            except (RunnerError, RuntimeError) as error:  # the latter is what PyTorch raises
                 yield f"left out: {name}: {error}"
-        first = take_turns(steps, 1)
-        times = take_turns(steps, rounds)
+        times = take_turns({name: partial(side.run_case, volumes) for name, side in here.items()}, rounds)
+        alone = take_turns({name: side.run_networks for name, side in here.items()}, rounds)
     yield (
         f"A case of {len(volumes)} Series x {slices} slices, of which the head fills {filled:.0%}, best of "
-        f"{rounds}; roofline {least:.0f} ms"
+        f"{rounds}; roofline {least:.3g} ms"
     )
-    yield "| side | ms a case | ms CPU | share of the roofline | first case ms | peak memory MiB |"
-    yield "| --- | --- | --- | --- | --- | --- |"
+    yield f"| side | {' | '.join(COLUMNS)} |"
+    yield f"| --- |{' --- |' * len(COLUMNS)}"
     for name, (wall_ms, cpu_ms) in times.items():
         share = "–" if name == NOTHING_RUN else f"{least / wall_ms:.0%}"
         memory = peak_mib(name, slices)
-        yield f"| {name} | {wall_ms:.0f} | {cpu_ms:.0f} | {share} | {first[name][0]:.0f} | {memory} |"
+        times_ms = f"{wall_ms:.0f} | {cpu_ms:.0f} | {alone[name][0]:.1f}"
+        yield f"| {name} | {times_ms} | {share} | {first[name]:.0f} | {memory} |"
 
 
 def main() -> None:

@@ -233,8 +233,12 @@ def autocast(device: torch.device) -> AbstractContextManager[None]:
     """Return the mixed precision of a device: bfloat16, whose range needs no loss scaling.
 
     A CPU without instructions for it would emulate them thirty times slower than float32, and keeps float32.
+    So does a GPU from before Ampere.
     """
-    able = device.type != "cpu" or bool(NATIVE_BFLOAT16 & torch.cpu.get_capabilities().items())
+    if device.type == "cuda":
+        able = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        able = bool(NATIVE_BFLOAT16 & torch.cpu.get_capabilities().items())
     context: AbstractContextManager[None] = torch.autocast(device.type, dtype=torch.bfloat16, enabled=able)
     return context
 

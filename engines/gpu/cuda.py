@@ -136,7 +136,7 @@ class CudaRuntime:
         self._call("cudaStreamBeginCapture", stream, mode)
         try:
             work()
-        except DeviceError:
+        except BaseException:
             # The stream has to leave the capture, whatever came of it.
             self._cuda.cudaStreamEndCapture(stream)
             raise
