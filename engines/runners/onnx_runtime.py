@@ -26,8 +26,10 @@ RUNTIME_ERRORS = (
     state.NoSuchFile,
     state.NotImplemented,
     state.RuntimeException,
+    RuntimeError,
+    ValueError,
 )
-"""What onnxruntime raises; its errors share no base but Exception."""
+"""What onnxruntime raises; its own errors share no base but Exception."""
 
 ERRORS_ONLY = 3
 """Log level of a session: its warnings go past the node's structured logs."""
@@ -65,8 +67,10 @@ def open_session(
     if not optimised:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     providers: list[object] = [(CUDA_PROVIDER, EXACT_CUDA)] if on_gpu else []
+    providers.append(CPU_PROVIDER)
     try:
-        return onnxruntime.InferenceSession(path, options, providers=[*providers, CPU_PROVIDER])
+        # Left to itself it turns to the CPU when a GPU fails, for good and under the GPU's name.
+        return onnxruntime.InferenceSession(path, options, providers=providers, enable_fallback=0)
     except RUNTIME_ERRORS as exc:
         raise RunnerError(f"onnxruntime can not open {path.name}: {exc}") from exc
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from engines.bundle import Bundle, load_bundle, write_manifest, write_samples
 from engines.errors import DeviceError, RunnerError
@@ -232,3 +233,22 @@ def test_a_session_that_fails_on_a_gpu_leaves_the_work_to_the_cpu_and_slices_tha
         with pytest.raises(RunnerError) as caught:
             infer(session, model, image, on_gpu=on_gpu)
         assert not isinstance(caught.value, DeviceError)
+
+
+def test_a_session_does_not_turn_to_the_cpu_of_itself(bundle: Bundle) -> None:
+    """onnxruntime does, when a provider fails in a run: for good, and under the GPU's name."""
+
+    class FailingProvider:
+        def __init__(self, whole: object) -> None:
+            self._whole = whole
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._whole, name)
+
+        def run(self, *_: object) -> object:
+            raise state.EPFail("CUDA failure 719: unspecified launch failure")
+
+    session = open_session(bundle.model_path, threads=1)
+    session._sess = FailingProvider(session._sess)
+    with pytest.raises(DeviceError, match="unspecified launch failure"):
+        infer(session, bundle.manifest.model, slices(), on_gpu=True)
