@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from engines.segments import Segment
 from node.results import codes
 from node.results.build import build_results
 from node.results.errors import EncodingFailedError
-from node.results.forms import DEFAULT_CHOICE, Form, FormChoice, Masks, form_of
+from node.results.forms import DEFAULT_CHOICE, ENCODINGS, Form, FormChoice, Masks, form_of
 from node.results.result_object import ResultObject
 from tests.support.result_studies import ResultStudy, context
 
@@ -73,6 +74,13 @@ def test_only_what_is_wanted_is_made_and_each_once(study: ResultStudy) -> None:
     assert list(made(study, choice(Form.LABELMAP, masks=Masks.COMBINED))) == ["seg-labelmap-combined"]
 
 
+@pytest.mark.parametrize("encoding", sorted(ENCODINGS))
+def test_names_of_segmentations_fit_their_value_representations(study: ResultStudy, encoding: Form) -> None:
+    for one in made(study, choice(encoding)).values():
+        assert re.fullmatch(r"[A-Z0-9 _]{1,16}", one.dataset.ContentLabel)  # CS
+        assert len(one.dataset.SeriesDescription) <= 64  # LO
+
+
 def segments_of(report: Dataset) -> set[tuple[str, str, int]]:
     """Return SOP Class, Instance and segment number of each Referenced Segment."""
     found = set()
@@ -104,7 +112,8 @@ def test_report_refers_to_the_segmentations_of_its_choice(
     expected = {(one.sop_class_uid, one.sop_instance_uid, 1) for one in segmentations.values()}
     if masks is Masks.COMBINED:
         (combined,) = [one for role, one in objects.items() if form_of(role) is encoding]
-        expected = {(combined.sop_class_uid, combined.sop_instance_uid, n) for n in (1, 2, 3, 4)}
+        numbers = range(1, len(Segment) + 1)
+        expected = {(combined.sop_class_uid, combined.sop_instance_uid, n) for n in numbers}
     assert segments_of(report.dataset) == expected
     evidence = {
         instance.ReferencedSOPInstanceUID
