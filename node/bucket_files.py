@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import threading
 import time
 import uuid
@@ -46,7 +45,8 @@ class BucketFiles:
         self._settings, self._copies = settings, copies
         self._bucket = _open(settings)
         self._clearing = threading.Lock()
-        self._cleared_at = time.monotonic()
+        # What an earlier process left goes at the first look, if it is old: others may be reading the rest.
+        self._cleared_at = float("-inf")
 
     @property
     def place(self) -> str:
@@ -56,7 +56,6 @@ class BucketFiles:
 
     def try_out(self) -> None:
         """Write an object, see that it can not be written again, read and delete it."""
-        shutil.rmtree(self._copies, ignore_errors=True)
         self._copies.mkdir(parents=True, exist_ok=True)
         name = f"incoming/{uuid.uuid4().hex}"
         try:
@@ -121,6 +120,16 @@ class BucketFiles:
             self._fetch(path, copy)
         return copy
 
+    @contextlib.contextmanager
+    def lent(self, path: str) -> Iterator[Path]:
+        """Fetch the object for the length of a block: an archive that is gone through would fill the disk."""
+        lent = self._copies / uuid.uuid4().hex
+        self._fetch(path, lent)
+        try:
+            yield lent
+        finally:
+            lent.unlink(missing_ok=True)
+
     def found(self, folder: str) -> Iterator[FoundFile]:
         """List the objects below a prefix."""
         with _translated():
@@ -133,12 +142,15 @@ class BucketFiles:
         return 0
 
     def _fetch(self, path: str, copy: Path) -> None:
-        with _translated():
-            content = self._bucket.get(path).bytes()
         copy.parent.mkdir(parents=True, exist_ok=True)
         temporary = copy.with_name(f"{copy.name}.{uuid.uuid4().hex}")
-        temporary.write_bytes(content)
-        temporary.replace(copy)
+        try:
+            with temporary.open("wb") as file, _translated():
+                for part in self._bucket.get(path):
+                    file.write(part)
+            temporary.replace(copy)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def _clear_copies(self) -> None:
         """Delete copies that nobody asked for since a while."""

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -84,6 +85,9 @@ class Files(Protocol):
     def local(self, path: str) -> Path:
         """Return a file of this machine that holds the same; it may be taken away after some minutes."""
 
+    def lent(self, path: str) -> AbstractContextManager[Path]:
+        """Return a file of this machine that holds the same for the length of a block, and no longer."""
+
     def found(self, folder: str) -> Iterator[FoundFile]:
         """List the files below a folder, in no order."""
 
@@ -149,6 +153,10 @@ class FolderFiles:
     def local(self, path: str) -> Path:
         """Return the file itself."""
         return self._root / path
+
+    def lent(self, path: str) -> AbstractContextManager[Path]:
+        """Lend the file itself."""
+        return contextlib.nullcontext(self._root / path)
 
     def found(self, folder: str) -> Iterator[FoundFile]:
         """Walk through the folder."""

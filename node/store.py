@@ -252,12 +252,13 @@ class Store:
         return sorted(self._conflicts(), key=_age)
 
     def read(self, files: Iterable[FoundFile]) -> Iterator[StoredFile]:
-        """Read the headers of received files; those that are no Instances are logged and left out."""
-        for found in files:
-            try:
-                yield self._read(found)
-            except UnreadableDatasetError as exc:
-                log.warning("store.file_unreadable", path=found.path, reason=str(exc))
+        """Read the headers of received files; those that are no Instances are logged and left out.
+
+        Raises:
+            OSError: if one can not be read.
+        """
+        with ThreadPoolExecutor(FETCHED_AT_A_TIME) as pool:
+            yield from filter(None, pool.map(self._read, files))
 
     def clear_incoming(self) -> int:
         """Delete what dead processes left in ``incoming/`` and return how many files that were."""
@@ -288,14 +289,18 @@ class Store:
             if found.path.endswith(".dcm") and found.path.count("/") == depth - 1:
                 yield found
 
-    def _read(self, found: FoundFile) -> StoredFile:
-        path = self._files.local(found.path)
-        part10 = read_part10(path)
+    def _read(self, found: FoundFile) -> StoredFile | None:
+        try:
+            with self._files.lent(found.path) as path:
+                part10, digest = read_part10(path), dataset_digest(path)
+        except UnreadableDatasetError as exc:
+            log.warning("store.file_unreadable", path=found.path, reason=str(exc))
+            return None
         return StoredFile(
             header=part10.header,
             calling_ae=part10.calling_ae,
             path=found.path,
-            sha256=dataset_digest(path),
+            sha256=digest,
             stored_at=found.stored_at,
             is_conflict=found.path.startswith(f"{_CONFLICTS}/"),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 from pydicom import Dataset
 
-from node.bucket_files import BucketFiles
+from node.bucket_files import KEPT_S, BucketFiles
 from node.database import Database
 from node.errors import OutOfResourcesError, StoreUnreachableError
 from node.health import Health
@@ -68,6 +69,23 @@ def test_instance_is_kept_byte_for_byte_and_other_bytes_apart(
     assert one.put(changed).path == conflict.path
 
 
+def copies(root: Path) -> list[Path]:
+    return [path for path in (root / "copies").rglob("*") if path.is_file()]
+
+
+def test_copy_that_a_process_reads_stays_while_another_opens_the_store(
+    tmp_path: Path, settings: StorageSettings
+) -> None:
+    serving = open_store(settings, tmp_path)
+    copy = serving.path(serving.put(received(tmp_path, mr_dataset())).path)
+    open_store(settings, tmp_path).check()
+    assert copies(tmp_path) == [copy]
+    long_ago = time.time() - 2 * KEPT_S
+    os.utime(copy, (long_ago, long_ago))
+    open_store(settings, tmp_path).check()
+    assert not copies(tmp_path), "what nobody read for long goes"
+
+
 def test_index_is_rebuilt_from_the_bucket(tmp_path: Path, settings: StorageSettings) -> None:
     store = open_store(settings, tmp_path / "root")
     for number in (1, 2):
@@ -77,6 +95,7 @@ def test_index_is_rebuilt_from_the_bucket(tmp_path: Path, settings: StorageSetti
     database = Database(f"sqlite:///{tmp_path}/index.db")
     report = rebuild(database, open_store(settings, tmp_path / "empty"))
     assert (report.added, report.removed, report.conflicts) == (2, 0, 1)
+    assert not copies(tmp_path / "empty"), "an archive would fill the disk"
     study_uid = str(mr_dataset().StudyInstanceUID)
     assert len(Index(database).instances(study_uid)) == 2
     assert rebuild(database, store).added == 0
