@@ -55,6 +55,9 @@ class Metrics:
             "destination",
             "result",
         )
+        self._sign_ons = self._counter(
+            "sign_ons_refused", "Attempts to sign on to the pages with a wrong name or password"
+        )
         self._stages = Histogram(
             "csvd_stage_duration_seconds",
             "How long a stage of a Study's way took",
@@ -89,6 +92,10 @@ class Metrics:
     def commitment_answered(self, destination: str, result: str) -> None:
         """Count an answer."""
         self._commitments.labels(destination, result).inc()
+
+    def sign_on_refused(self) -> None:
+        """Count a wrong name or password."""
+        self._sign_ons.inc()
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(f"csvd_{name}", meaning, labels, registry=self.registry)

@@ -247,7 +247,7 @@ class Service:
             lambda: engine_lines(self._engines),
             lambda study_uid: retry_study(database, study_uid, self.settings.destinations, now()),
         )
-        add_pages(self._application, sources, self.settings.web)
+        add_pages(self._application, sources, self.settings.web, self.metrics.sign_on_refused)
 
     def _open_engines(self, opened: ExitStack) -> Assessor:
         """Open the models, and export what runs them."""

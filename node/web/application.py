@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from node.errors import IndexUnavailableError, NodeError, NothingToEvaluateError, UnknownStudyError
 from node.health import Health
+from node.web.access import SignOn
 from node.web.pages import PageSources, page_router
 from node.web.probes import probe_router
 from node.web.settings import WebSettings
@@ -53,13 +54,16 @@ def make_application(health: Health, registry: CollectorRegistry) -> FastAPI:
     return application
 
 
-def add_pages(application: FastAPI, sources: PageSources, settings: WebSettings) -> None:
+def add_pages(
+    application: FastAPI, sources: PageSources, settings: WebSettings, refused: Callable[[], None]
+) -> None:
     """Add the pages, once there is something to show.
 
     Args:
         application: may be served already.
         sources: what they show.
         settings: who may see them, and what they allow.
+        refused: is told of each attempt to sign on with a wrong name or password.
     """
     here = Path(__file__).parent
     templates = Jinja2Templates(here / "templates")
@@ -72,7 +76,7 @@ def add_pages(application: FastAPI, sources: PageSources, settings: WebSettings)
 
     for kind in (HTTPException, NodeError):
         application.add_exception_handler(kind, tell)
-    application.include_router(page_router(sources, settings))
+    application.include_router(page_router(sources, settings, SignOn(settings, refused)))
     application.mount("/static", StaticFiles(directory=here / "static"), name="static")
 
 

@@ -20,7 +20,7 @@ from node.listing import StudyChoice
 from node.part10 import is_uid
 from node.study_states import StudyState
 from node.study_view import StudyViews
-from node.web.access import check_token, checked_user, form_token, keep_token
+from node.web.access import SignOn, check_token, form_token, keep_token
 from node.web.settings import WebSettings
 from node.words import clock, delivered_result, delivery_state, dicom_status, number, series_name
 
@@ -114,15 +114,16 @@ class Pages:
         return self._templates.TemplateResponse(request, template, values)
 
 
-def page_router(sources: PageSources, settings: WebSettings) -> APIRouter:
+def page_router(sources: PageSources, settings: WebSettings, sign_on: SignOn) -> APIRouter:
     """Make the routes of the pages.
 
     Args:
         sources: what they show.
-        settings: who may see them, and what they allow.
+        settings: what they allow.
+        sign_on: lets in who may see them.
     """
     pages = Pages(sources, settings)
-    router = APIRouter(dependencies=[Depends(checked_user(settings))], include_in_schema=False)
+    router = APIRouter(dependencies=[Depends(sign_on.check)], include_in_schema=False)
     router.get("/", response_class=HTMLResponse)(pages.studies)
     router.get("/studies/{study_uid}", response_class=HTMLResponse)(pages.study)
     router.get("/studies/{study_uid}/overlays.png")(pages.picture)

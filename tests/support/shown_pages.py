@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-from prometheus_client import CollectorRegistry
 from pydicom.uid import Comprehensive3DSRStorage
 
 from engines.segments import Segment
@@ -16,6 +15,7 @@ from node.database import Database
 from node.evaluations import Evaluations, Result
 from node.findings_record import FindingsRecord, SegmentRecord
 from node.health import Health
+from node.metrics import Metrics
 from node.retrying import retry_study
 from node.study_view import StudyViews
 from node.web.application import add_pages, make_application
@@ -66,7 +66,8 @@ class Shown:
 
     @contextmanager
     def served(self, **settings: object) -> Iterator[httpx.Client]:
-        application = make_application(Health(), CollectorRegistry())
+        metrics = Metrics()
+        application = make_application(Health(), metrics.registry)
         sources = PageSources(
             self.views,
             lambda: [EngineLine("WMH", "wmh 0.3.0", "onnxruntime", ("the reference",))],
@@ -74,6 +75,6 @@ class Shown:
         )
         with WebServer(application, LOOPBACK, 0) as server:
             # As the running node does: the pages come when there is something to show.
-            add_pages(application, sources, WebSettings.model_validate(settings))
+            add_pages(application, sources, WebSettings.model_validate(settings), metrics.sign_on_refused)
             with httpx.Client(base_url=f"http://{LOOPBACK}:{server.port}", timeout=30) as client:
                 yield client

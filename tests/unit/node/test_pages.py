@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from pathlib import Path
 
 import pytest
+from fastapi import HTTPException, Request
+from fastapi.security import HTTPBasicCredentials
 from pydantic import SecretStr, ValidationError
+from structlog.testing import capture_logs
 
 from node.database import Database
 from node.deliveries import Deliveries, DeliveryState
@@ -15,10 +20,14 @@ from node.listing import StudyChoice
 from node.outcomes import Outcome, Outcomes
 from node.study_report import render_study, study_record
 from node.study_states import StudyState
+from node.web.access import MOST_WAITING, SIGN_ON_PAUSE_S, SignOn
 from node.web.settings import WebSettings
 from tests.support.arrivals import STUDY_UID, at
+from tests.support.peers import LOOPBACK
 from tests.support.series_files import uid_from
 from tests.support.shown_pages import Shown
+
+SIGN_ON = {"user": "ward", "password": "secret words"}
 
 
 def selection_of(kind: str) -> bytes:
@@ -240,8 +249,7 @@ def test_button_is_off_unless_it_is_allowed(shown: Shown) -> None:
 
 
 def test_pages_ask_for_a_password_where_one_is_set_and_probes_do_not(shown: Shown) -> None:
-    settings = {"user": "ward", "password": "secret words"}
-    with shown.served(**settings) as client:
+    with shown.served(**SIGN_ON) as client:
         assert client.get("/").status_code == 401
         assert client.get("/").headers["www-authenticate"].startswith("Basic")
         assert client.get("/", auth=("ward", "wrong")).status_code == 401
@@ -249,6 +257,50 @@ def test_pages_ask_for_a_password_where_one_is_set_and_probes_do_not(shown: Show
         assert client.get("/", auth=("ward", "secret words")).status_code == 200
         assert client.get("/health/live").status_code == 200
         assert client.get("/metrics").status_code == 200
+
+
+def test_wrong_password_is_counted_and_told_without_what_was_typed(shown: Shown) -> None:
+    with capture_logs() as logs, shown.served(**SIGN_ON) as client:
+        client.get("/")
+        client.get("/", auth=("guessed name", "guessed words"))
+        assert "csvd_sign_ons_refused_total 1.0" in client.get("/metrics").text
+    told = [line for line in logs if line["event"] == "web.sign_on_refused"]
+    assert [line["peer"] for line in told] == [LOOPBACK]
+    assert "guessed" not in str(logs)
+
+
+def test_nobody_guesses_fast_and_who_signed_on_waits_no_more(shown: Shown) -> None:
+    right, wrong = ("ward", "secret words"), ("ward", "wrong")
+
+    def took_s(auth: tuple[str, str]) -> float:
+        began = time.monotonic()
+        client.get("/", auth=auth)
+        return time.monotonic() - began
+
+    with shown.served(**SIGN_ON) as client:
+        assert took_s(wrong) >= SIGN_ON_PAUSE_S
+        assert took_s(right) >= SIGN_ON_PAUSE_S, "an answer that comes sooner would tell a right guess"
+        assert min(took_s(right) for _ in range(3)) < SIGN_ON_PAUSE_S
+        took_s(wrong)
+        assert took_s(right) >= SIGN_ON_PAUSE_S, "who guesses loses that"
+
+
+def test_attempts_to_sign_on_keep_only_so_many_connections_waiting() -> None:
+    refused: list[int] = []
+    sign_on = SignOn(WebSettings.model_validate(SIGN_ON), lambda: refused.append(1), pause_s=0.1)
+    wrong = HTTPBasicCredentials(username="ward", password=str(MOST_WAITING))
+    request = Request({"type": "http", "client": ("192.0.2.1", 4711)})
+
+    async def all_at_once() -> list[object]:
+        attempts = [sign_on.check(request, wrong) for _ in range(MOST_WAITING + 2)]
+        return await asyncio.gather(*attempts, return_exceptions=True)
+
+    for _ in range(2):
+        answers = [
+            error.status_code for error in asyncio.run(all_at_once()) if isinstance(error, HTTPException)
+        ]
+        assert answers == [401] * MOST_WAITING + [429] * 2
+    assert len(refused) == 2 * MOST_WAITING
 
 
 def test_user_without_password_is_refused() -> None:
