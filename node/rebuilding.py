@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy import Connection, delete, select
 
 from node.database import Database
+from node.errors import StoreUnusableError
 from node.index import IndexedInstance, enter_instance
 from node.store import PlacementKind, Store, StoredFile
 from node.tables import conflicts, instances, removals, studies
@@ -70,7 +71,15 @@ def rebuild(
 
     Raises:
         IndexUnavailableError: if the index can not be written; a second run goes on.
+        StoreUnusableError: if a file can not be read; so does it then.
     """
+    try:
+        return _rebuild(database, store, said)
+    except OSError as exc:
+        raise StoreUnusableError(store.place, f"{exc.strerror}; run this again, it goes on") from exc
+
+
+def _rebuild(database: Database, store: Store, said: Callable[[int, int], None]) -> RebuildReport:
     ages = store.ages()
     lacking, removed = _compare(database, store, ages)
     removed += _remove_conflicts(database, store)

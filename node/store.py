@@ -133,6 +133,11 @@ class Store:
             kind = StoreUnreachableError if exc.errno == errno.EIO else StoreUnusableError
             raise kind(self._files.place, f"can not be used: {_said(exc)}") from exc
 
+    @property
+    def place(self) -> str:
+        """Say for people where the files lie."""
+        return self._files.place
+
     def put(self, received: ReceivedInstance) -> Placement:
         """Store an Instance; on return its file is safe under its final name.
 

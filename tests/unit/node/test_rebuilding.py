@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import shutil
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,9 +14,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from node.database import Database
+from node.errors import StoreUnusableError
 from node.evaluations import Evaluations
 from node.index import Index, IndexedInstance
 from node.rebuilding import RebuildReport, is_lost, rebuild
+from node.storage import FolderFiles
 from node.store import Store
 from tests.support.arrivals import STUDY_UID, Arrivals, at
 from tests.support.instances import mr_dataset
@@ -66,6 +70,25 @@ def test_index_that_knows_nothing_of_a_full_store_is_lost(
 def test_second_rebuild_changes_nothing(arrivals: Arrivals, database: Database) -> None:
     rebuild(database, arrivals.store)
     assert rebuild(database, arrivals.store).added == 0
+    assert len(Index(database).instances(STUDY_UID)) == 6
+
+
+class Away(FolderFiles):
+    """Files of which the second that is asked for can not be read, as where a bucket goes away."""
+
+    def lent(self, path: str) -> AbstractContextManager[Path]:
+        if path.endswith(f"{mr_dataset(series=2).SOPInstanceUID}.dcm"):
+            raise OSError(errno.EIO, "the object store does not answer")
+        return super().lent(path)
+
+
+def test_store_that_goes_away_is_named_and_a_second_run_goes_on(
+    arrivals: Arrivals, database: Database
+) -> None:
+    root = arrivals.store.root
+    with pytest.raises(StoreUnusableError, match=f"{root}: the object store does not answer; run this again"):
+        rebuild(database, Store(root, Away(root, "incoming")))
+    assert rebuild(database, arrivals.store).conflicts == 2
     assert len(Index(database).instances(STUDY_UID)) == 6
 
 
