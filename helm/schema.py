@@ -23,6 +23,8 @@ OWNED: dict[str, tuple[str, ...]] = {
 }
 """Settings that the chart sets from other values, by class; in ``config`` they are unknown."""
 
+_REPEATED = ("receive", "work", "send", "web")
+
 Schema = dict[str, Any]
 
 
@@ -54,6 +56,12 @@ def default_values() -> str:
     lines = ["# Defaults of all values; made from helm/values.py, which also says what is allowed.", ""]
     lines += _lines(ChartValues(), 0)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def default_pods() -> Schema:
+    """Return the defaults of each kind of pods: templates do not see ``values.yaml``."""
+    values = ChartValues().model_dump(mode="json", by_alias=True)
+    return {role: values[role] for role in ("single", *_REPEATED)}
 
 
 def value_table() -> str:
@@ -122,7 +130,7 @@ def _rows(values: BaseModel, place: str) -> Iterator[tuple[str, str, str]]:
 
 def _is_repeated(where: str) -> bool:
     """Tell whether a value has the same parts as ``single``, which are listed once."""
-    return where in {"receive", "work", "send", "web"}
+    return where in _REPEATED
 
 
 def _as_yaml(value: Any) -> str:
@@ -140,6 +148,8 @@ def _plain(value: Any) -> Any:
 
 def write() -> None:
     """Write schema, defaults and README."""
+    pods = json.dumps(default_pods(), indent=1)
+    (CHART / "files" / "pods.json").write_text(f"{pods}\n", encoding="utf-8")
     schema = json.dumps(chart_schema(), indent=1, ensure_ascii=False)
     (CHART / "values.schema.json").write_text(f"{schema}\n", encoding="utf-8")
     (CHART / "values.yaml").write_text(default_values(), encoding="utf-8")

@@ -449,6 +449,10 @@ class ChartValues(Values):
     send: Pods = pods("200m", "512Mi", description="pods that deliver results (topology roles)")
     web: Pods = pods("200m", "512Mi", description="pods that show pages (topology roles)")
     autoscaling: Autoscaling = Field(Autoscaling(), description="workers by the length of the queue")
+    ipv6: bool = Field(
+        False,
+        description="listen on IPv6 as well, and ask for addresses of both kinds: for clusters with IPv6, alone or beside IPv4",
+    )
     dicom_service: DicomService = Field(DicomService(), description="where peers send to")
     ingress: Ingress = Field(Ingress(), description="the pages, from outside")
     network_policy: NetworkPolicy = Field(NetworkPolicy(), description="who may talk to whom")

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
+import yaml
+from prometheus_client import CollectorRegistry
 
+from node.health import Health
+from node.web.application import make_application
+from node.web.server import WebServer
 from tests.support.chart import SCENARIOS, Manifest, named, of_kind, pods, rendered
+from tests.support.peers import LOOPBACK
 
 pytestmark = pytest.mark.chart
 
@@ -129,3 +136,23 @@ def test_the_round_trip_reaches_the_receivers() -> None:
     )
     assert out["ports"] == [{"port": "dicom", "protocol": "TCP"}]
     assert [name for name, _ in pods(manifests) if name.startswith("Pod/")] == ["Pod/r-csvd-node-round-trip"]
+
+
+def test_all_addresses_are_listened_on_also_those_of_ipv6_where_the_cluster_has_it() -> None:
+    def listens(*given: str) -> tuple[set[str], set[str | None]]:
+        manifests = rendered(WORKERS, *given)
+        config = named(manifests, "ConfigMap", "r-csvd-node")["data"]["node.yaml"]
+        settings = yaml.safe_load(config)
+        services = of_kind(manifests, "Service")
+        hosts = {settings[part]["host"] for part in ("receiver", "web")}
+        return hosts, {service["spec"].get("ipFamilyPolicy") for service in services}
+
+    assert listens() == ({"0.0.0.0"}, {None})  # noqa: S104 - in a pod
+    assert listens("--set", "ipv6=true") == ({"::"}, {"PreferDualStack"})
+
+
+def test_node_on_all_addresses_of_ipv6_is_reached_over_both() -> None:
+    application = make_application(Health(), CollectorRegistry())
+    with WebServer(application, "::", 0) as server:
+        for host in (LOOPBACK, "[::1]"):
+            assert httpx.get(f"http://{host}:{server.port}/health/live", timeout=30).status_code == 200

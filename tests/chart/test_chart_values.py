@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from helm.schema import OWNED, chart_schema, default_values, readme
+from helm.schema import OWNED, chart_schema, default_pods, default_values, readme
 from helm.values import ChartValues
 from node.receiver import ReceiverSettings
 from node.settings import NodeSettings
@@ -41,6 +41,7 @@ def test_schema_defaults_and_readme_are_those_of_the_model() -> None:
     assert json.loads(json.dumps(chart_schema())) == SCHEMA, REMEDY
     assert (CHART / "values.yaml").read_text() == default_values(), REMEDY
     assert (CHART / "README.md").read_text() == readme(), REMEDY
+    assert json.loads((CHART / "files" / "pods.json").read_text()) == default_pods(), REMEDY
 
 
 def test_defaults_are_valid_and_complete() -> None:
@@ -130,6 +131,9 @@ def test_a_setting_that_the_chart_makes_is_refused_in_config(place: str) -> None
         ("workers-postgresql-s3", "autoscaling.minReplicas=9", "autoscaling.minReplicas"),
         ("tls-only", "tls.destinations.other.existingSecret=x", "tls.destinations.other"),
         ("single-node-cpu", "single.graceS=40", "single.graceS"),
+        ("single-node-cpu", "receive.replicas=3", "receive: topology: single has no such pods"),
+        ("single-gpu", "work.resources.limits.memory=8Gi", "work: topology: single has no such pods"),
+        ("air-gapped", "single.priorityClass=x", "single: topology: roles has no such pods"),
         ("single-gpu", f"image.digest=sha256:{'0' * 64}", "gpu.digest"),
         ("air-gapped", "config.stop_grace_s=60", "receive.graceS"),
         ("air-gapped", "env.CSVD_ROOT=/data", "env.CSVD_ROOT"),

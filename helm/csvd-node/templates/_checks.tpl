@@ -17,6 +17,12 @@
 {{- fail "autoscaling needs topology: roles" -}}
 {{- end -}}
 {{- end -}}
+{{- $roles := include "csvd-node.roles" . | splitList " " -}}
+{{- range $role, $pods := .Files.Get "files/pods.json" | fromJson -}}
+{{- if and (not (has $role $roles)) (ne (toJson $pods) (toJson (index $v $role))) -}}
+{{- fail (printf "%s: topology: %s has no such pods, so that these values would do nothing; set those of %s, or another topology" $role $v.topology (join ", " $roles)) -}}
+{{- end -}}
+{{- end -}}
 {{- if and $v.storage.s3.enabled (not $v.storage.s3.bucket) -}}
 {{- fail "storage.s3.enabled needs storage.s3.bucket" -}}
 {{- end -}}

@@ -2,7 +2,9 @@
 {{- define "csvd-node.config" -}}
 {{- $v := .Values -}}
 {{- $config := deepCopy $v.config -}}
-{{- $receiver := dict "host" "0.0.0.0" "port" 11112 -}}
+{{- /* Where the kernel has IPv6, :: takes what comes over IPv4, too. */ -}}
+{{- $host := ternary "::" "0.0.0.0" $v.ipv6 -}}
+{{- $receiver := dict "host" $host "port" 11112 -}}
 {{- if $v.tls.receiver.existingSecret -}}
 {{- $tls := dict "certificate" "/etc/csvd-node/tls/receiver/tls.crt" "key" "/etc/csvd-node/tls/receiver/tls.key" "client_certificate" $v.tls.receiver.clientCertificate -}}
 {{- if ne $v.tls.receiver.clientCertificate "none" -}}
@@ -30,7 +32,7 @@
 {{- $own := dict
     "root" "/var/lib/csvd-node"
     "receiver" $receiver
-    "web" (dict "host" "0.0.0.0" "port" 8080)
+    "web" (dict "host" $host "port" 8080)
     "log" (dict "format" "json") -}}
 {{- if $v.gpu.enabled -}}
 {{- $_ := set $own "engines" (dict "cache" "/var/cache/csvd-node/engines") -}}
