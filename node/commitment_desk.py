@@ -100,7 +100,8 @@ class CommitmentDesk:
         peer = self._settings.destinations.get(request.destination) if request else None
         said = f"{calling_ae} reports on transaction {report.transaction_uid}"
         if request is None or peer is None or peer.answers_to != calling_ae:
-            raise RefusedReportError(INVALID_ARGUMENT_VALUE, f"{said}, which it was not asked for")
+            why = "it was not asked for that, or the Study was removed since"
+            raise RefusedReportError(INVALID_ARGUMENT_VALUE, f"{said}: {why}")
         if report.named - request.sop_instance_uids:
             raise RefusedReportError(INVALID_ARGUMENT_VALUE, f"{said} and names Instances beyond the request")
         refused = {

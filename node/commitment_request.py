@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from pydicom.dataset import Dataset
 from pynetdicom import build_context, evt
-from pynetdicom.pdu import P_DATA_TF
+from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.status import GENERAL_STATUS
 
@@ -48,13 +48,7 @@ def request_commitment(
     answer = _Answer(take)
     try:
         with open_association([_context()], destination, settings, answer.handlers) as association:
-            status, _ = association.send_n_action(
-                _information(sop_classes, transaction_uid),
-                REQUEST_COMMITMENT,
-                STORAGE_COMMITMENT,
-                STORAGE_COMMITMENT_INSTANCE,
-            )
-            _check(status, destination)
+            _ask(association, _information(sop_classes, transaction_uid), destination)
             answer.wait(lambda: association.is_established)
     except NoContextAcceptedError as exc:
         reason = "accepts no presentation context for Storage Commitment"
@@ -65,28 +59,26 @@ class _Answer:
     """An answer in the association of its request."""
 
     def __init__(self, take: Callable[[CommitmentReport], None]) -> None:
-        self._take = take
-        self._has_come, self._was_answered = threading.Event(), threading.Event()
-        self.handlers: list[evt.EventHandlerType] = [
-            (evt.EVT_N_EVENT_REPORT, self._on_report),
-            (evt.EVT_PDU_SENT, self._on_sent),
-        ]
+        self._take, self._has_come = take, threading.Event()
+        self._answering: list[threading.Thread] = []
+        self.handlers: list[evt.EventHandlerType] = [(evt.EVT_N_EVENT_REPORT, self._on_report)]
 
     def wait(self, is_open: Callable[[], bool]) -> None:
-        """Wait a while for it, as long as the association is there."""
+        """Wait a while for it, as long as the association is there, and until it was answered.
+
+        pynetdicom answers in a thread of its own, and notes at its end that the association is not paused: a
+        release that begins before that may wait for the pause for ever.
+        """
         for _ in range(round(LINGER_S / 0.05)):
-            if self._was_answered.wait(0.05) or not is_open():
-                return
+            if self._has_come.wait(0.05) or not is_open():
+                break
+        for each in self._answering:
+            each.join()
 
     def _on_report(self, event: evt.Event) -> tuple[int, None]:
-        answered = answer_report(event, self._take)
+        self._answering.append(threading.current_thread())
         self._has_come.set()
-        return answered
-
-    def _on_sent(self, event: evt.Event) -> None:
-        """Note that what the archive waits for is on its way: only then may the association be released."""
-        if self._has_come.is_set() and isinstance(event.pdu, P_DATA_TF):
-            self._was_answered.set()
+        return answer_report(event, self._take)
 
 
 def _context() -> PresentationContext:
@@ -109,7 +101,14 @@ def _reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
     return item
 
 
-def _check(answer: Dataset, destination: DestinationSettings) -> None:
+def _ask(association: Association, information: Dataset, destination: DestinationSettings) -> None:
+    try:
+        answer, _ = association.send_n_action(
+            information, REQUEST_COMMITMENT, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
+        )
+    except RuntimeError as exc:
+        # So pynetdicom says that it was lost before the request.
+        raise AssociationFailedError(str(destination), "ended the association") from exc
     if "Status" not in answer:
         raise AssociationFailedError(str(destination), "gave no answer to N-ACTION")
     status = int(answer.Status)

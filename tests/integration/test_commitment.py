@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
 from pydicom.uid import UID
 
 from node.commitment_desk import CommitmentDesk
+from node.commitment_report import CommitmentReport
+from node.commitment_request import request_commitment
 from node.commitments import Commitments
 from node.courier import Courier
 from node.deliveries import Deliveries, Delivery, DeliveryState
+from node.errors import AssociationFailedError
 from node.index import Index
 from node.listing import study_rows
 from node.metrics import Metrics
+from node.outbound import DestinationSettings, SenderSettings
 from node.receiver import Receiver
 from node.sender import send
 from node.settings import NodeSettings
@@ -29,6 +37,7 @@ from tests.support.peers import LOOPBACK, free_port, needs_orthanc, orthanc, wai
 
 WAIT_S, PATIENCE_S, PAUSE_S = 3600.0, 86400.0, 10.0
 ROLES = ("seg-WMH", "sr")
+SEG = "1.2.840.10008.5.1.4.1.1.66.4"
 
 
 class Site:
@@ -109,6 +118,60 @@ def asked(folder: Path) -> Iterator[tuple[Site, Archive, Asked]]:
         assert {each.state for each in running.attempt()} == {DeliveryState.SENT}
         (request,) = peer.requests
         yield running, peer, request
+
+
+@contextmanager
+def slow(function: str, begins: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """Let who runs a function of pynetdicom get little of the processor, from some moment on."""
+
+    def at_each_line(_frame: FrameType, event: str, _argument: object) -> None:
+        if event == "line" and begins():
+            time.sleep(0.3)
+
+    def at_each_call(frame: FrameType, _event: str, _argument: object) -> object:
+        return at_each_line if frame.f_code.co_name == function else None
+
+    before, of_threads = sys.gettrace(), threading.gettrace()
+    sys.settrace(at_each_call)
+    threading.settrace(at_each_call)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+        threading.settrace(of_threads)  # type: ignore[arg-type]
+
+
+def request_from(port: int, take: Callable[[CommitmentReport], None] = lambda _report: None) -> None:
+    """Ask an archive to take responsibility for an Instance."""
+    peer = DestinationSettings(ae_title="ARCHIVE", host=LOOPBACK, port=port)
+    request_commitment({"1.2.3": SEG}, "1.9", peer, SenderSettings(), take)
+
+
+def test_association_is_released_only_when_the_thread_that_answers_a_report_has_ended() -> None:
+    answering: list[threading.Thread] = []
+    with (
+        archive(lambda _number, request: report_on(request)) as peer,
+        slow("_serve_request", lambda: bool(answering)),
+    ):
+        request_from(peer.port, lambda _report: answering.append(threading.current_thread()))
+        (thread,) = answering
+        assert not thread.is_alive()
+    wait_until(lambda: peer.answers == [0x0000], what="the archive has its answer")
+
+
+def test_archive_that_ends_the_association_before_it_is_asked_is_told_of() -> None:
+    asking = threading.Event()
+
+    def begins() -> bool:
+        asking.set()
+        return True
+
+    with (
+        archive(aborts_at=asking) as peer,
+        slow("send_n_action", begins),
+        pytest.raises(AssociationFailedError, match=r"ended the association|gave no answer"),
+    ):
+        request_from(peer.port)
 
 
 def test_result_is_delivered_once_the_archive_committed_to_it(tmp_path: Path) -> None:
@@ -213,6 +276,7 @@ def test_report_that_was_not_asked_for_or_contradicts_itself_changes_nothing(tmp
         assert report_to(port, 1, report) == 0x0115, "all are committed, and one failed"
         assert report_to(port, 3, report) == 0x0113
         assert report_to(port, 2, report, instance=UID("1.2.3")) == 0x0112
+        assert report_to(port, 2, report, sop_class=UID("1.2.840.10008.5.1.4.34.6.1")) == 0x0118, "of UPS"
         _, both = report_on(request, {one: 0x0110}, committed=list(request.instances))
         assert report_to(port, 2, both) == 0x0115
         assert running.listed() == before

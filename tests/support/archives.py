@@ -88,6 +88,7 @@ def report_to(
     called: str = "CSVD",
     says_role: bool = True,
     instance: UID = INSTANCE,
+    sop_class: UID = COMMITMENT,
 ) -> int:
     """Report in an association of the archive's own, and return the status of the answer."""
     entity = AE(calling)
@@ -98,7 +99,7 @@ def report_to(
     if not says_role:
         # pynetdicom would not send what only an SCP sends.
         association.accepted_contexts[0]._as_scp = True
-    answer, _ = association.send_n_event_report(report, event_type, COMMITMENT, instance)
+    answer, _ = association.send_n_event_report(report, event_type, sop_class, instance, meta_uid=COMMITMENT)
     association.release()
     return int(answer.Status)
 
@@ -113,6 +114,7 @@ def archive(
     *,
     action_status: int = 0x0000,
     commits: bool = True,
+    aborts_at: threading.Event | None = None,
     ae_title: str = "ARCHIVE",
 ) -> Iterator[Archive]:
     """Run an archive.
@@ -121,6 +123,7 @@ def archive(
         reply: what it reports in the association of a request.
         action_status: how it answers N-ACTION.
         commits: whether it takes a presentation context for Storage Commitment.
+        aborts_at: when it ends the association that it took.
         ae_title: its AE title.
     """
     entity = AE(ae_title)
@@ -146,13 +149,20 @@ def archive(
             threading.Thread(target=_report_in, args=(event.assoc, *replied, running), daemon=True).start()
         return action_status, None
 
-    handlers = [(evt.EVT_C_STORE, on_store), (evt.EVT_N_ACTION, on_action)]
+    handlers: list[evt.EventHandlerType] = [(evt.EVT_C_STORE, on_store), (evt.EVT_N_ACTION, on_action)]
+    if aborts_at is not None:
+        handlers.append((evt.EVT_ESTABLISHED, _abort, [aborts_at]))
     server = entity.start_server((LOOPBACK, 0), block=False, evt_handlers=handlers)
     running.port = server.server_address[1]
     try:
         yield running
     finally:
         entity.shutdown()
+
+
+def _abort(event: evt.Event, at: threading.Event) -> None:
+    at.wait(30)
+    event.assoc.abort()
 
 
 def _report_in(association: Association, event_type: int, report: Dataset, running: Archive) -> None:

@@ -24,6 +24,7 @@ from node.commitment_report import (
     INVALID_ARGUMENT_VALUE,
     NO_SUCH_ARGUMENT,
     NO_SUCH_EVENT_TYPE,
+    NO_SUCH_SOP_CLASS,
     NO_SUCH_SOP_INSTANCE,
     PROCESSING_FAILURE,
     SOME_REFUSED,
@@ -204,6 +205,7 @@ def storage_commitment() -> str:
                 f"Event Type other than {ALL_COMMITTED}, {SOME_REFUSED}",
             ),
             (f"answer {NO_SUCH_SOP_INSTANCE:04X}", "another SOP Instance"),
+            (f"answer {NO_SUCH_SOP_CLASS:04X}", "another SOP Class"),
             (f"answer {PROCESSING_FAILURE:04X}", "the index can not take it now, or it can not be read"),
         ],
     )

@@ -175,7 +175,7 @@ def test_study_is_kept_until_the_archive_committed(played: Played) -> None:
     played.clock.second = 132 * DAY
     retention.look()
     assert not is_here()
-    with pytest.raises(RefusedReportError):
+    with pytest.raises(RefusedReportError, match="or the Study was removed since"):
         played.report("1.9", 133 * DAY)
 
 

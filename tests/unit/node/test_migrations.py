@@ -49,6 +49,8 @@ def test_steps_lead_to_the_tables_that_the_code_uses(database: Database) -> None
     with database.reading() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     assert ScriptDirectory.from_config(steps()).get_current_head() == SCHEMA_VERSION
+    changelog = Path(__file__).resolve().parents[3] / "CHANGELOG.md"
+    assert f"to tables of version {SCHEMA_VERSION}," in changelog.read_text(encoding="utf-8")
 
 
 def test_index_of_the_first_release_keeps_its_book(empty_database_url: str) -> None:
