@@ -25,7 +25,7 @@ from node.study_states import (
     open_verdicts,
 )
 from node.tables import conflicts, deliveries, evaluations, instances, outcomes, studies
-from node.words import AWAITED
+from node.words import AWAITED, NOT_COMMITTED
 
 AT_ONCE = 500
 """Studies of which all is read at once."""
@@ -320,8 +320,8 @@ def _sending(outbox: list[Row[Any]]) -> tuple[StudyState, str]:
     tried = next((delivery for delivery in (*given_up, *missing) if delivery.attempts), None)
     if tried is None:
         return state, ""
-    is_sent = tried.state == DeliveryState.SENT
-    said = ". ".join(filter(None, (is_sent and AWAITED, tried.last_comment)))
+    waits = AWAITED if tried.next_attempt_at is not None else NOT_COMMITTED
+    said = ". ".join(filter(None, (tried.state == DeliveryState.SENT and waits, tried.last_comment)))
     return state, f"{tried.destination}: {said}{_next_attempt(tried)}"
 
 

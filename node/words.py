@@ -13,6 +13,9 @@ from node.results.forms import ENCODINGS, Form, form_of, part_of
 AWAITED = "sent, waiting for the archive's commitment"
 """Of what a destination has, and has not taken responsibility for."""
 
+NOT_COMMITTED = "sent, the archive did not commit"
+"""The same, once it is asked no more."""
+
 _STATES = {
     DeliveryState.PENDING: "not tried yet",
     DeliveryState.SENT: AWAITED,
@@ -45,7 +48,7 @@ def delivery_state(delivery: Delivery) -> str:
     if delivery.committed_at is not None:
         return f"{said}, committed at {clock(delivery.committed_at)} UTC"
     if delivery.state is DeliveryState.SENT and delivery.is_given_up:
-        return "sent, the archive did not commit, given up"
+        return f"{NOT_COMMITTED}, given up"
     is_given_up = delivery.is_given_up and delivery.state is not DeliveryState.REPLACED
     return f"{said}, given up" if is_given_up else said
 
