@@ -98,6 +98,8 @@ def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
         {"series": certificate("receiver", "CA"), "values": f"{100 * 86400}x200"},
         {"series": certificate("destination pacs", "certificate"), "values": "0x200"},
         {"series": 'csvd_delivery_oldest_age_seconds{destination="pacs"}', "values": "3599x200"},
+        {"series": 'csvd_commitment_oldest_age_seconds{destination="archive"}', "values": "0x60 86401x140"},
+        {"series": 'csvd_commitment_oldest_age_seconds{destination="pacs"}', "values": "86399x200"},
         {
             "series": 'csvd_delivery_attempts_total{destination="pacs",status="A700"}',
             "values": "0x60 1x140",
@@ -113,6 +115,7 @@ def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
         # Time begins with 1970 here: in the 75th minute one has less than 30 days, one can not be read.
         "CsvdCertificateExpires": 2,
         "CsvdDiskLow": 1,
+        "CsvdCommitmentLag": 1,
         "CsvdDeliveryRefused": 1,
         "CsvdInstancesLost": 1,
         "CsvdDeliveryLag": 0,

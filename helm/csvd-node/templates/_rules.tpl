@@ -26,6 +26,12 @@ groups:
         labels: {severity: critical}
         annotations:
           summary: '{{ "{{ $labels.destination }}" }} has waited for results for {{ "{{ $value | humanizeDuration }}" }}.'
+      - alert: CsvdCommitmentLag
+        expr: max by (destination) (csvd_commitment_oldest_age_seconds) > 86400
+        for: 5m
+        labels: {severity: warning}
+        annotations:
+          summary: '{{ "{{ $labels.destination }}" }} has had results for {{ "{{ $value | humanizeDuration }}" }} and does not commit to them.'
       - alert: CsvdDeliveryRefused
         expr: sum by (destination, status) (increase(csvd_delivery_attempts_total{status!~"0000|B000|B006|B007|failed"}[1h])) > 0
         labels: {severity: warning}
