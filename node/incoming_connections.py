@@ -12,6 +12,7 @@ import socket
 import ssl
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import cast
 
@@ -66,16 +67,19 @@ class IncomingSocket(socket.socket):
         limits: what is let through.
         must_ask_by: when the request for an association must be there, by the monotonic clock, s.
         association: whose connection it is, once that is known.
+        reports: those that are being answered; pynetdicom gives each a thread of its own.
     """
 
     limits: ConnectionLimits
     must_ask_by: float
+    reports: deque[None]
     association: Association | None = None
     _pdu = memoryview(b"")
 
     def admit(self, limits: ConnectionLimits) -> None:
         """Set the limits; the time to ask begins."""
         self.limits, self.must_ask_by = limits, time.monotonic() + limits.asked_within_s
+        self.reports = deque()
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         """Return the next bytes of the PDU; nothing once the connection is closed.
@@ -117,7 +121,8 @@ class IncomingSocket(socket.socket):
         """Read no more of a message that is too long already, nor requests beyond what was negotiated."""
         if self.association is None:
             return
-        message, waiting = self.association.dimse.message, self.association.dimse.msg_queue.qsize()
+        message = self.association.dimse.message
+        waiting = self.association.dimse.msg_queue.qsize() + len(self.reports)
         parts = () if message is None else (message.encoded_command_set, message.data_set)
         held = sum(part.tell() for part in parts if part is not None)
         if held > self.limits.instance_bytes:

@@ -18,6 +18,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
+from pynetdicom.dimse_messages import N_EVENT_REPORT_RQ
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import A_ASSOCIATE, SOPClassCommonExtendedNegotiation
 from pynetdicom.presentation import PresentationContext
@@ -271,6 +272,7 @@ class Receiver:
             (evt.EVT_REJECTED, self._log_rejection),
             (evt.EVT_ESTABLISHED, self._on_established),
             (evt.EVT_C_STORE, self._on_store),
+            (evt.EVT_DIMSE_RECV, _count_report),
             (evt.EVT_N_EVENT_REPORT, self._on_report),
             (evt.EVT_RELEASED, self._on_released),
             (evt.EVT_ABORTED, self._on_aborted),
@@ -355,7 +357,12 @@ class Receiver:
 
     def _on_report(self, event: evt.Event) -> tuple[int, None]:
         calling_ae, _ = _titles(event.assoc)
-        return answer_report(event, partial(self._reporting.take, calling_ae))
+        connection = socket_of(event)
+        try:
+            return answer_report(event, partial(self._reporting.take, calling_ae))
+        finally:
+            if isinstance(connection, IncomingSocket):
+                connection.reports.pop()
 
     def _on_released(self, event: evt.Event) -> None:
         self._intake.end(event.assoc, AssociationEnd.RELEASED)
@@ -380,6 +387,13 @@ def _on_connection_closed(event: evt.Event) -> None:
     """End the thread of a connection that asked for no association: it would wait out its time for one."""
     if event.assoc.requestor.primitive is None:
         event.assoc.dul.to_user_queue.put(None)
+
+
+def _count_report(event: evt.Event) -> None:
+    """Count a report before pynetdicom gives it a thread."""
+    connection = socket_of(event)
+    if isinstance(event.message, N_EVENT_REPORT_RQ) and isinstance(connection, IncomingSocket):
+        connection.reports.append(None)
 
 
 def _limits(settings: ReceiverSettings) -> ConnectionLimits:

@@ -138,7 +138,7 @@ def slow(function: str, begins: Callable[[], bool] = lambda: True) -> Iterator[N
         yield
     finally:
         sys.settrace(before)
-        threading.settrace(of_threads)  # type: ignore[arg-type]
+        threading.settrace(of_threads)
 
 
 def request_from(port: int, take: Callable[[CommitmentReport], None] = lambda _report: None) -> None:

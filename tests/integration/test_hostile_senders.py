@@ -12,12 +12,16 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from pydicom.uid import UID
+from pydicom.uid import UID, ExplicitVRLittleEndian
+from pynetdicom import AE
 from pynetdicom.dimse_messages import C_STORE_RQ
-from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dimse_primitives import C_STORE, N_EVENT_REPORT
+from pynetdicom.dsutils import encode
 from structlog.testing import capture_logs
 
+from node.commitment_report import Reporting
 from node.incoming_connections import NEGOTIATION_PDU_BYTES, WAITING, WAITING_REQUESTS
+from tests.support.archives import COMMITMENT, INSTANCE, Asked, report_on
 from tests.support.certificates import Authority
 from tests.support.instances import mr_dataset, write_instance
 from tests.support.peers import LOOPBACK, echoscu, needs_dcmtk, scripted_scanner, wait_until
@@ -208,3 +212,31 @@ def test_requests_that_wait_for_no_answer_are_ended(node: ReceivingNode) -> None
         association.dul.socket.socket.sendall(one * 2000)
         assert "requests came without waiting for an answer" in reason_of(logs)
         assert int(reason_of(logs).split()[0]) == WAITING_REQUESTS + 1
+
+
+def test_reports_beyond_what_was_negotiated_get_no_threads(tmp_path: Path) -> None:
+    taken: list[str] = []
+    may_answer = threading.Event()
+
+    def take(calling_ae: str, _report: object) -> None:
+        taken.append(calling_ae)
+        may_answer.wait(60)
+
+    event_type, report = report_on(Asked("1.9", {"1.2.3": "1.2"}))
+    encoded = encode(report, is_implicit_vr=False, is_little_endian=True)
+    assert encoded is not None
+    reporting = Reporting(frozenset({"ARCHIVE"}), take)
+    entity = AE("ARCHIVE")
+    entity.add_requested_context(COMMITMENT, ExplicitVRLittleEndian)
+    with receiving_node(tmp_path, reporting) as node, capture_logs() as logs:
+        association = entity.associate(LOOPBACK, node.port, ae_title="CSVD")
+        for number in range(1, 201):
+            request = N_EVENT_REPORT()
+            request.MessageID, request.EventTypeID = number, event_type
+            request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = COMMITMENT, INSTANCE
+            request.EventInformation = BytesIO(encoded)
+            association.dimse.send_msg(request, 1)
+        assert reason_of(logs).startswith(f"{WAITING_REQUESTS + 1} requests came without waiting")
+        may_answer.set()
+        association.abort()
+        assert len(taken) <= WAITING_REQUESTS + 1

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from node.commitment_report import NO_REPORTING, Reporting
 from node.completeness import AssociationEnd, CompletenessSettings, Verdict, is_complete
 from node.database import Database
 from node.index import Index
@@ -50,13 +51,15 @@ class ReceivingNode:
 
 
 @contextmanager
-def receiving_node(folder: Path, **settings: object) -> Iterator[ReceivingNode]:
+def receiving_node(
+    folder: Path, reporting: Reporting = NO_REPORTING, **settings: object
+) -> Iterator[ReceivingNode]:
     """Run a receiver on a free port that knows its senders; other settings are the defaults."""
     values = {"port": 0, "calling_aes": ALLOWED, "stop_grace_s": 1.0, **settings}
     store, database = Store(folder / "root"), Database(f"sqlite:///{folder}/index.db")
     index = Index(database)
     try:
-        with Receiver(ReceiverSettings.model_validate(values), store, index) as receiver:
+        with Receiver(ReceiverSettings.model_validate(values), store, index, reporting=reporting) as receiver:
             enter_receiver(database, "receiver", datetime.now(UTC))
             lease = lease_of(database, "receiver")
             yield ReceivingNode(receiver, store, database, index)
