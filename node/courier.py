@@ -206,24 +206,28 @@ class Courier:
         self._deliveries.record_attempt(
             delivery, outcome.state, outcome.status, outcome.comment, now, following
         )
-        self._tell(delivery, outcome, now, following)
+        self._tell(delivery, outcome, outcome.state, now, following)
         return following is None and not outcome.state.has_arrived
 
     def _enter_sent(self, delivery: Delivery, outcome: SendOutcome) -> None:
         """Enter that an Instance arrived for which its destination is to take responsibility, too."""
         now = self._clock()
-        self._deliveries.record_attempt(
-            delivery, DeliveryState.SENT, outcome.status, outcome.comment, now, now
-        )
-        self._tell(delivery, outcome, now, None)
+        state = DeliveryState.SENT
+        self._deliveries.record_attempt(delivery, state, outcome.status, outcome.comment, now, now)
+        self._tell(delivery, outcome, state, now, None)
 
     def _tell(
-        self, delivery: Delivery, outcome: SendOutcome, now: datetime, following: datetime | None
+        self,
+        delivery: Delivery,
+        outcome: SendOutcome,
+        state: DeliveryState,
+        now: datetime,
+        following: datetime | None,
     ) -> None:
         told = _log_of(delivery)
         (told.info if outcome.state.has_arrived else told.warning)(
             "delivery.attempted",
-            state=outcome.state.value,
+            state=state.value,
             status=None if outcome.status is None else f"0x{outcome.status:04X}",
             # What a destination remarks beside its status may name the patient.
             reason=outcome.comment if outcome.status is None else "",

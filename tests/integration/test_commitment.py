@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from pydicom.uid import UID
+from structlog.testing import capture_logs
 
 from node.commitment_desk import CommitmentDesk
 from node.commitment_report import CommitmentReport
@@ -175,7 +176,8 @@ def test_archive_that_ends_the_association_before_it_is_asked_is_told_of() -> No
 
 
 def test_result_is_delivered_once_the_archive_committed_to_it(tmp_path: Path) -> None:
-    with asked(tmp_path) as (running, peer, request):
+    with capture_logs() as logs, asked(tmp_path) as (running, peer, request):
+        assert {line["state"] for line in logs if line["event"] == "delivery.attempted"} == {"sent"}
         assert set(request.instances) == {each.sop_instance_uid for each in running.listed()}
         assert running.reason() == (
             "archive: sent, waiting for the archive's commitment (asked again at 2024-01-15 10:00:00 UTC)"

@@ -2,7 +2,8 @@
 
 - docs/configuration.md: the table of settings, from the models of the settings.
 - docs/conformance.md: its tables, from what the node does.
-- helm/csvd-node: schema, values.yaml and the table of values, from ``helm.values`` and the settings.
+- helm/csvd-node: schema, values.yaml, files/pods.json and the table of values, from ``helm.values`` and the
+  settings.
 - docker/compose/alerts.yaml: what the chart makes of its alerts.
 """
 
