@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS
 from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
 
 from node.database import Database
@@ -139,15 +138,13 @@ def _is_sent(delivery: Delivery) -> ColumnElement[bool]:
 
 
 def _settle(connection: Connection, delivery: Delivery, committed_at: datetime | None) -> None:
-    status = delivery.last_status or 0
-    _, meaning = STORAGE_SERVICE_CLASS_STATUS.get(status, ("", ""))
     connection.execute(
         update(deliveries)
         .where(_is_sent(delivery))
         .values(
-            state=DeliveryState.WARNING if status else DeliveryState.DELIVERED,
+            state=DeliveryState.WARNING if delivery.last_status else DeliveryState.DELIVERED,
             # What was said of a request that did not arrive is over; what was said of the Instance is not.
-            last_comment=f"0x{status:04X} {meaning}" if status else "",
+            last_comment=delivery.sent_remark,
             next_attempt_at=None,
             committed_at=committed_at,
         )

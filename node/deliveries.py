@@ -74,6 +74,7 @@ class Delivery:
         next_attempt_at: when it is tried next; None once it was delivered or given up.
         is_urgent: whether it goes before others that wait for the same destination.
         sent_at: when a destination that is asked for commitment had it last; None for others.
+        sent_remark: what it remarked then beside its status; empty for others.
         committed_at: when the destination took responsibility for it; None if it did not.
     """
 
@@ -93,6 +94,7 @@ class Delivery:
     next_attempt_at: datetime | None
     is_urgent: bool = False
     sent_at: datetime | None = None
+    sent_remark: str = ""
     committed_at: datetime | None = None
 
     @property
@@ -277,6 +279,7 @@ def _record(
             last_attempt_at=now,
             next_attempt_at=next_attempt_at,
             sent_at=now if state is DeliveryState.SENT else None,
+            sent_remark=comment if state is DeliveryState.SENT else "",
         )
     )
 

@@ -221,13 +221,14 @@ deliveries = Table(
     Column("last_attempt_at", UtcDateTime),
     Column("next_attempt_at", UtcDateTime, index=True),
     Column("sent_at", UtcDateTime),
+    Column("sent_remark", Text, nullable=False, server_default=""),
     Column("committed_at", UtcDateTime),
     Index("deliveries_by_state", "state", "evaluation_id"),
 )
 """``next_attempt_at`` is empty once nothing more is tried: delivered, or given up.
 
-``sent_at``, ``committed_at``: when a destination that is asked for commitment had it last, and took
-responsibility for it; empty for others.
+``sent_at``, ``sent_remark``, ``committed_at``: when a destination that is asked for commitment had it last,
+what it remarked then, and when it took responsibility for it; empty for others.
 """
 
 commitment_requests = Table(

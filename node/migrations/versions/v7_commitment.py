@@ -12,8 +12,10 @@ down_revision = "6"
 
 
 def upgrade() -> None:
-    """Add the table and the times."""
+    """Add the table, the times and the remark."""
     op.add_column("deliveries", sa.Column("sent_at", UtcDateTime))
+    remark = sa.Column("sent_remark", sa.Text, nullable=False, server_default="")
+    op.add_column("deliveries", remark)
     op.add_column("deliveries", sa.Column("committed_at", UtcDateTime))
     op.create_table(
         "commitment_requests",

@@ -134,15 +134,26 @@ def test_answer_to_a_request_from_before_an_instance_was_sent_again_does_not_cou
     assert played.states() == [DeliveryState.SENT, DeliveryState.DELIVERED]
 
 
-def test_what_the_archive_changed_stays_delivered_with_a_remark(played: Played) -> None:
+def test_what_the_archive_remarked_of_an_instance_outlives_requests_that_do_not_arrive(
+    played: Played,
+) -> None:
+    def other() -> Delivery:
+        (found,) = [each for each in played.listed() if each.destination == "old"]
+        return found
+
+    said = "0xB000 Coercion of Data Elements: Series Description shortened"
     played.deliveries.queue(played.evaluation_id, "old", [SR.sop_instance_uid], at(40))
-    (other,) = [each for each in played.listed() if each.destination == "old"]
-    played.deliveries.record_attempt(other, DeliveryState.SENT, 0xB000, "", at(41), at(41))
-    (other,) = [each for each in played.listed() if each.destination == "old"]
-    played.book.settle_unasked(other)
-    (other,) = [each for each in played.listed() if each.destination == "old"]
-    assert (other.state, other.committed_at, other.next_attempt_at) == (DeliveryState.WARNING, None, None)
-    assert other.last_comment == "0xB000 Coercion of Data Elements"
+    played.deliveries.record_attempt(other(), DeliveryState.SENT, 0xB000, said, at(41), at(41))
+    played.book.record_request(other(), "can not be reached", at(42), at(50))
+    assert other().last_comment == "can not be reached"
+    played.book.settle_unasked(other())
+    settled = other()
+    assert (settled.state, settled.committed_at, settled.next_attempt_at) == (
+        DeliveryState.WARNING,
+        None,
+        None,
+    )
+    assert settled.last_comment == said
 
 
 def test_retry_sends_again_what_was_never_committed_to(played: Played) -> None:
