@@ -156,11 +156,15 @@ class NodeSettings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _keep_shipped_segmentors(cls, values: Any) -> Any:
-        """Let a file replace one segmentor without naming the others again; null leaves one out."""
+        """Let a file replace one segmentor without naming the others again; null leaves one out.
+
+        The name of an environment variable arrives in small letters, after what the file says.
+        """
         named = values.get("segmentors") if isinstance(values, dict) else None
         if not isinstance(named, dict):
             return values
-        merged = {**{str(segment): folder for segment, folder in _shipped().items()}, **named}
+        merged = {str(segment): folder for segment, folder in _shipped().items()}
+        merged |= {str(segment).upper(): folder for segment, folder in named.items()}
         return {**values, "segmentors": {key: folder for key, folder in merged.items() if folder is not None}}
 
     @model_validator(mode="after")

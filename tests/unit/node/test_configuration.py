@@ -65,6 +65,18 @@ def test_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.Monk
     assert (settings.receiver.port, settings.receiver.ae_title) == (11113, "BRAIN")
 
 
+def test_environment_replaces_one_segmentor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_file, of_variable = tmp_path / "file", tmp_path / "variable"
+    for folder in (of_file, of_variable):
+        folder.mkdir()
+        (folder / "manifest.yaml").touch()
+    path = write(tmp_path, f"root: {tmp_path}\nsegmentors: {{WMH: {of_file}}}\n")
+    before = load_settings(path).segmentors
+    assert before[Segment.WMH] == of_file
+    monkeypatch.setenv("CSVD_SEGMENTORS__WMH", str(of_variable))
+    assert load_settings(path).segmentors == {**before, Segment.WMH: of_variable}
+
+
 def test_file_is_found_through_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CSVD_CONFIG", str(write(tmp_path, WHOLE.format(root=tmp_path / "data"))))
     assert load_settings().receiver.port == 10400
