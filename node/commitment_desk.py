@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TypeGuard
 
 import structlog
 from pydicom.uid import generate_uid
@@ -30,7 +31,7 @@ NO_REPORT = "the archive took the requests for its commitment and reported nothi
 """Why what was sent is given up: the last request arrived."""
 
 
-def wants_commitment(destination: Destination) -> bool:
+def wants_commitment(destination: Destination) -> TypeGuard[DestinationSettings]:
     """Tell whether a destination has to take responsibility for what it is sent."""
     return isinstance(destination, DestinationSettings) and destination.commitment
 
@@ -68,7 +69,7 @@ class CommitmentDesk:
             sent: of one evaluation and destination.
             peer: the destination.
         """
-        if not isinstance(peer, DestinationSettings) or not peer.commitment:
+        if not wants_commitment(peer):
             for each in sent:
                 self._commitments.settle_unasked(each)
             return False
@@ -178,10 +179,10 @@ class CommitmentDesk:
     def _enter(self, delivery: Delivery, problem: str, following: datetime | None) -> None:
         self._commitments.record_request(delivery, problem, self._clock(), following)
         if following is None:
-            _log_of(delivery).warning("commitment.given_up", reason=problem)
+            log.warning("commitment.given_up", reason=problem, **delivery.named)
 
     def _tell(self, delivery: Delivery, report: CommitmentReport, again_at: datetime | None) -> None:
-        told = _log_of(delivery).bind(transaction_uid=report.transaction_uid)
+        told = log.bind(**delivery.named, transaction_uid=report.transaction_uid)
         if delivery.sop_instance_uid in report.committed:
             self._observer.commitment_answered(delivery.destination, "committed")
             told.info("commitment.committed")
@@ -200,13 +201,3 @@ class CommitmentDesk:
 def _since(delivery: Delivery) -> datetime:
     """Tell since when it is asked for: it was sent, or a person took it up again."""
     return max(filter(None, (delivery.first_queued_at, delivery.sent_at)))
-
-
-def _log_of(delivery: Delivery) -> structlog.stdlib.BoundLogger:
-    bound: structlog.stdlib.BoundLogger = log.bind(
-        study_uid=delivery.study_uid,
-        evaluation_id=delivery.evaluation_id,
-        sop_instance_uid=delivery.sop_instance_uid,
-        destination=delivery.destination,
-    )
-    return bound

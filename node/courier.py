@@ -97,8 +97,8 @@ class Courier:
             given_up = self._give_up(due, UNCONFIGURED)
         else:
             given_up = self._send([each for each in due if not _is_sent(each)], peer)
-            sent = filter(_is_sent, self._due(evaluation_id, destination))
-            given_up |= self._desk.ask(list(sent), peer)
+            waiting = self._due(evaluation_id, destination) if wants_commitment(peer) else due
+            given_up |= self._desk.ask([each for each in waiting if _is_sent(each)], peer)
         if given_up:
             self._observer.study_failed(due[0].study_uid)
 
@@ -187,7 +187,7 @@ class Courier:
     def _replace(self, delivery: Delivery, outcome: SendOutcome, replacement: Replacement) -> None:
         self._deliveries.replace(delivery, replacement.comment, replacement.instances, self._clock())
         self._observer.delivery_attempted(delivery.destination, DeliveryState.REPLACED.value)
-        _log_of(delivery).warning("delivery.refused", reason=replacement.comment)
+        log.warning("delivery.refused", reason=replacement.comment, **delivery.named)
 
     def _enter(self, delivery: Delivery, outcome: SendOutcome) -> bool:
         """Enter the outcome of an attempt, and tell whether the delivery is given up with it."""
@@ -224,7 +224,7 @@ class Courier:
         now: datetime,
         following: datetime | None,
     ) -> None:
-        told = _log_of(delivery)
+        told = log.bind(**delivery.named)
         (told.info if outcome.state.has_arrived else told.warning)(
             "delivery.attempted",
             state=state.value,
@@ -243,20 +243,9 @@ class Courier:
         """Enter that no attempt will be made."""
         for delivery in due:
             self._deliveries.record_attempt(delivery, DeliveryState.FAILED, None, reason, self._clock(), None)
-            _log_of(delivery).warning("delivery.given_up", reason=reason)
+            log.warning("delivery.given_up", reason=reason, **delivery.named)
         return True
 
 
 def _is_sent(delivery: Delivery) -> bool:
     return delivery.state is DeliveryState.SENT
-
-
-def _log_of(delivery: Delivery) -> structlog.stdlib.BoundLogger:
-    """Return the log that says of each line which delivery it is about."""
-    bound: structlog.stdlib.BoundLogger = log.bind(
-        study_uid=delivery.study_uid,
-        evaluation_id=delivery.evaluation_id,
-        sop_instance_uid=delivery.sop_instance_uid,
-        destination=delivery.destination,
-    )
-    return bound

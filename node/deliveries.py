@@ -98,6 +98,16 @@ class Delivery:
     committed_at: datetime | None = None
 
     @property
+    def named(self) -> dict[str, str]:
+        """Return what says in a log which delivery it is about."""
+        return {
+            "study_uid": self.study_uid,
+            "evaluation_id": self.evaluation_id,
+            "sop_instance_uid": self.sop_instance_uid,
+            "destination": self.destination,
+        }
+
+    @property
     def is_given_up(self) -> bool:
         """Whether it was not delivered and is not tried again."""
         return self.next_attempt_at is None and self.state in UNDELIVERED

@@ -25,7 +25,7 @@ from node.study_states import (
     open_verdicts,
 )
 from node.tables import conflicts, deliveries, evaluations, instances, outcomes, studies
-from node.words import AWAITED, NOT_COMMITTED
+from node.words import AWAITED, NOT_COMMITTED, next_attempt
 
 AT_ONCE = 500
 """Studies of which all is read at once."""
@@ -326,11 +326,9 @@ def _sending(outbox: list[Row[Any]]) -> tuple[StudyState, str]:
 
 
 def _next_attempt(delivery: Row[Any]) -> str:
-    if delivery.next_attempt_at is not None and delivery.state == DeliveryState.SENT:
-        return f" (asked again at {delivery.next_attempt_at:%Y-%m-%d %H:%M:%S %Z})"
     if delivery.next_attempt_at is None:
         return f" (given up after {delivery.attempts} attempt{'s' if delivery.attempts > 1 else ''})"
-    return f" (attempt {delivery.attempts}; next at {delivery.next_attempt_at:%Y-%m-%d %H:%M:%S %Z})"
+    return f" ({next_attempt(DeliveryState(delivery.state), delivery.attempts, delivery.next_attempt_at)})"
 
 
 def _has_arrived(delivery: Row[Any]) -> bool:

@@ -8,12 +8,12 @@ from dataclasses import asdict
 
 from rich.text import Text
 
-from node.deliveries import Delivery, DeliveryState
+from node.deliveries import Delivery
 from node.evaluations import Evaluation, EvaluationState
 from node.findings_record import SegmentRecord
 from node.studies_report import render_studies, to_record
 from node.study_view import StudyView
-from node.words import clock, delivered_form, delivery_state, number, series_name
+from node.words import delivered_form, delivery_state, next_attempt, number, series_name
 
 
 def render_study(view: StudyView) -> Text:
@@ -101,10 +101,8 @@ def _delivery_lines(view: StudyView) -> Iterator[str]:
 
 def _outcome(delivery: Delivery) -> str:
     said = ". ".join(filter(None, (delivery_state(delivery), delivery.last_comment)))
-    if delivery.state is DeliveryState.SENT and delivery.next_attempt_at is not None:
-        return f"{said} (asked again at {clock(delivery.next_attempt_at)} UTC)"
     if delivery.attempts and delivery.next_attempt_at is not None:
-        return f"{said} (attempt {delivery.attempts}; next at {clock(delivery.next_attempt_at)} UTC)"
+        return f"{said} ({next_attempt(delivery.state, delivery.attempts, delivery.next_attempt_at)})"
     return said
 
 

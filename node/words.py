@@ -53,6 +53,13 @@ def delivery_state(delivery: Delivery) -> str:
     return f"{said}, given up" if is_given_up else said
 
 
+def next_attempt(state: DeliveryState, attempts: int, time: datetime) -> str:
+    """Say when a destination that was tried is tried again, or asked again for its commitment."""
+    if state is DeliveryState.SENT:
+        return f"asked again at {clock(time)} UTC"
+    return f"attempt {attempts}; next at {clock(time)} UTC"
+
+
 def delivered_form(delivery: Delivery) -> str:
     """Say what kind of result is delivered."""
     return _FORMS[form_of(delivery.kind)]
