@@ -19,7 +19,7 @@ from node.identity import SOFTWARE_VERSION, digest_of
 from node.inventory import Inventory, StudyInventory, identify_paths
 from node.model import SourceVolume
 from node.results.build import build_results
-from node.results.context import EvaluationContext, SupersededReport
+from node.results.context import EvaluationContext
 from node.results.forms import FormChoice
 from node.results.one_patient import headers_of_one_patient
 from node.results.result_object import ResultObject
@@ -61,20 +61,13 @@ class Assessor:
         """Say what files and folders hold, by the configured table of identification."""
         return identify_paths(paths, self._rules, self._settings.volumes)
 
-    def context(
-        self,
-        study_uid: str,
-        inputs: str,
-        created_at: datetime,
-        superseded: tuple[SupersededReport, ...] = (),
-    ) -> EvaluationContext:
+    def context(self, study_uid: str, inputs: str, created_at: datetime) -> EvaluationContext:
         """Say what the results of one evaluation tell of their making.
 
         Args:
             study_uid: Study Instance UID.
             inputs: digest of the Instances.
             created_at: the time that the results bear.
-            superseded: reports that the new ones take the place of.
         """
         return EvaluationContext(
             study_uid=study_uid,
@@ -83,7 +76,6 @@ class Assessor:
             software_version=SOFTWARE_VERSION,
             ae_title=self._settings.sender.ae_title,
             station_name=self._settings.receiver.ae_title,
-            superseded=superseded,
             names_patient=self._settings.pictures.patient,
         )
 

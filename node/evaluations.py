@@ -41,7 +41,8 @@ class Evaluation:
         state: how far it is.
         reason: why it failed or was superseded, one sentence; else empty.
         progress: what it does now.
-        supersedes: the evaluation whose results these take the place of, if any.
+        supersedes: the latest evaluation before it that had made results or was at work, if any; one that was
+            at work may have failed since.
         created_at: when the Study was found complete.
         started_at: when its work began.
         finished_at: when its work ended, well or not.

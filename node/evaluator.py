@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
@@ -16,7 +17,7 @@ from node.evaluations import Evaluation, Evaluations, EvaluationState, Result
 from node.observation import NOBODY, Observer
 from node.outcomes import Outcome, Outcomes, nothing_of
 from node.part10 import read_part10
-from node.result_files import KEPT, companions, result_name, selection_content, selection_name
+from node.result_files import KEPT, companions, is_of_run, result_name, selection_content, selection_name
 from node.results.context import EvaluationContext, SupersededReport
 from node.results.files import encode
 from node.results.kept_findings import keep_findings
@@ -71,9 +72,8 @@ class Evaluator:
         if is_round_trip(evaluation.study_uid):
             self._outcomes.record(evaluation_id, evaluation.run, nothing_of(evaluation.fingerprint))
             return
-        context = self._assessor.context(
-            evaluation.study_uid, evaluation.fingerprint, evaluation.created_at, self._superseded(evaluation)
-        )
+        context = self._assessor.context(evaluation.study_uid, evaluation.fingerprint, evaluation.created_at)
+        context = replace(context, superseded=self._superseded(evaluation, context.fingerprint))
         router = self._router(evaluation_id)
         made = self._outcomes.of(evaluation_id, context.fingerprint)
         if made is not None and self._is_enough(evaluation, made, router):
@@ -152,15 +152,14 @@ class Evaluator:
         name, content = selection_name(evaluation.run), selection_content(selection)
         self._store.put_result(evaluation.study_uid, evaluation.evaluation_id, name, content)
 
-    def _superseded(self, evaluation: Evaluation) -> tuple[SupersededReport, ...]:
-        """Find the reports that this run replaces: of an earlier evaluation, or made with other models."""
-        earlier = [evaluation.supersedes] if evaluation.supersedes else []
-        reports = [
-            result
-            for evaluation_id in (*earlier, evaluation.evaluation_id)
-            for result in self._evaluations.results(evaluation_id)
-            if result.sop_class_uid == Comprehensive3DSRStorage
-        ]
+    def _superseded(self, evaluation: Evaluation, fingerprint: str) -> tuple[SupersededReport, ...]:
+        """Find the reports that this run replaces: of an earlier evaluation, or made with other models.
+
+        Those with its own fingerprint tell the same findings in another form, or are its own from before an
+        interruption.
+        """
+        own = self._evaluations.results(evaluation.evaluation_id)
+        replaced = [each for each in own if not is_of_run(each.path, fingerprint)]
         return tuple(
             SupersededReport(
                 report.sop_class_uid,
@@ -168,8 +167,18 @@ class Evaluator:
                 read_part10(self._store.path(report.path)).header.series_uid,
                 report.kind,
             )
-            for report in reports
+            for report in (*self._made_before(evaluation), *replaced)
+            if report.sop_class_uid == Comprehensive3DSRStorage
         )
+
+    def _made_before(self, evaluation: Evaluation) -> list[Result]:
+        """List the results of the latest evaluation before it that made any; those between failed."""
+        earlier = evaluation.supersedes
+        while earlier is not None:
+            if results := self._evaluations.results(earlier):
+                return results
+            earlier = self._evaluations.get(earlier).supersedes
+        return []
 
     def _keep(
         self, evaluation: Evaluation, context: EvaluationContext, assessment: Assessment, router: Router

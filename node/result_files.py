@@ -38,6 +38,11 @@ def result_name(fingerprint: str, name: str) -> str:
     return f"{fingerprint[:8]}-{name}"
 
 
+def is_of_run(path: str, fingerprint: str) -> bool:
+    """Tell whether a run with this fingerprint wrote a file of its evaluation."""
+    return path.rpartition("/")[2].startswith(result_name(fingerprint, ""))
+
+
 def selection_name(run: int) -> str:
     """Name the choice of Series of a run, which may fail before it has a result to lie beside."""
     return f"{run}-{SELECTION}"

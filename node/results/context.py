@@ -39,7 +39,7 @@ class EvaluationContext:
         ae_title: under which the node sends.
         station_name: of the machine that evaluates.
         manufacturer: who answers for the product.
-        superseded: reports that this one takes the place of, oldest first.
+        superseded: reports that this one takes the place of.
         selection: sentences on which Series were taken for what, and why.
         names_patient: whether pictures and documents show whose they are.
 
