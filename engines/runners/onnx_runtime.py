@@ -120,8 +120,8 @@ def infer(
 
     Raises:
         RunnerError: if the runner is closed, the slices do not fit or onnxruntime fails.
-        DeviceMemoryError: if it says that the memory of a device is full.
-        DeviceError: if anything else failed on a GPU.
+        DeviceMemoryError: if it says that the memory of the GPU is full.
+        DeviceError: if anything else failed on the GPU.
     """
     if session is None:
         raise RunnerError("This runner was closed: open another one")
@@ -129,8 +129,8 @@ def infer(
         (logits,) = session.run([model.output], {model.input: slices})
     except RUNTIME_ERRORS as exc:
         said = f"onnxruntime failed on slices of shape {slices.shape}: {exc}"
-        if any(words in str(exc) for words in MEMORY_WORDS):
-            raise DeviceMemoryError(said) from exc
-        at_fault = on_gpu and not isinstance(exc, state.InvalidArgument)
-        raise (DeviceError if at_fault else RunnerError)(said) from exc
+        if not on_gpu or isinstance(exc, state.InvalidArgument):
+            raise RunnerError(said) from exc
+        is_full = any(words in str(exc) for words in MEMORY_WORDS)
+        raise (DeviceMemoryError if is_full else DeviceError)(said) from exc
     return np.asarray(logits)

@@ -1,4 +1,4 @@
-"""A GPU runner with the CPU in reserve: a Study is not lost because a GPU is full or fails."""
+"""A GPU runner with the CPU in reserve: a Study is not lost because a GPU is full, fails or overflows."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from engines.runners.base import Notice, Runner, unheard
 
 class ReservedRunner:
     """Runs on a GPU, and on the CPU when the GPU can not; the next run tries the GPU again.
+
+    A proof on sample slices does not tell how far the values of another Series reach: float16 ends at 65504,
+    and what lies beyond comes back as infinity or as no number. Then the CPU, in float32, decides as well.
 
     Args:
         first: the GPU's runner.
@@ -41,12 +44,15 @@ class ReservedRunner:
         Raises: RunnerError: if the slices do not fit, or the CPU's runtime fails as well.
         """
         try:
-            return self._first.run(slices, notice)
+            logits = self._first.run(slices, notice)
+            problem = "" if np.isfinite(logits).all() else "its logits are not all finite numbers"
         except DeviceError as exc:
+            problem = str(exc)
+        if problem:
             reserve = self._reserve_runner()
             logits = reserve.run(slices)
-            notice(f"the GPU could not be used ({exc}): {reserve.name} ran instead of {self.name}")
-            return logits
+            notice(f"the GPU could not be used ({problem}): {reserve.name} ran instead of {self.name}")
+        return logits
 
     def _reserve_runner(self) -> Runner:
         with self._lock:

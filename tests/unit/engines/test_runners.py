@@ -5,11 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from engines.bundle import Bundle, load_bundle, write_manifest, write_samples
-from engines.errors import DeviceError, RunnerError
+from engines.errors import DeviceError, DeviceMemoryError, RunnerError
 from engines.manifest import ModelFile
 from engines.processors import granted_cpus
 from engines.proof import compare
@@ -237,6 +238,21 @@ def test_a_session_that_fails_on_a_gpu_leaves_the_work_to_the_cpu_and_slices_tha
 
 def test_a_session_does_not_turn_to_the_cpu_of_itself(bundle: Bundle) -> None:
     """onnxruntime does, when a provider fails in a run: for good, and under the GPU's name."""
+    session = failing_session(bundle, state.EPFail("CUDA failure 719: unspecified launch failure"))
+    with pytest.raises(DeviceError, match="unspecified launch failure"):
+        infer(session, bundle.manifest.model, slices(), on_gpu=True)
+
+
+@pytest.mark.parametrize(("on_gpu", "kind"), [(True, DeviceMemoryError), (False, RunnerError)])
+def test_only_a_gpu_s_memory_is_a_gpu_s_fault(bundle: Bundle, on_gpu: bool, kind: type[RunnerError]) -> None:
+    full = state.RuntimeException("Failed to allocate memory for requested buffer of size 4294967296")
+    with pytest.raises(RunnerError, match="4294967296") as caught:
+        infer(failing_session(bundle, full), bundle.manifest.model, slices(), on_gpu=on_gpu)
+    assert type(caught.value) is kind
+
+
+def failing_session(bundle: Bundle, error: Exception) -> onnxruntime.InferenceSession:
+    """Open a session whose provider fails when it runs."""
 
     class FailingProvider:
         def __init__(self, whole: object) -> None:
@@ -246,9 +262,8 @@ def test_a_session_does_not_turn_to_the_cpu_of_itself(bundle: Bundle) -> None:
             return getattr(self._whole, name)
 
         def run(self, *_: object) -> object:
-            raise state.EPFail("CUDA failure 719: unspecified launch failure")
+            raise error
 
     session = open_session(bundle.model_path, threads=1)
     session._sess = FailingProvider(session._sess)
-    with pytest.raises(DeviceError, match="unspecified launch failure"):
-        infer(session, bundle.manifest.model, slices(), on_gpu=True)
+    return session

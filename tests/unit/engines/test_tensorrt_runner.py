@@ -10,7 +10,7 @@ import pytest
 from engines.bundle import Bundle
 from engines.errors import DeviceError, DeviceMemoryError, RunnerError
 from engines.manifest import BatchProfile
-from engines.runners.base import RunnerSettings
+from engines.runners.base import Notice, RunnerSettings, unheard
 from engines.runners.onnx_runtime import OnnxRuntimeRunner
 from engines.runners.reserve import ReservedRunner
 from engines.runners.tensorrt import TensorRtRunner
@@ -122,6 +122,29 @@ def test_a_gpu_that_fails_leaves_the_study_to_the_cpu(bundle: Bundle) -> None:
         notices.clear()
         np.testing.assert_allclose(runner.run(image, notices.append), GAIN * (image - LEVEL), atol=1e-4)
         assert notices == []
+
+
+@pytest.mark.parametrize("overflow", [np.inf, -np.inf, np.nan])
+def test_a_gpu_that_overflows_leaves_the_study_to_the_cpu(bundle: Bundle, overflow: float) -> None:
+    """What a proof on sample slices can not foresee: values beyond the largest float16."""
+
+    class Overflowing(TensorRtRunner):
+        def run(self, slices: np.ndarray, notice: Notice = unheard) -> np.ndarray:
+            logits = super().run(slices, notice)
+            logits[-1, 0, 3, 4] = overflow
+            return logits
+
+    def reserve() -> OnnxRuntimeRunner:
+        return OnnxRuntimeRunner(bundle.model_path, bundle.manifest.model, RunnerSettings(threads=1))
+
+    engine, profile = HostEngine(bundle.model_path, SHAPE), BatchProfile(min=1, opt=8, max=32)
+    first = Overflowing("tensorrt test", engine, HostCuda(), SHAPE, profile)
+    with ReservedRunner(first, reserve) as runner:
+        image, notices = slices(3), list[str]()
+        np.testing.assert_allclose(runner.run(image, notices.append), GAIN * (image - LEVEL), atol=1e-4)
+    (told,) = notices
+    assert "logits are not all finite numbers" in told
+    assert "CPU f32 ran instead of tensorrt test" in told
 
 
 @pytest.mark.parametrize(
