@@ -10,7 +10,7 @@ from scipy.special import expit
 from engines.components import keep, label, peaks, sizes
 from engines.errors import RunnerError
 from engines.preprocessing import Prepared, restore
-from engines.volume import Volume
+from engines.volume import Grid, Volume
 
 MM3_PER_ML = 1000.0
 """Cubic millimetres in a millilitre."""
@@ -78,3 +78,20 @@ def lesion_mask(probability: Volume, spec: PostprocessingSpec) -> Volume:
         high = peaks(numbers, count, probability.array.ravel()[inside]) >= spec.min_peak
         mask.ravel()[inside] = keep(numbers, large & high)
     return probability.with_array(mask)
+
+
+def lesion_pixels(logits: NDArray[np.float32], spec: PostprocessingSpec) -> NDArray[np.bool_]:
+    """Decide which pixels of a network's own maps are lesion, by threshold and peak.
+
+    The slices need not be those of a known grid, so that the smallest volume does not count.
+
+    Args:
+        logits: (slices, 1, rows, columns), finite, of slices that follow each other.
+        spec: threshold and least peak.
+
+    Returns: (slices, rows, columns).
+    """
+    maps = logits[:, 0]
+    probability = Volume(expit(maps), Grid((len(maps), *maps.shape[1:]), np.eye(4)))
+    mask: NDArray[np.bool_] = lesion_mask(probability, spec.model_copy(update={"min_lesion_ml": 0.0})).array
+    return mask

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logit
 
 from engines.components import label
+from engines.postprocessing import PostprocessingSpec, lesion_pixels
 from engines.runners.base import Runner
 
 MIN_DICE = 0.999
@@ -34,7 +34,7 @@ class Agreement:
         reason: one sentence.
         dice: overlap of the two masks, 0 to 1.
         volume_change: difference of the volumes, share of the reference.
-        lesions: number of lesions of the reference and of the candidate.
+        lesions: number of lesions of the reference and of the candidate, those without a peak left out.
     """
 
     agrees: bool
@@ -50,13 +50,16 @@ class Referee:
     Args:
         open_reference: opens the runner that is right by definition.
         slices: (n, channels, rows, columns), neighbouring slices with lesions, or None if there are none.
-        threshold: probability from which on a pixel is lesion.
+        spec: what counts as a lesion.
     """
 
     def __init__(
-        self, open_reference: Callable[[], Runner], slices: NDArray[np.float32] | None, threshold: float
+        self,
+        open_reference: Callable[[], Runner],
+        slices: NDArray[np.float32] | None,
+        spec: PostprocessingSpec,
     ) -> None:
-        self._open_reference, self._slices, self._threshold = open_reference, slices, threshold
+        self._open_reference, self._slices, self._spec = open_reference, slices, spec
         self._expected: NDArray[np.float32] | None = None
 
     @property
@@ -74,15 +77,23 @@ class Referee:
         if self._expected is None:
             with self._open_reference() as reference:
                 self._expected = reference.run(self._slices)
-        return compare(self._expected, candidate.run(self._slices), self._threshold)
+        return compare(self._expected, candidate.run(self._slices), self._spec)
 
 
-def compare(reference: NDArray[np.float32], candidate: NDArray[np.float32], threshold: float) -> Agreement:
-    """Compare two sets of logits (n, 1, rows, columns) as masks of lesions."""
-    if reference.shape != candidate.shape or not np.isfinite(candidate).all():
-        return Agreement(False, "the logits have another shape or are not finite", 0.0, 1.0, (0, 0))
-    level = logit(threshold)
-    expected, found = reference[:, 0] >= level, candidate[:, 0] >= level
+def compare(
+    reference: NDArray[np.float32], candidate: NDArray[np.float32], spec: PostprocessingSpec
+) -> Agreement:
+    """Compare two sets of logits as masks of the lesions that would be reported.
+
+    Args:
+        reference: (slices, 1, rows, columns) logits that are right by definition.
+        candidate: the same of the other runner.
+        spec: what counts as a lesion; of that, the smallest volume does not count here.
+    """
+    for logits, whose in ((reference, "the reference's"), (candidate, "its")):
+        if logits.shape != reference.shape or not np.isfinite(logits).all():
+            return Agreement(False, f"{whose} logits have another shape or are not finite", 0.0, 1.0, (0, 0))
+    expected, found = lesion_pixels(reference, spec), lesion_pixels(candidate, spec)
     total = int(expected.sum())
     if total == 0:
         return Agreement(False, NO_LESION, 0.0, 1.0, (0, 0))

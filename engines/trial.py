@@ -112,7 +112,7 @@ def _compared(
     expected: NDArray[np.float32],
 ) -> Trial:
     difference = float(np.abs(found - expected).max())
-    agreement = compare(expected, found, bundle.manifest.postprocessing.threshold)
+    agreement = compare(expected, found, bundle.manifest.postprocessing)
     return Trial(kind, name, largest_difference=difference, agreement=agreement)
 
 

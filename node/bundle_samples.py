@@ -7,10 +7,10 @@ from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logit
 
 from engines.bundle import Bundle, densest
 from engines.errors import BundleError
+from engines.postprocessing import lesion_pixels
 from engines.preprocessing import prepare
 from engines.resampling import Interpolation, resample
 from engines.runners.base import RunnerKind, RunnerSettings
@@ -51,7 +51,7 @@ def samples_of_study(folder: Path, bundle: Bundle, settings: NodeSettings) -> ND
     )
     with open_runner(bundle, RunnerKind.ONNXRUNTIME, RunnerSettings()) as runner:
         logits = runner.run(prepared.slices)
-    found = logits[:, 0] >= logit(bundle.manifest.postprocessing.threshold)
+    found = lesion_pixels(logits, bundle.manifest.postprocessing)
     if not found.any():
         problem = (
             f"the network finds no lesion in {folder.name}; name another Study, or none for float32 alone"

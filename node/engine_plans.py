@@ -157,7 +157,7 @@ def _prove(
     def reference() -> Runner:
         return OnnxRuntimeRunner(bundle.model_path, bundle.manifest.model, settings.runner_limits)
 
-    referee = Referee(reference, read_samples(bundle), bundle.manifest.postprocessing.threshold)
+    referee = Referee(reference, read_samples(bundle), bundle.manifest.postprocessing)
     try:
         with backend.open(plan, bundle, precision) as runner:
             agreement = referee.check(runner)

@@ -120,7 +120,7 @@ def choose_runner(
     machine = machine or Machine()
     slices = read_samples(bundle) if samples is None else samples
     # The candidate is what opens the reference, so the two need each other: the referee asks for it late.
-    referee = Referee(lambda: candidate.reference(), slices, bundle.manifest.postprocessing.threshold)
+    referee = Referee(lambda: candidate.reference(), slices, bundle.manifest.postprocessing)
     candidate = _Candidate(bundle, machine, referee, by_name=kind is not RunnerKind.AUTO)
     order = AUTO_ORDER if kind is RunnerKind.AUTO else (kind,)
     taken, proven, passed = _first_that_opens(candidate, order)

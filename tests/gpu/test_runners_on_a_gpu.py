@@ -59,7 +59,7 @@ def test_the_gpu_finds_what_the_reference_finds(choice: Choice, bundle: Bundle, 
     with OnnxRuntimeRunner(bundle.model_path, model, RunnerSettings()) as reference:
         expected = reference.run(slices)
     found = choice.runner.run(slices, pytest.fail)
-    agreement = compare(expected, found, bundle.manifest.postprocessing.threshold)
+    agreement = compare(expected, found, bundle.manifest.postprocessing)
     measured.append(f"| {bundle.folder.name}, {choice.report.name}, proof | {agreement.reason} |")
     assert agreement.agrees
 

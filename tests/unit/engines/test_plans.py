@@ -17,6 +17,7 @@ from engines.bundle import Bundle, load_bundle, write_manifest, write_samples
 from engines.cache import MAGIC, PlanCache, PlanKey
 from engines.errors import DeviceMemoryError, NotProvenError, PlanCacheError, PlanError
 from engines.ladder import climb_down
+from engines.postprocessing import PostprocessingSpec
 from engines.precision import Precision, ladder
 from engines.proof import Referee
 from engines.runners.base import RunnerSettings
@@ -49,7 +50,7 @@ def referee_of(bundle: Bundle, slices: np.ndarray | None = None) -> Referee:
     def reference() -> OnnxRuntimeRunner:
         return OnnxRuntimeRunner(bundle.model_path, bundle.manifest.model, RunnerSettings(threads=1))
 
-    return Referee(reference, image() if slices is None else slices, 0.5)
+    return Referee(reference, image() if slices is None else slices, PostprocessingSpec())
 
 
 @pytest.mark.parametrize("field", [field.name for field in fields(PlanKey)])
@@ -222,7 +223,7 @@ def test_nothing_is_compiled_that_can_not_be_proven(bundle: Bundle, tmp_path: Pa
             bundle,
             backend,
             PlanCache(tmp_path / "c"),
-            Referee(pytest.fail, None, 0.5),
+            Referee(pytest.fail, None, PostprocessingSpec()),
             Precision.FP16,
             silent,
         )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 from engines.bundle import Bundle, load_bundle, write_manifest, write_samples
 from engines.errors import DeviceError, DeviceMemoryError, RunnerError
 from engines.manifest import ModelFile
+from engines.postprocessing import PostprocessingSpec
 from engines.processors import granted_cpus
 from engines.proof import compare
 from engines.runners.base import RunnerKind, RunnerSettings
@@ -191,14 +193,14 @@ def test_agreement_needs_the_same_voxels_volume_and_lesions(change: tuple, agree
     mask, other = squares(), squares()
     for place in change:
         other[place] = ~other[place]
-    assert compare(logits_of(mask), logits_of(other), 0.5).agrees is agrees
+    assert compare(logits_of(mask), logits_of(other), PostprocessingSpec()).agrees is agrees
 
 
 def test_the_numbers_of_an_agreement_are_those_of_the_masks() -> None:
     """2600 voxels against 2598: Dice 2 * 2598 / 5198, volume 2 / 2600."""
     mask, other = squares(), squares()
     other[1, 4, 4:6] = False
-    agreement = compare(logits_of(mask), logits_of(other), 0.5)
+    agreement = compare(logits_of(mask), logits_of(other), PostprocessingSpec())
     assert agreement.dice == pytest.approx(5196 / 5198)
     assert agreement.volume_change == pytest.approx(2 / 2600)
     assert agreement.lesions == (2, 2)
@@ -208,16 +210,46 @@ def test_the_numbers_of_an_agreement_are_those_of_the_masks() -> None:
     ("reference", "candidate", "reason"),
     [
         pytest.param(np.full((1, 1, 8, 8), -9.0), np.full((1, 1, 8, 8), -9.0), "no lesion", id="empty"),
-        pytest.param(np.ones((1, 1, 8, 8)), np.full((1, 1, 8, 8), np.nan), "not finite", id="nan"),
+        pytest.param(np.ones((1, 1, 8, 8)), np.full((1, 1, 8, 8), np.nan), "its logits.*finite", id="nan"),
+        pytest.param(
+            np.where(np.eye(8), np.nan, 1.0)[None, None].astype(np.float32),
+            np.where(np.eye(8), -1.0, 1.0)[None, None].astype(np.float32),
+            "the reference's logits.*finite",
+            id="nan-of-the-reference",
+        ),
         pytest.param(np.ones((1, 1, 8, 8)), np.ones((2, 1, 8, 8)), "shape", id="shape"),
     ],
 )
 def test_nothing_is_proven_by_empty_or_broken_logits(
     reference: np.ndarray, candidate: np.ndarray, reason: str
 ) -> None:
-    agreement = compare(reference, candidate, 0.5)
+    agreement = compare(reference, candidate, PostprocessingSpec())
     assert not agreement.agrees
-    assert reason in agreement.reason
+    assert re.search(reason, agreement.reason)
+
+
+@pytest.mark.parametrize(
+    ("peaks", "others", "agrees", "lesions"),
+    [
+        pytest.param((4.0, 1.0), (4.0, 1.1), True, (1, 1), id="what-is-dropped-may-differ"),
+        pytest.param((4.0, 2.3), (4.0, 2.1), False, (2, 1), id="a-lesion-loses-its-peak"),
+        pytest.param((4.0, 2.1), (4.0, 2.3), False, (1, 2), id="another-gains-one"),
+        pytest.param((2.1, 2.1), (2.1, 2.1), False, (0, 0), id="none-has-a-peak"),
+    ],
+)
+def test_lesions_are_compared_as_they_would_be_reported(
+    peaks: tuple[float, float], others: tuple[float, float], agrees: bool, lesions: tuple[int, int]
+) -> None:
+    """A probability of 0.9 is a logit of 2.197; the outlines above 0.5 are the same throughout."""
+    places = (slice(4, 34), slice(40, 60))
+    reference, candidate = (np.full((1, 1, 64, 64), -9.0, np.float32) for _ in range(2))
+    for logits, tops in ((reference, peaks), (candidate, others)):
+        for place, top in zip(places, tops, strict=True):
+            logits[0, 0, place, place] = 0.5
+            logits[0, 0, place.start, place.start] = top
+    agreement = compare(reference, candidate, PostprocessingSpec(threshold=0.5, min_peak=0.9))
+    assert agreement.agrees is agrees
+    assert agreement.lesions == lesions
 
 
 def test_a_session_that_fails_on_a_gpu_leaves_the_work_to_the_cpu_and_slices_that_do_not_fit_do_not(
