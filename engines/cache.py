@@ -209,7 +209,8 @@ class PlanCache:
         try:
             path.unlink(missing_ok=True)
         except OSError as exc:
-            raise PlanCacheError(str(self.folder), f"can not remove {path.name}: {exc.strerror}") from exc
+            problem = f"can not remove {path.name}: {exc.strerror or exc}"
+            raise PlanCacheError(str(self.folder), problem) from exc
 
     def entries(self) -> list[PlanEntry]:
         """List all plans by name, the damaged ones with what is wrong with them."""

@@ -14,7 +14,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from node.dicomweb import StowSettings
-from node.errors import TlsConfigurationError
+from node.errors import TlsConfigurationError, words_of
 from node.outbound import DestinationSettings
 from node.settings import Destination, NodeSettings
 from node.tls import (
@@ -150,7 +150,7 @@ def _expiry(part: Part, path: Path) -> datetime:
     try:
         own, *chain = x509.load_pem_x509_certificates(path.read_bytes())
     except OSError as exc:
-        raise TlsConfigurationError(f"{path} can not be read: {exc.strerror}") from exc
+        raise TlsConfigurationError(f"{path} can not be read: {words_of(exc)}") from exc
     except ValueError as exc:
         raise TlsConfigurationError(f"{path} holds no PEM certificate") from exc
     counted = [own, *chain] if part is Part.CA else [own]

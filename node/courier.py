@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 import structlog
 
 from node.commitment_desk import CommitmentDesk, wants_commitment
 from node.deliveries import Deliveries, Delivery, DeliveryState
-from node.errors import NodeError, UnknownEvaluationError
+from node.errors import NodeError, UnknownEvaluationError, words_of
 from node.evaluations import Evaluations, EvaluationState
 from node.later_pictures import LaterPictures
 from node.observation import NOBODY, Observer, Stage
@@ -126,8 +127,7 @@ class Courier:
         """Send what is due, enter what came of it, and tell whether any of it was given up."""
         if not due:
             return False
-        paths = [self._store.path(delivery.path) for delivery in due]
-        outcomes = list(zip(due, deliver(paths, peer, self._settings.sender), strict=True))
+        outcomes = list(zip(due, self._deliver(due, peer), strict=True))
         refused = {
             delivery.sop_instance_uid
             for delivery, outcome in outcomes
@@ -149,6 +149,20 @@ class Courier:
                 self._replace(delivery, outcome, replacement)
         return given_up
 
+    def _deliver(self, due: Sequence[Delivery], peer: Destination) -> list[SendOutcome]:
+        """Send what the store gives; what it does not give holds nothing else up."""
+        files = self._store.each_path(each.path for each in due)
+        there = [file for file in files if isinstance(file, Path)]
+        sent = iter(deliver(there, peer, self._settings.sender) if there else ())
+        return [
+            next(sent) if isinstance(file, Path) else self._unsent(each, file)
+            for each, file in zip(due, files, strict=True)
+        ]
+
+    def _unsent(self, delivery: Delivery, error: OSError) -> SendOutcome:
+        comment = f"can not be read: {words_of(error)}"
+        return SendOutcome(self._store.root / delivery.path, DeliveryState.FAILED, comment=comment)
+
     def _outcome(self, evaluation_id: str) -> Outcome:
         outcome = self._outcomes.latest(evaluation_id)
         if outcome is None:
@@ -160,7 +174,7 @@ class Courier:
         try:
             self._pictures.draw(delivery.evaluation_id, peer.fallback_choice.forms)
         except (NodeError, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
+            reason = words_of(error) if isinstance(error, OSError) else str(error)
             log.warning(
                 "fallback.failed",
                 study_uid=delivery.study_uid,

@@ -22,7 +22,7 @@ import yaml
 from engines.marking import mask_on
 from engines.segments import Segment, SeriesType
 from engines.volume import Volume
-from node.errors import NodeError
+from node.errors import NodeError, words_of
 from node.identification_rules import rules_with
 from node.inventory import StudyInventory, identify_paths
 from node.model import SourceVolume
@@ -226,7 +226,7 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DatasetExportError(f"{path} can not be written: {error.strerror or error}") from error
+        raise DatasetExportError(f"{path} can not be written: {words_of(error)}") from error
 
 
 def _write_case(

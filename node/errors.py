@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+def words_of(error: OSError) -> str:
+    """Say what the operating system says of a fault, or the error itself where the system said nothing."""
+    return error.strerror or str(error) or type(error).__name__
+
+
 class NodeError(Exception):
     """Base of every error that the node raises on purpose.
 

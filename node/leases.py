@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from node.database import cause_of
-from node.errors import IndexUnavailableError, NodeAlreadyRunningError
+from node.errors import IndexUnavailableError, NodeAlreadyRunningError, words_of
 
 KEEPALIVES = {"tcp_keepalives_idle": "3", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3"}
 """Settings of the session, s and number: a machine that is gone is noticed by the server within 9 s."""
@@ -158,7 +158,7 @@ class FileLease:
         try:
             self._take(process_id)
         except OSError as exc:
-            reason = f"The lock beside the index can not be taken: {self._path}: {exc.strerror}"
+            reason = f"The lock beside the index can not be taken: {self._path}: {words_of(exc)}"
             raise IndexUnavailableError(reason) from exc
         return False
 
@@ -237,7 +237,7 @@ def _lock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
     except BlockingIOError:
         return False
     except OSError as exc:
-        raise IndexUnavailableError(f"The lock beside the index can not be used: {exc}") from exc
+        raise IndexUnavailableError(f"The lock beside the index can not be used: {words_of(exc)}") from exc
     return True
 
 
@@ -255,7 +255,7 @@ def _file_holder(path: Path) -> str:
     except FileNotFoundError:
         return ""
     except OSError as exc:
-        raise IndexUnavailableError(f"Whether a node serves can not be seen: {exc}") from exc
+        raise IndexUnavailableError(f"Whether a node serves can not be seen: {words_of(exc)}") from exc
 
 
 def _engine(url: str) -> Engine:

@@ -14,7 +14,7 @@ from pynetdicom.association import Association
 from pynetdicom.pdu import A_ASSOCIATE_RJ
 from pynetdicom.presentation import PresentationContext
 
-from node.errors import AssociationFailedError, NoContextAcceptedError, TlsConfigurationError
+from node.errors import AssociationFailedError, NoContextAcceptedError, TlsConfigurationError, words_of
 from node.form_settings import FormSettings
 from node.peer_sockets import Notes, PlainContext, tls_socket_of
 from node.tls import DestinationTlsSettings, explain, load_client_files
@@ -151,7 +151,7 @@ def open_association(
     except TlsConfigurationError as exc:
         raise AssociationFailedError(str(destination), f"TLS failed: {exc}") from exc
     except OSError as exc:
-        raise AssociationFailedError(str(destination), f"can not be reached: {exc.strerror}") from exc
+        raise AssociationFailedError(str(destination), f"can not be reached: {words_of(exc)}") from exc
     if not association.is_established:
         if association.rejected_contexts and not association.accepted_contexts:
             raise NoContextAcceptedError(str(destination))
@@ -198,7 +198,7 @@ def _why_not(settings: SenderSettings, notes: Notes, waited_s: float) -> str:
     if isinstance(notes.unreachable, TimeoutError):
         return f"can not be reached: no connection within {settings.connect_timeout_s:g} s"
     if notes.unreachable is not None:
-        return f"can not be reached: {notes.unreachable.strerror}"
+        return f"can not be reached: {words_of(notes.unreachable)}"
     if notes.rejection:
         return f"rejected the association: {notes.rejection}"
     if waited_s >= settings.acse_timeout_s:

@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import Connection, delete, select
 
 from node.database import Database
-from node.errors import StoreUnusableError
+from node.errors import StoreUnusableError, words_of
 from node.index import IndexedInstance, enter_instance
 from node.store import PlacementKind, Store, StoredFile
 from node.tables import conflicts, instances, removals, studies
@@ -76,7 +76,7 @@ def rebuild(
     try:
         return _rebuild(database, store, said)
     except OSError as exc:
-        raise StoreUnusableError(store.place, f"{exc.strerror}; run this again, it goes on") from exc
+        raise StoreUnusableError(store.place, f"{words_of(exc)}; run this again, it goes on") from exc
 
 
 def _rebuild(database: Database, store: Store, said: Callable[[int, int], None]) -> RebuildReport:

@@ -26,7 +26,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 
 from node.commitment_report import NO_REPORTING, Reporting, answer_report, report_context
 from node.completeness import AssociationEnd
-from node.errors import PartStoppedError, ReceiverUnavailableError, RefusedInstanceError
+from node.errors import PartStoppedError, ReceiverUnavailableError, RefusedInstanceError, words_of
 from node.incoming_connections import (
     NEGOTIATION_PDU_BYTES,
     ConnectionLimits,
@@ -198,7 +198,7 @@ class Receiver:
                 evt_handlers=self._handlers(),
             )
         except OSError as exc:
-            raise ReceiverUnavailableError(settings.host, settings.port, str(exc.strerror)) from exc
+            raise ReceiverUnavailableError(settings.host, settings.port, words_of(exc)) from exc
         self._server = cast(ThreadedAssociationServer, server)
         # pynetdicom listens with room for 5; to listen again widens it.
         cast(socket.socket, self._server.socket).listen(BACKLOG)

@@ -22,7 +22,13 @@ from pathlib import Path
 import structlog
 
 from node.bucket_files import BucketFiles
-from node.errors import OutOfResourcesError, StoreUnreachableError, StoreUnusableError, UnreadableDatasetError
+from node.errors import (
+    OutOfResourcesError,
+    StoreUnreachableError,
+    StoreUnusableError,
+    UnreadableDatasetError,
+    words_of,
+)
 from node.part10 import InstanceHeader, dataset_digest, encode_file_meta, is_uid, read_part10
 from node.storage import Files, FolderFiles, FoundFile, StorageSettings
 
@@ -182,7 +188,7 @@ class Store:
         try:
             return self._files.check()
         except OSError as exc:
-            raise StoreUnusableError(self._files.place, str(exc.strerror)) from exc
+            raise StoreUnusableError(self._files.place, words_of(exc)) from exc
 
     def path(self, relative: str) -> Path:
         """Return a file of this machine that holds what the index names; from a bucket it is fetched first.
@@ -209,6 +215,11 @@ class Store:
         with ThreadPoolExecutor(FETCHED_AT_A_TIME) as pool:
             return list(pool.map(self._files.local, relatives))
 
+    def each_path(self, relatives: Iterable[str]) -> list[Path | OSError]:
+        """Return files as ``paths`` does, and in the place of one that can not be fetched the reason."""
+        with ThreadPoolExecutor(FETCHED_AT_A_TIME) as pool:
+            return list(pool.map(self._local, relatives))
+
     def result_paths(self, study_uid: str, evaluation_id: str) -> list[str]:
         """List all files that an evaluation made, pictures among them, relative to the root, by name."""
         folder = f"{_RESULTS}/{study_uid}/{evaluation_id}"
@@ -233,7 +244,7 @@ class Store:
             paths.update(conflicts)
             self._files.delete(sorted(paths))
         except OSError as exc:
-            raise StoreUnusableError(self._files.place, str(exc.strerror)) from exc
+            raise StoreUnusableError(self._files.place, words_of(exc)) from exc
         return len(paths)
 
     def holds_any(self) -> bool:
@@ -268,6 +279,12 @@ class Store:
     def clear_incoming(self) -> int:
         """Delete what dead processes left in ``incoming/`` and return how many files that were."""
         return self._files.clear_stale()
+
+    def _local(self, relative: str) -> Path | OSError:
+        try:
+            return self._files.local(relative)
+        except OSError as error:
+            return error
 
     def _keep_apart(self, received: ReceivedInstance, digest: str) -> Placement:
         path = f"{_CONFLICTS}/{received.header.sop_instance_uid}/{digest}.dcm"
@@ -338,7 +355,7 @@ def _said(error: OSError) -> str:
     """Say what went wrong, and with which file, where that is not the one that would be written."""
     is_permission = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
     place = f": {error.filename}" if is_permission and error.filename else ""
-    return f"{error.strerror}{place}"
+    return f"{words_of(error)}{place}"
 
 
 def _cure(error: OSError) -> str:

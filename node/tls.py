@@ -15,7 +15,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from engines.local_path import LocalPath
-from node.errors import TlsConfigurationError
+from node.errors import TlsConfigurationError, words_of
 
 log = structlog.get_logger(__name__)
 
@@ -197,7 +197,7 @@ def _read(path: Path) -> None:
     try:
         path.read_bytes()
     except OSError as exc:
-        raise TlsConfigurationError(f"{path} can not be read: {exc.strerror}") from exc
+        raise TlsConfigurationError(f"{path} can not be read: {words_of(exc)}") from exc
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -87,8 +87,7 @@ class EvaluationWorkflow(DBOSConfiguredInstance):
         except (NodeError, EngineError, OSError) as error:
             if not _is_transient(error):
                 return str(error)
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            self._evaluator.interrupted(evaluation_id, str(reason))
+            self._evaluator.interrupted(evaluation_id, reason_of(error).rstrip("."))
             raise
         # DBOS keeps what a step raises, too, and the text of a foreign error may quote a patient.
         except Exception as error:
@@ -159,6 +158,8 @@ def reason_of(error: BaseException) -> str:
         cause = error.errors[-1]
     if isinstance(cause, NodeError | EngineError):
         return str(cause)
+    if isinstance(cause, OSError) and cause.strerror:
+        return f"{cause.strerror}."
     return f"Internal error ({type(cause).__name__}); the log has the details."
 
 

@@ -12,7 +12,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
-from node.errors import WebUnavailableError
+from node.errors import WebUnavailableError, words_of
 from node.web.connections import BoundedProtocol
 
 log = structlog.get_logger(__name__)
@@ -86,5 +86,5 @@ class WebServer:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.bind(address)
         except OSError as exc:
-            raise WebUnavailableError(self._host, self._port, str(exc.strerror or exc)) from exc
+            raise WebUnavailableError(self._host, self._port, words_of(exc)) from exc
         return bound

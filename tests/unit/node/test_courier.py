@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,11 @@ from node.outbound import DestinationSettings
 from node.outcomes import Outcome, Outcomes
 from node.retrying import retry_study
 from node.settings import NodeSettings
+from node.storage import FolderFiles
+from node.store import Store
 from tests.support.arrivals import STUDY_UID, Arrivals, at
+from tests.support.instances import mr_dataset, write_instance
+from tests.support.peers import scripted_pacs
 
 SEG = Result("1.2.3.1", "seg-WMH", "1.2.840.10008.5.1.4.1.1.66.4", "results/1.2/abc/wmh.dcm")
 SR = Result("1.2.3.2", "sr", "1.2.840.10008.5.1.4.1.1.88.34", "results/1.2/abc/sr.dcm")
@@ -30,6 +35,7 @@ class Played:
     Attributes:
         evaluation_id: of it.
         deliveries: the book.
+        store: of its files.
         clock: of the courier.
     """
 
@@ -42,7 +48,7 @@ class Played:
         self.evaluation_id, self.clock = evaluation.evaluation_id, arrivals.clock
         self.evaluations.start(self.evaluation_id, at(11))
         self.evaluations.add_results(self.evaluation_id, [SEG, SR])
-        self.deliveries, self._store, self._folder = Deliveries(database), arrivals.store, folder
+        self.deliveries, self.store, self._folder = Deliveries(database), arrivals.store, folder
         self._database = database
 
     def routed_to(self, *names: str) -> None:
@@ -52,10 +58,11 @@ class Played:
         made = Outcome(fingerprint="aa", choices=(), instances=instances, findings={}, destinations=routed)
         self.outcomes.record(self.evaluation_id, 1, made)
 
-    def courier(self, *destinations: str) -> Courier:
+    def courier(self, *destinations: str, **peers: DestinationSettings) -> Courier:
         """Make a courier that knows these destinations."""
-        settings = NodeSettings(root=self._folder, destinations=dict.fromkeys(destinations, PACS))
-        books = self._store, self.evaluations, self.outcomes, self.deliveries
+        known = {**dict.fromkeys(destinations, PACS), **peers}
+        settings = NodeSettings(root=self._folder, destinations=known)
+        books = self.store, self.evaluations, self.outcomes, self.deliveries
         desk = CommitmentDesk(settings, Commitments(self._database), self.clock)
         return Courier(settings, *books, None, desk, self.clock, NOBODY)  # type: ignore[arg-type]
 
@@ -76,6 +83,33 @@ def test_attempt_that_broke_has_a_reason_and_is_made_again_as_after_any_other(pl
     assert seg.state is DeliveryState.DELIVERED, "what arrived before it broke is there"
     assert (report.state, report.attempts, report.next_attempt_at) == (DeliveryState.FAILED, 1, at(110))
     assert report.last_comment == "Internal error (ValueError); the log has the details."
+
+
+class OneMissing(FolderFiles):
+    """A store that does not give one of its files, as a bucket that lost an object."""
+
+    def local(self, path: str) -> Path:
+        if path == SEG.path:
+            raise FileNotFoundError(errno.ENOENT, "is not in the bucket")
+        return super().local(path)
+
+
+def test_result_that_the_store_does_not_give_holds_no_other_up(played: Played, tmp_path: Path) -> None:
+    played.routed_to("pacs")
+    root = tmp_path / "root"
+    (root / SR.path).parent.mkdir(parents=True)
+    write_instance(tmp_path, mr_dataset()).rename(root / SR.path)
+    played.store = Store(root, OneMissing(root, "incoming"))
+    with scripted_pacs() as pacs:
+        courier = played.courier(pacs=PACS.model_copy(update={"port": pacs.port}))
+        courier.queue(played.evaluation_id)
+        courier.attempt(played.evaluation_id, "pacs")
+    seg, report = played.deliveries.of_evaluation(played.evaluation_id)
+    assert (seg.state, seg.last_comment) == (
+        DeliveryState.FAILED,
+        "can not be read: is not in the bucket",
+    )
+    assert report.state is DeliveryState.DELIVERED
 
 
 def test_results_for_a_destination_that_was_renamed_meanwhile_are_not_forgotten(

@@ -19,6 +19,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, 
 from node.durable_files import STALE_S
 from node.errors import OutOfResourcesError, StoreUnusableError, UnreadableDatasetError
 from node.part10 import read_header
+from node.storage import FolderFiles
 from node.store import PlacementKind, ReceivedInstance, Store
 from tests.support.instances import dataset_bytes, mr_dataset, write_instance
 
@@ -137,6 +138,24 @@ def test_root_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "root").write_text("")
     with pytest.raises(StoreUnusableError, match="can not be used"):
         Store(tmp_path / "root")
+
+
+class Silent(FolderFiles):
+    """A place whose faults have no words of the operating system, as a time that ran out."""
+
+    def check(self) -> str:
+        raise TimeoutError("timed out")
+
+    def replace(self, path: str, parts: tuple[bytes, ...]) -> None:
+        raise TimeoutError
+
+
+def test_fault_without_words_of_the_system_is_told_in_its_own(tmp_path: Path) -> None:
+    store = Store(tmp_path, Silent(tmp_path, "incoming"))
+    with pytest.raises(StoreUnusableError, match=f"^Store {tmp_path}: timed out$"):
+        store.check()
+    with pytest.raises(OutOfResourcesError, match="can not be written: TimeoutError;"):
+        store.put_result("1.2", "abc", "wmh.dcm", b"")
 
 
 def test_only_old_unfinished_files_are_cleared(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import sqlite3
 import subprocess
@@ -11,6 +12,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
+from dbos import error as dbos_error
+
+from node.workflow import reason_of
 from tests.support.arrivals import STUDY_UID
 from tests.support.broken_delivery import NAME
 
@@ -29,6 +34,22 @@ def logged(module: str, folder: Path) -> list[dict[str, Any]]:
     assert NAME not in kept(folder)
     assert "Internal error (ValueError)" in kept(folder)
     return [json.loads(line) for line in ended.stderr.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        pytest.param(OSError(errno.ENOSPC, "No space left on device"), "No space left on device.", id="disk"),
+        pytest.param(
+            OSError(f"Invalid value: {NAME!r}"),
+            "Internal error (OSError); the log has the details.",
+            id="text-of-a-library",
+        ),
+    ],
+)
+def test_reason_is_what_the_system_says_and_no_text_of_a_library(error: OSError, reason: str) -> None:
+    assert reason_of(error) == reason
+    assert reason_of(dbos_error.DBOSMaxStepRetriesExceeded("make_results", 4, [error])) == reason
 
 
 def test_delivery_that_breaks_is_logged_as_all_else(tmp_path: Path) -> None:
