@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
 
 from node.database import Database
 from node.deliveries import Delivery, DeliveryState, delivery_of, with_results
+from node.evaluations import keep_from_removal
 from node.tables import commitment_requests, deliveries
 
 
@@ -39,7 +40,11 @@ class Commitments:
         self._database = database
 
     def enter(self, request: CommitmentRequest) -> None:
-        """Enter a request before it is made: the answer may come before the request was seen to arrive."""
+        """Enter a request before it is made: the answer may come before the request was seen to arrive.
+
+        Raises:
+            UnknownEvaluationError: if the Study was removed; then nothing is entered.
+        """
         row = insert(commitment_requests).values(
             transaction_uid=request.transaction_uid,
             evaluation_id=request.evaluation_id,
@@ -48,6 +53,7 @@ class Commitments:
             asked_at=request.asked_at,
         )
         with self._database.writing() as connection:
+            keep_from_removal(connection, request.evaluation_id)
             connection.execute(row)
 
     def find(self, transaction_uid: str) -> CommitmentRequest | None:

@@ -88,8 +88,15 @@ class Courier:
     def attempt(self, evaluation_id: str, destination: str) -> None:
         """Send what is due of an evaluation to a destination and enter the outcome of each Instance.
 
-        What arrived is asked for at once where the destination has to commit to it.
+        What arrived is asked for at once where the destination has to commit to it. Of a Study that is
+        removed meanwhile nothing is entered.
         """
+        try:
+            self._attempt(evaluation_id, destination)
+        except UnknownEvaluationError:
+            log.info("delivery.gone", evaluation_id=evaluation_id, destination=destination)
+
+    def _attempt(self, evaluation_id: str, destination: str) -> None:
         due = self._due(evaluation_id, destination)
         if not due:
             return

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, delete, func, or_, select, update
 
 from node.database import Database
+from node.evaluations import keep_from_removal
 from node.tables import deliveries, evaluations, results
 
 
@@ -127,8 +128,13 @@ class Deliveries:
         self._database = database
 
     def queue(self, evaluation_id: str, destination: str, instances: Iterable[str], now: datetime) -> None:
-        """Queue Instances for a destination; what was queued before stays as it is."""
+        """Queue Instances for a destination; what was queued before stays as it is.
+
+        Raises:
+            UnknownEvaluationError: if the Study was removed; then nothing is queued.
+        """
         with self._database.writing() as connection:
+            keep_from_removal(connection, evaluation_id)
             self._queue(connection, evaluation_id, destination, instances, now)
 
     def replace(self, delivery: Delivery, comment: str, instances: Iterable[str], now: datetime) -> None:
@@ -139,8 +145,12 @@ class Deliveries:
             comment: what it refuses.
             instances: the fallback; those that were queued before stay as they are.
             now: when the attempt was made.
+
+        Raises:
+            UnknownEvaluationError: if the Study was removed; then nothing is entered.
         """
         with self._database.writing() as connection:
+            keep_from_removal(connection, delivery.evaluation_id)
             _record(connection, delivery, DeliveryState.REPLACED, None, comment, now, None)
             self._queue(connection, delivery.evaluation_id, delivery.destination, instances, now)
 

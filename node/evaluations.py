@@ -213,8 +213,13 @@ class Evaluations:
             return read_instances(connection, chosen)
 
     def add_results(self, evaluation_id: str, made: Sequence[Result]) -> None:
-        """Enter the files that an evaluation made; those already entered stay as they are."""
+        """Enter the files that an evaluation made; those already entered stay as they are.
+
+        Raises:
+            UnknownEvaluationError: if its Study was removed; then nothing is entered.
+        """
         with self._database.writing() as connection:
+            keep_from_removal(connection, evaluation_id)
             for result in made:
                 connection.execute(
                     self._database.insert(results)
@@ -280,6 +285,21 @@ class Evaluations:
             )
         if done.rowcount != 1:
             raise UnknownEvaluationError(evaluation_id)
+
+
+def keep_from_removal(connection: Connection, evaluation_id: str) -> None:
+    """Keep the Study of an evaluation from being removed until the transaction ends.
+
+    What is entered of an evaluation that is gone would stay for ever, and be taken for made if it came again.
+
+    Raises:
+        UnknownEvaluationError: if it was removed.
+    """
+    of_study = select(evaluations.c.study_uid).where(evaluations.c.evaluation_id == evaluation_id)
+    study = select(studies.c.study_uid).where(studies.c.study_uid.in_(of_study))
+    # Who removes a Study locks its row first.
+    if connection.scalar(study.with_for_update(read=True, key_share=True)) is None:
+        raise UnknownEvaluationError(evaluation_id)
 
 
 def _settle(connection: Connection, study_uid: str, revision: int | None) -> bool:

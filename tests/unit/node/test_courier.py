@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from node.evaluations import Evaluations, Result
 from node.observation import NOBODY
 from node.outbound import DestinationSettings
 from node.outcomes import Outcome, Outcomes
+from node.removal import Removals
 from node.retrying import retry_study
 from node.settings import NodeSettings
 from node.storage import FolderFiles
@@ -36,6 +39,7 @@ class Played:
         evaluation_id: of it.
         deliveries: the book.
         store: of its files.
+        pictures: draws what a fallback needs.
         clock: of the courier.
     """
 
@@ -50,6 +54,7 @@ class Played:
         self.evaluations.add_results(self.evaluation_id, [SEG, SR])
         self.deliveries, self.store, self._folder = Deliveries(database), arrivals.store, folder
         self._database = database
+        self.pictures: object = None
 
     def routed_to(self, *names: str) -> None:
         """Enter what the evaluation made, and where it goes."""
@@ -64,7 +69,7 @@ class Played:
         settings = NodeSettings(root=self._folder, destinations=known)
         books = self.store, self.evaluations, self.outcomes, self.deliveries
         desk = CommitmentDesk(settings, Commitments(self._database), self.clock)
-        return Courier(settings, *books, None, desk, self.clock, NOBODY)  # type: ignore[arg-type]
+        return Courier(settings, *books, self.pictures, desk, self.clock, NOBODY)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -83,6 +88,29 @@ def test_attempt_that_broke_has_a_reason_and_is_made_again_as_after_any_other(pl
     assert seg.state is DeliveryState.DELIVERED, "what arrived before it broke is there"
     assert (report.state, report.attempts, report.next_attempt_at) == (DeliveryState.FAILED, 1, at(110))
     assert report.last_comment == "Internal error (ValueError); the log has the details."
+
+
+class RemovedWhileDrawn:
+    """Draws no picture: a person removes the Study meanwhile."""
+
+    def __init__(self, remove: Callable[[], object]) -> None:
+        self.draw = lambda *_: remove()
+
+
+def test_study_that_is_removed_while_it_is_sent_breaks_no_attempt(
+    played: Played, database: Database, tmp_path: Path
+) -> None:
+    played.routed_to("pacs")
+    for result in (SEG, SR):
+        (tmp_path / "root" / result.path).parent.mkdir(parents=True, exist_ok=True)
+        write_instance(tmp_path, mr_dataset()).rename(tmp_path / "root" / result.path)
+    removals = Removals(database, played.store, played.clock)
+    played.pictures = RemovedWhileDrawn(partial(removals.remove, STUDY_UID, unfinished=True))
+    with scripted_pacs(sop_classes=[]) as pacs:
+        courier = played.courier(pacs=PACS.model_copy(update={"port": pacs.port}))
+        courier.queue(played.evaluation_id)
+        courier.attempt(played.evaluation_id, "pacs")
+    assert played.deliveries.of_evaluation(played.evaluation_id) == []
 
 
 class OneMissing(FolderFiles):

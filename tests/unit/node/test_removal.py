@@ -7,16 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from pydicom.uid import Comprehensive3DSRStorage, ExplicitVRLittleEndian
+from pydicom.uid import Comprehensive3DSRStorage, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from sqlalchemy import delete, func, select, update
 
+from node.commitments import CommitmentRequest, Commitments
 from node.completeness import AssociationEnd, CompletenessSettings
 from node.database import Database
-from node.deliveries import Deliveries, DeliveryState
+from node.deliveries import Deliveries, Delivery, DeliveryState
 from node.errors import (
     FilesLeftError,
     OutOfResourcesError,
     StudyAtWorkError,
+    UnknownEvaluationError,
     UnknownStudyError,
 )
 from node.evaluations import Evaluations, Result
@@ -296,6 +298,40 @@ def test_study_is_not_removed_while_something_of_it_is_being_entered(played: Pla
         with pytest.raises(StudyAtWorkError):
             removing.result(30)
     assert len(played.files()) == 5
+
+
+def add_results(played: Played, delivery: Delivery) -> None:
+    result = Result("1.2.3.9", "key-images", SecondaryCaptureImageStorage, "results/1/2.dcm")
+    played.evaluations.add_results(delivery.evaluation_id, [result])
+
+
+def queue(played: Played, delivery: Delivery) -> None:
+    played.deliveries.queue(delivery.evaluation_id, "PACS", ["1.2.3.9"], at(10))
+
+
+def replace_refused(played: Played, delivery: Delivery) -> None:
+    played.deliveries.replace(delivery, "no presentation context accepted", ["1.2.3.9"], at(10))
+
+
+def ask_for_commitment(played: Played, delivery: Delivery) -> None:
+    uids = frozenset({delivery.sop_instance_uid})
+    request = CommitmentRequest("1.2.4", delivery.evaluation_id, delivery.destination, uids, at(10))
+    Commitments(played.database).enter(request)
+
+
+@pytest.mark.parametrize(
+    "enter", [add_results, queue, replace_refused, ask_for_commitment], ids=lambda enter: enter.__name__
+)
+def test_delivery_of_a_study_that_is_removed_leaves_nothing_behind(
+    played: Played, enter: Callable[[Played, Delivery], None]
+) -> None:
+    study_uid = played.deliver()
+    (evaluation,) = played.evaluations.of_study(study_uid)
+    (delivery,) = played.deliveries.of_evaluation(evaluation.evaluation_id)
+    played.removals.remove(study_uid)
+    with pytest.raises(UnknownEvaluationError):
+        enter(played, delivery)
+    assert played.rows() == {"removals": 1}
 
 
 def retention(played: Played, **settings: float) -> Retention:
