@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, update
 
 from node.database import Database
-from node.deliveries import Delivery, DeliveryState, delivery_of, with_results
+from node.deliveries import OUTSTANDING, Delivery, DeliveryState, delivery_of, with_results
 from node.evaluations import keep_from_removal
 from node.tables import commitment_requests, deliveries
 
@@ -81,7 +81,7 @@ class Commitments:
         with self._database.writing() as connection:
             connection.execute(
                 update(deliveries)
-                .where(_is_sent(delivery), deliveries.c.attempts == delivery.attempts)
+                .where(_is(delivery), deliveries.c.attempts == delivery.attempts)
                 .values(
                     attempts=delivery.attempts + 1,
                     last_comment=comment,
@@ -105,7 +105,8 @@ class Commitments:
     ) -> list[Delivery]:
         """Enter what a destination answered: all of it, or nothing.
 
-        What was answered before, or was sent again since it was asked for, stays as it is.
+        What was answered before, or was sent again since it was asked for, stays as it is. What failed, or is
+        to be sent again, after it was asked for is delivered if the destination committed to it: it has it.
 
         Args:
             request: what was asked.
@@ -116,12 +117,14 @@ class Commitments:
 
         Returns: those deliveries that this changed, as they were before.
         """
-        named = [*refused, *committed]
+        is_sent = deliveries.c.state == DeliveryState.SENT
         waiting = with_results().where(
             deliveries.c.evaluation_id == request.evaluation_id,
             deliveries.c.destination == request.destination,
-            deliveries.c.sop_instance_uid.in_(named),
-            deliveries.c.state == DeliveryState.SENT,
+            or_(
+                deliveries.c.sop_instance_uid.in_(committed) & deliveries.c.state.in_(OUTSTANDING),
+                deliveries.c.sop_instance_uid.in_(refused) & is_sent,
+            ),
             deliveries.c.sent_at <= request.asked_at,
         )
         with self._database.writing() as connection:
@@ -135,21 +138,22 @@ class Commitments:
         return settled
 
 
-def _is_sent(delivery: Delivery) -> ColumnElement[bool]:
+def _is(delivery: Delivery) -> ColumnElement[bool]:
     return and_(
         deliveries.c.sop_instance_uid == delivery.sop_instance_uid,
         deliveries.c.destination == delivery.destination,
-        deliveries.c.state == DeliveryState.SENT,
+        deliveries.c.state == delivery.state,
     )
 
 
 def _settle(connection: Connection, delivery: Delivery, committed_at: datetime | None) -> None:
     connection.execute(
         update(deliveries)
-        .where(_is_sent(delivery))
+        .where(_is(delivery))
         .values(
-            state=DeliveryState.WARNING if delivery.last_status else DeliveryState.DELIVERED,
-            # What was said of a request that did not arrive is over; what was said of the Instance is not.
+            state=DeliveryState.WARNING if delivery.sent_remark else DeliveryState.DELIVERED,
+            # What was said of a later attempt or request is over; what was said of the Instance is not.
+            last_status=delivery.last_status if delivery.state is DeliveryState.SENT else None,
             last_comment=delivery.sent_remark,
             next_attempt_at=None,
             committed_at=committed_at,
@@ -160,8 +164,13 @@ def _settle(connection: Connection, delivery: Delivery, committed_at: datetime |
 def _refuse(connection: Connection, delivery: Delivery, reason: str, send_again_at: datetime | None) -> None:
     connection.execute(
         update(deliveries)
-        .where(_is_sent(delivery))
+        .where(_is(delivery))
         .values(
-            state=DeliveryState.FAILED, last_status=None, last_comment=reason, next_attempt_at=send_again_at
+            state=DeliveryState.FAILED,
+            last_status=None,
+            last_comment=reason,
+            sent_at=None,
+            sent_remark="",
+            next_attempt_at=send_again_at,
         )
     )

@@ -41,11 +41,8 @@ class DeliveryState(StrEnum):
 ARRIVED = (DeliveryState.DELIVERED, DeliveryState.WARNING)
 """The destination said that it has the Instance, for good where it is asked for commitment."""
 
-MISSING = (DeliveryState.PENDING, DeliveryState.SENT, DeliveryState.FAILED, DeliveryState.REFUSED)
+OUTSTANDING = (DeliveryState.PENDING, DeliveryState.SENT, DeliveryState.FAILED, DeliveryState.REFUSED)
 """The destination does not have the Instance for good, nor anything in its place."""
-
-UNDELIVERED = (DeliveryState.SENT, DeliveryState.FAILED, DeliveryState.REFUSED, DeliveryState.REPLACED)
-"""It was tried, and the destination does not have it for good."""
 
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -74,7 +71,8 @@ class Delivery:
         last_attempt_at: when it was last tried.
         next_attempt_at: when it is tried next; None once it was delivered or given up.
         is_urgent: whether it goes before others that wait for the same destination.
-        sent_at: when a destination that is asked for commitment had it last; None for others.
+        sent_at: when a destination that is asked for commitment had it last; None for others, and once that
+            one refused the commitment.
         sent_remark: what it remarked then beside its status; empty for others.
         committed_at: when the destination took responsibility for it; None if it did not.
     """
@@ -111,7 +109,7 @@ class Delivery:
     @property
     def is_given_up(self) -> bool:
         """Whether it was not delivered and is not tried again."""
-        return self.next_attempt_at is None and self.state in UNDELIVERED
+        return self.next_attempt_at is None and not self.state.has_arrived
 
     def is_due(self, now: datetime) -> bool:
         """Whether it is to be tried now: the same as ``Deliveries.due`` asks the index."""
@@ -187,7 +185,7 @@ class Deliveries:
         now: datetime,
         next_attempt_at: datetime | None,
     ) -> None:
-        """Enter what an attempt came to.
+        """Enter what an attempt came to, unless its destination committed to the Instance meanwhile.
 
         Args:
             delivery: as it was before the attempt; entering the same attempt again changes nothing.
@@ -261,7 +259,7 @@ def _given_up(evaluation_id: str) -> ColumnElement[bool]:
     return and_(
         deliveries.c.evaluation_id == evaluation_id,
         deliveries.c.next_attempt_at.is_(None),
-        deliveries.c.state.in_(UNDELIVERED),
+        deliveries.c.state.not_in(ARRIVED),
     )
 
 
@@ -286,11 +284,12 @@ def _record(
     now: datetime,
     next_attempt_at: datetime | None,
 ) -> None:
+    sent = {"sent_at": now, "sent_remark": comment} if state is DeliveryState.SENT else {}
     connection.execute(
         update(deliveries)
         .where(deliveries.c.sop_instance_uid == delivery.sop_instance_uid)
         .where(deliveries.c.destination == delivery.destination)
-        .where(deliveries.c.attempts == delivery.attempts)
+        .where(deliveries.c.attempts == delivery.attempts, deliveries.c.state.not_in(ARRIVED))
         .values(
             state=state,
             attempts=delivery.attempts + 1,
@@ -298,8 +297,7 @@ def _record(
             last_comment=comment,
             last_attempt_at=now,
             next_attempt_at=next_attempt_at,
-            sent_at=now if state is DeliveryState.SENT else None,
-            sent_remark=comment if state is DeliveryState.SENT else "",
+            **sent,
         )
     )
 

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from node.completeness import ArrivalState, CompletenessSettings, Verdict, is_complete
-from node.deliveries import MISSING, DeliveryState
+from node.deliveries import OUTSTANDING, DeliveryState
 from node.evaluations import EvaluationState
 from node.index import is_mr_image, read_open_arrivals
 from node.tables import deliveries, evaluations, instances, studies
@@ -82,7 +82,7 @@ def decided_state() -> Label[Any]:
     Of an open Study it holds nothing: whether that is complete depends on the time.
     """
     undecided = evaluations.c.evaluation_id.is_(None)
-    missing = deliveries.c.state.in_(MISSING)
+    outstanding = deliveries.c.state.in_(OUTSTANDING)
     replaced = deliveries.c.state == DeliveryState.REPLACED
     return case(
         (studies.c.is_open, None),
@@ -91,9 +91,9 @@ def decided_state() -> Label[Any]:
         (undecided, StudyState.HELD),
         *((evaluations.c.state == made_of, state) for made_of, state in EVALUATING.items()),
         (~_has_delivery(), StudyState.EVALUATED),
-        (~_has_delivery(missing) & _has_delivery(replaced), StudyState.FALLBACK),
-        (~_has_delivery(missing), StudyState.DELIVERED),
-        (_has_delivery(missing, deliveries.c.next_attempt_at.is_not(None)), StudyState.DELIVERING),
+        (~_has_delivery(outstanding) & _has_delivery(replaced), StudyState.FALLBACK),
+        (~_has_delivery(outstanding), StudyState.DELIVERED),
+        (_has_delivery(outstanding, deliveries.c.next_attempt_at.is_not(None)), StudyState.DELIVERING),
         else_=StudyState.FAILED,
     ).label("state")
 
@@ -170,7 +170,7 @@ def _sent(*states: DeliveryState) -> Select[Any]:
     return sent.where(deliveries.c.state.in_(states))
 
 
-_MISSING = _sent(*MISSING)
+_OUTSTANDING = _sent(*OUTSTANDING)
 
 _MAY_BE: dict[StudyState, tuple[Select[Any], ...]] = {
     StudyState.HELD: (_UNEVALUATED,),
@@ -178,12 +178,12 @@ _MAY_BE: dict[StudyState, tuple[Select[Any], ...]] = {
     StudyState.WAITING: (_evaluated(EvaluationState.WAITING, EvaluationState.SUPERSEDED),),
     StudyState.EVALUATING: (_evaluated(EvaluationState.EVALUATING),),
     StudyState.EVALUATED: (_evaluated(EvaluationState.EVALUATED).where(~_has_delivery()),),
-    StudyState.DELIVERING: (_MISSING,),
+    StudyState.DELIVERING: (_OUTSTANDING,),
     StudyState.FALLBACK: (_sent(DeliveryState.REPLACED),),
     StudyState.FAILED: (
         select(studies.c.study_uid).where(studies.c.is_given_up),
         _evaluated(EvaluationState.FAILED),
-        _MISSING,
+        _OUTSTANDING,
     ),
 }
 """Where a Study that is not open and not delivered may be found: each one of a state, and few others."""

@@ -194,7 +194,10 @@ def storage_commitment() -> str:
             ("report in an association of the archive", "taken whenever it comes"),
             ("roles accepted there", f"SCU {_yes(context.scu_role)}, SCP {_yes(context.scp_role)}"),
             ("asked again without a report, s", f"after {wait_s:g}, then twice as long each time"),
-            (f"answer {SUCCESS:04X}", "what still waits for it is entered; the rest was settled before"),
+            (
+                f"answer {SUCCESS:04X}",
+                "what is not delivered yet is entered; the rest was settled before, or sent again or refused since",
+            ),
             (
                 f"answer {INVALID_ARGUMENT_VALUE:04X}",
                 "unknown Transaction UID, another AE, Instances beyond the request, or it contradicts itself",

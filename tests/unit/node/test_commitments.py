@@ -125,6 +125,8 @@ def test_answer_to_a_request_from_before_an_instance_was_sent_again_does_not_cou
     played.report("1.8", 40, lost)
     assert played.states() == [DeliveryState.FAILED, DeliveryState.DELIVERED]
     played.report("1.8", 41, lost)
+    played.report("1.8", 42)
+    assert played.states() == [DeliveryState.FAILED, DeliveryState.DELIVERED]
     (again, _) = played.listed()
     assert again.next_attempt_at is not None
     played.send((again.next_attempt_at - at(0)).total_seconds())
@@ -132,6 +134,39 @@ def test_answer_to_a_request_from_before_an_instance_was_sent_again_does_not_cou
     assert played.states() == [DeliveryState.SENT, DeliveryState.DELIVERED]
     played.report("1.8", 71)
     assert played.states() == [DeliveryState.SENT, DeliveryState.DELIVERED]
+
+
+@pytest.mark.parametrize("is_tried_again", [True, False], ids=["failed again", "to be sent again"])
+def test_late_commitment_counts_for_what_was_taken_up_again_and_is_not_sent_anew(
+    played: Played, *, is_tried_again: bool
+) -> None:
+    played.ask("1.8", 31)
+    for each in played.listed():
+        played.book.record_request(each, "", at(40), None)
+    retry_study(played.database, STUDY_UID, ["archive"], at(50))
+    before = played.listed()
+    if is_tried_again:
+        for each in before:
+            played.deliveries.record_attempt(
+                each, DeliveryState.FAILED, 0x0111, "0x0111 Duplicate SOP Instance", at(60), at(70)
+            )
+    played.report("1.8", 65)
+    assert played.states() == [DeliveryState.DELIVERED] * 2
+    assert {(each.last_status, each.last_comment, each.next_attempt_at) for each in played.listed()} == {
+        (None, "", None)
+    }
+    for each in before:
+        played.deliveries.record_attempt(each, DeliveryState.FAILED, 0xA700, "", at(66), at(76))
+    assert played.states() == [DeliveryState.DELIVERED] * 2, "an attempt that was under way changes nothing"
+
+
+def test_late_refusal_of_what_is_to_be_sent_again_changes_nothing(played: Played) -> None:
+    played.ask("1.8", 31)
+    for each in played.listed():
+        played.book.record_request(each, "", at(40), None)
+    retry_study(played.database, STUDY_UID, ["archive"], at(50))
+    played.report("1.8", 65, BOTH)
+    assert played.states() == [DeliveryState.PENDING] * 2
 
 
 def test_what_the_archive_remarked_of_an_instance_outlives_requests_that_do_not_arrive(
