@@ -196,7 +196,7 @@ def storage_commitment() -> str:
             ("asked again without a report, s", f"after {wait_s:g}, then twice as long each time"),
             (
                 f"answer {SUCCESS:04X}",
-                "what is not delivered yet is entered; the rest was settled before, or sent again or refused since",
+                "what is not delivered yet is entered, unless it was sent again or refused since",
             ),
             (
                 f"answer {INVALID_ARGUMENT_VALUE:04X}",
