@@ -19,8 +19,15 @@ _COMPONENT_WORDS: dict[Component, frozenset[str]] = {
 _GE_COMPONENTS = (Component.MAGNITUDE, Component.PHASE, Component.REAL, Component.IMAGINARY)
 """(0043,xx2F) of GE: 0 to 3."""
 
-_NO_AGENT = frozenset(("", "NONE", "NO", "N", "NO CONTRAST", "WITHOUT", "UNKNOWN", "0", "-", "FALSE", "N/A"))
-"""Values of Contrast/Bolus Agent that mean none: GE writes NONE."""
+_GE_MAPS = {18: "FA"}
+"""(0043,xx30) of GE where the image is a map whose Image Type says no more than PROCESSED."""
+
+_NO_AGENT = re.compile(
+    r"$|(no|non|none|nil|null|without|w/?o|ohne|kein\w*|sans|senza|sin|sem|bez|zonder|nativ\w*|unknown|false|n/?a?)\b"
+    r"|[-0.]+$",
+    re.IGNORECASE,
+)
+"""Contrast/Bolus Agent that means none: GE writes NONE, an operator whatever the language has for it."""
 
 _EPI_NAME = re.compile(r"epi|^\*?ep[_0-9]|epfid|epse|^\*?(ep|re)_b|dwise|dwiepi", re.IGNORECASE)
 _GRADIENT_ECHO_EPI_NAME = re.compile(r"epfid|feepi|ffe-?epi", re.IGNORECASE)
@@ -41,6 +48,7 @@ def read_acquisition(layers: HeaderLayers) -> Acquisition:
         repetition_time_ms=layers.positive("RepetitionTime"),
         echo_time_ms=layers.positive("EffectiveEchoTime", "EchoTime"),
         inversion_time_ms=layers.positive("InversionTimes", "InversionTime"),
+        acquisition_matrix=_acquisition_matrix(layers),
         flip_angle_deg=layers.positive("FlipAngle"),
         echo_train_length=_echo_train_length(layers),
         echo_number=layers.integer("EchoNumbers"),
@@ -92,6 +100,8 @@ def _image_type(layers: HeaderLayers) -> tuple[str, ...]:
     copies += [layer.private.texts(0x0021, 0x75, "SIEMENS MR SDI 02") for layer in layers.private]
     # The first two values (ORIGINAL or DERIVED, PRIMARY or SECONDARY) are the frame's own matter.
     added = [word.upper() for copy in copies for word in copy[2:]]
+    kinds = [layer.private.numbers(0x0043, 0x30, "GEMS_PARM_01", "SS") for layer in layers.private]
+    added += [_GE_MAPS[int(kind[0])] for kind in kinds if kind and int(kind[0]) in _GE_MAPS]
     return tuple(dict.fromkeys([*words, *added]))
 
 
@@ -113,6 +123,14 @@ def _echo_train_length(layers: HeaderLayers) -> float | None:
     trains = [layers.number("RFEchoTrainLength"), layers.number("GradientEchoTrainLength")]
     known = [length for length in trains if length]
     return max(known) if known else layers.positive("EchoTrainLength")
+
+
+def _acquisition_matrix(layers: HeaderLayers) -> float | None:
+    """Return the larger side of the measured matrix; enhanced objects count its encoding steps."""
+    matrix = layers.numbers("AcquisitionMatrix")
+    steps = ("MRAcquisitionFrequencyEncodingSteps", "MRAcquisitionPhaseEncodingStepsInPlane")
+    sides = matrix if len(matrix) == 4 else tuple(layers.positive(keyword) or 0.0 for keyword in steps)
+    return max(sides) or None
 
 
 def _field_strength(layers: HeaderLayers) -> float | None:
@@ -173,13 +191,13 @@ def _derivation_codes(layers: HeaderLayers) -> tuple[str, ...]:
 def _contrast_agent(layers: HeaderLayers) -> str:
     """Return the agent's name, or the element that tells of an agent without naming it."""
     agent = layers.text("ContrastBolusAgent")
-    if agent.upper() not in _NO_AGENT:
+    if not _NO_AGENT.match(agent):
         return agent
     for keyword in ("ContrastBolusVolume", "ContrastBolusTotalDose"):
         if layers.positive(keyword):
             return keyword
     for keyword in ("ContrastBolusIngredient", "ContrastBolusRoute"):
-        if layers.text(keyword).upper() not in _NO_AGENT:
+        if not _NO_AGENT.match(layers.text(keyword)):
             return keyword
     for keyword in ("ContrastBolusAgentSequence", "ContrastBolusUsageSequence"):
         if any(layer.items(keyword) for layer in layers.standard):

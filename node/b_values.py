@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from node.header_layers import HeaderLayers, Layer
@@ -35,6 +35,9 @@ _SIEMENS_SEQUENCE_NAME = re.compile(r"(?:ep|re)_b(\d+)(?![\d_])(t|#\d+)?", re.IG
 
 _GE_IMAGE_KINDS = {14: Directionality.NONE, 16: Directionality.DIRECTIONAL, 19: Directionality.ISOTROPIC}
 """(0043,xx30) of diffusion images: 14 T2, 16 one direction of a tensor, 19 trace."""
+
+_CANON_COMMENT = re.compile(r"^\s*b=(\d+)\(([-\d.]+),([-\d.]+),([-\d.]+)\)")
+"""``b=1500(0.445,0.000,0.895)``: how Canon writes b-value and direction into Image Comments (0020,4000)."""
 
 _STANDARD = {
     "NONE": Directionality.NONE,
@@ -64,7 +67,12 @@ def read_diffusion(layers: HeaderLayers, sequence_name: str) -> Diffusion:
         layers: data sets that describe the frame.
         sequence_name: Sequence Name, which Siemens writes the b-value into.
     """
-    stated = [*_from_standard(layers), *_from_private(layers), *_from_sequence_name(sequence_name)]
+    stated = [
+        *_from_standard(layers),
+        *_from_private(layers),
+        *_from_sequence_name(sequence_name),
+        *_from_comments(layers),
+    ]
     valued = [one for one in stated if one.b_value is not None]
     best = next((one for one in valued if one.b_value), valued[0] if valued else None)
     gradient = next((one.gradient for one in stated if one.gradient is not None), None)
@@ -163,6 +171,20 @@ def _from_sequence_name(sequence_name: str) -> Iterator[_Stated]:
         directionality = Directionality.ISOTROPIC if suffix == "t" else None
         directionality = Directionality.DIRECTIONAL if suffix.startswith("#") else directionality
         yield _Stated("SequenceName", float(found.group(1)), directionality)
+
+
+def _from_comments(layers: HeaderLayers) -> Iterator[_Stated]:
+    found = _CANON_COMMENT.match(layers.text("ImageComments"))
+    if found:
+        vector = _vector(_as_numbers(found.groups()[1:]))
+        yield _Stated("ImageComments (0020,4000)", float(found.group(1)), gradient=vector)
+
+
+def _as_numbers(texts: Sequence[str]) -> tuple[float, ...]:
+    try:
+        return tuple(map(float, texts))
+    except ValueError:
+        return ()
 
 
 def _b_value(numbers: tuple[float, ...]) -> float | None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from node.headers import Acquisition, Diffusion
+from node.geometry import extent_mm
+from node.headers import Acquisition, Diffusion, ImageHeader
 from node.stacks import Stack
 
 
 class Quantity(StrEnum):
-    """A number; those from RepetitionTime to MagneticFieldStrength are DICOM keywords, ms, degrees, mm, T."""
+    """A number; those from RepetitionTime to AcquisitionMatrix are DICOM keywords, ms, degrees, mm, T.
+
+    FluidSignal is what an inversion leaves of fluid, as a share of its full signal, see ``_fluid_signal``;
+    SliceOverlap is how many times thicker a slice is than the way to the next one.
+    """
 
     REPETITION_TIME = "RepetitionTime"
     ECHO_TIME = "EchoTime"
@@ -24,11 +30,15 @@ class Quantity(StrEnum):
     PIXEL_SPACING = "PixelSpacing"
     SLICE_THICKNESS = "SliceThickness"
     FIELD_STRENGTH = "MagneticFieldStrength"
+    ACQUISITION_MATRIX = "AcquisitionMatrix"
+    FLUID_SIGNAL = "FluidSignal"
+    SLICE_OVERLAP = "SliceOverlap"
     POSITIONS = "Positions"
     REPEATS = "FramesPerPosition"
     ORIENTATIONS = "OrientationsInSeries"
     ECHOES = "EchoesInSeries"
     LONGEST_ECHO_TIME = "LongestEchoTimeInSeries"
+    INVERSION_TIMES = "InversionTimesInSeries"
     VOLUMES_ALIKE = "VolumesAlikeInSeries"
     TEMPORAL_POSITIONS = "NumberOfTemporalPositions"
 
@@ -71,6 +81,9 @@ _WORD_JOINTS = re.compile(r"[_-]+")
 _DIFFUSION_SEQUENCE = re.compile(r"dwi|^\*?(?:ep|re)_b\d", re.IGNORECASE)
 """Names of diffusion sequences: Philips ``DwiSE``, Siemens ``*ep_b0``."""
 
+FLUID_T1_MS = 4300.0
+"""T1 of cerebrospinal fluid, ms, at any field strength: Rooney et al., Magn Reson Med 2007, 57:308."""
+
 _DIFFUSION_TYPES = frozenset(("DIFFUSION", "TRACEW", "TRACE", "ADC", "FA", "EADC"))
 
 
@@ -82,8 +95,8 @@ class Facts:
         numbers: the known quantities.
         words: the known code strings; a missing key is an empty set.
         sequence_name: the pulse sequence as the vendor names it.
-        text: Series Description and Protocol Name, one after the other: an operator's words, with blanks for
-            underscores and hyphens.
+        text: Series Description and Protocol Name, one after the other, of GE the first alone: an operator's
+            words, with blanks for underscores and hyphens.
         b_value_source: the element that the b-value was read from.
     """
 
@@ -102,9 +115,16 @@ def gather_facts(stack: Stack) -> Facts:
         numbers={name: value for name, value in numbers.items() if value is not None},
         words=_words(stack, frame.acquisition, frame.diffusion),
         sequence_name=frame.acquisition.sequence_name,
-        text=_WORD_JOINTS.sub(" ", f"{header.series_description} | {header.protocol_name}"),
+        text=_WORD_JOINTS.sub(" ", _text(header)),
         b_value_source=frame.diffusion.source,
     )
+
+
+def _text(header: ImageHeader) -> str:
+    """Join what an operator wrote; Protocol Name of GE is that of the whole examination, W/WO CONTRAST."""
+    if header.series_description and header.manufacturer.upper().startswith("GE"):
+        return header.series_description
+    return f"{header.series_description} | {header.protocol_name}"
 
 
 def _stated_numbers(acquisition: Acquisition, diffusion: Diffusion) -> dict[Quantity, float | None]:
@@ -113,6 +133,8 @@ def _stated_numbers(acquisition: Acquisition, diffusion: Diffusion) -> dict[Quan
         Quantity.ECHO_TIME: acquisition.echo_time_ms,
         Quantity.INVERSION_TIME: acquisition.inversion_time_ms,
         Quantity.FLIP_ANGLE: acquisition.flip_angle_deg,
+        Quantity.FLUID_SIGNAL: _fluid_signal(acquisition),
+        Quantity.ACQUISITION_MATRIX: acquisition.acquisition_matrix,
         Quantity.ECHO_TRAIN_LENGTH: acquisition.echo_train_length,
         Quantity.ECHO_NUMBER: acquisition.echo_number,
         Quantity.B_VALUE: diffusion.b_value,
@@ -130,11 +152,33 @@ def _counted_numbers(stack: Stack) -> dict[Quantity, float | None]:
         Quantity.ORIENTATIONS: context.orientations,
         Quantity.ECHOES: len(context.echo_times_ms) or None,
         Quantity.LONGEST_ECHO_TIME: max(context.echo_times_ms, default=None),
+        Quantity.INVERSION_TIMES: len(context.inversion_times_ms) or None,
+        Quantity.SLICE_OVERLAP: _slice_overlap(stack),
         Quantity.VOLUMES_ALIKE: context.volumes_alike,
         Quantity.TEMPORAL_POSITIONS: max(
             context.volumes_alike, stack.first.acquisition.temporal_positions or 1
         ),
     }
+
+
+def _fluid_signal(acquisition: Acquisition) -> float | None:
+    """Return the signal of fluid after an inversion: about 0 for FLAIR, well above if the time is too long.
+
+    Source: inversion recovery in the steady state, 1 - 2 exp(-TI / T1) + exp(-TR / T1).
+    """
+    inversion, repetition = acquisition.inversion_time_ms, acquisition.repetition_time_ms
+    if inversion is None or repetition is None:
+        return None
+    return 1 - 2 * math.exp(-inversion / FLUID_T1_MS) + math.exp(-repetition / FLUID_T1_MS)
+
+
+def _slice_overlap(stack: Stack) -> float | None:
+    """Return slice thickness by the mean distance of slices; None where one of them is not known."""
+    thickness = stack.first.acquisition.slice_thickness_mm
+    extent = extent_mm(stack)
+    if thickness is None or stack.positions < 2 or extent <= 0:
+        return None
+    return thickness * (stack.positions - 1) / extent
 
 
 def _words(stack: Stack, acquisition: Acquisition, diffusion: Diffusion) -> dict[Words, frozenset[str]]:

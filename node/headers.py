@@ -65,6 +65,7 @@ class Acquisition:
 
     Attributes:
         image_type: values of Image Type or Frame Type, then those of the vendor's own copies of it.
+        acquisition_matrix: the larger side of the matrix that was measured, before interpolation.
         scanning_sequence: SE, GR, IR, EP, RM; for enhanced objects put together from its own attributes.
         sequence_name: Sequence Name, Pulse Sequence Name, or the vendor's private name of the technique.
         spacing_between_slices_mm: from centre to centre, as stated; some write the gap instead.
@@ -77,6 +78,7 @@ class Acquisition:
     repetition_time_ms: float | None = None
     echo_time_ms: float | None = None
     inversion_time_ms: float | None = None
+    acquisition_matrix: float | None = None
     flip_angle_deg: float | None = None
     echo_train_length: float | None = None
     echo_number: int | None = None

@@ -41,6 +41,7 @@ class SeriesContext:
         stacks: number of stacks.
         orientations: number of distinct orientations.
         echo_times_ms: the distinct echo times, ascending.
+        inversion_times_ms: the distinct inversion times, ascending.
         b_values: the distinct b-values, ascending.
         components: the distinct complex components.
         volumes_alike: the most stacks that differ in nothing but time or gradient direction; at least 1.
@@ -50,6 +51,7 @@ class SeriesContext:
     stacks: int
     orientations: int
     echo_times_ms: tuple[float, ...]
+    inversion_times_ms: tuple[float, ...]
     b_values: tuple[float, ...]
     components: tuple[str, ...]
     volumes_alike: int
@@ -213,18 +215,23 @@ def _repeats(frames: _Frames) -> int:
 
 def _context(parts: Sequence[_Frames], orientations: int) -> SeriesContext:
     frames = [part[0].frame for part in parts]
-    echoes = {_rounded(frame.acquisition.echo_time_ms, 1) for frame in frames} - {None}
-    b_values = {_rounded(frame.diffusion.b_value, 0) for frame in frames} - {None}
+    echoes = _distinct((frame.acquisition.echo_time_ms for frame in frames), 1)
+    inversions = _distinct((frame.acquisition.inversion_time_ms for frame in frames), 0)
     alike = Counter((_fixed_key(part[0]), part[0].plane and part[0].plane.orientation) for part in parts)
     return SeriesContext(
         stacks=len(parts),
         orientations=max(1, orientations),
-        echo_times_ms=tuple(sorted(value for value in echoes if value is not None)),
-        b_values=tuple(sorted(value for value in b_values if value is not None)),
+        echo_times_ms=echoes,
+        inversion_times_ms=inversions,
+        b_values=_distinct((frame.diffusion.b_value for frame in frames), 0),
         components=tuple(sorted({frame.acquisition.component for frame in frames})),
         volumes_alike=max(alike.values()),
         acquisitions=tuple(sorted({number for part in parts if (number := _acquisition(part)) is not None})),
     )
+
+
+def _distinct(values: Iterable[float | None], digits: int) -> tuple[float, ...]:
+    return tuple(sorted({round(value, digits) for value in values if value is not None}))
 
 
 def _acquisition(part: _Frames) -> int | None:

@@ -328,7 +328,7 @@ TABLE = [
         "DWI b1000 of unknown directionality",
         EPI_DWI,
         DiffusionBValue=1000.0,
-        SeriesDescription="dADC_map",
+        SeriesDescription="DWI_HEADCOIL",
     ),
     case(
         "ADC of GE by text",

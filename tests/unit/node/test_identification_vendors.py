@@ -1,0 +1,270 @@
+"""What Series of the vendors are taken for that resemble one of the wanted types, and the wanted ones beside.
+
+No Series Description speaks unless the case is about it: a hospital may blank them. Each block names where
+its facts come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from engines.segments import SeriesType
+from node.header_reader import read_image_header
+from node.headers import ImageHeader
+from node.identification import Identification, identify
+from node.identification_rules import DEFAULT_RULES
+from node.inventory import select_series
+from node.stacks import split_stacks
+from tests.support.mr_headers import add_private, mr_dataset, one_stack
+
+FLAIR, T1, DWI, T2_STAR = (SeriesType.T2_FLAIR, SeriesType.T1, SeriesType.DWI_B1000, SeriesType.T2_STAR)
+
+# fmt: off
+GRE_3D = {"ScanningSequence": "GR", "SequenceVariant": ["SP"], "MRAcquisitionType": "3D"}
+T1_GRE_3D = {**GRE_3D, "RepetitionTime": 20, "EchoTime": 4.6, "FlipAngle": 25}
+TOF = {**GRE_3D, "RepetitionTime": 23, "EchoTime": 3.4, "FlipAngle": 18}
+SWAN = {**GRE_3D, "RepetitionTime": 41, "EchoTime": 24, "FlipAngle": 15}
+MPRAGE = {**GRE_3D, "ScanningSequence": ["GR", "IR"], "SequenceVariant": ["SK", "SP", "MP"],
+          "RepetitionTime": 2300, "EchoTime": 2.98, "InversionTime": 900, "FlipAngle": 9}
+T1_SE = {"ScanningSequence": "SE", "RepetitionTime": 550, "EchoTime": 9, "FlipAngle": 90}
+IR_TSE = {"ScanningSequence": ["SE", "IR"], "RepetitionTime": 9000, "EchoTime": 120, "InversionTime": 2500}
+EPI = {"ScanningSequence": ["EP", "SE"], "RepetitionTime": 6300, "EchoTime": 80, "FlipAngle": 90}
+PROCESSED = ["DERIVED", "SECONDARY", "PROCESSED"]
+COMPUTED = ["DERIVED", "SECONDARY"]
+# fmt: on
+
+
+def ge_diffusion(b_value: int, kind: int | None = None) -> tuple[Any, ...]:
+    """Return GE's private b-value, biased by 1e9, and the kind of diffusion image (0043,1030)."""
+    elements: dict[str, Any] = {"b": (0x39, "IS", [1_000_000_000 + b_value, 8, 0, 0])}
+    if kind is not None:
+        elements["kind"] = (0x30, "SS", kind)
+    return (0x0043, "GEMS_PARM_01", elements)
+
+
+def series(physics: Mapping[str, Any], *private: Any, slices: int = 8, **changed: Any) -> list[ImageHeader]:
+    headers = []
+    for number in range(1, slices + 1):
+        dataset = mr_dataset(number, **{**physics, **changed})
+        for group, creator, elements in private:
+            add_private(dataset, group, creator, **elements)
+        headers.append(read_image_header(dataset))
+    return headers
+
+
+def identified(physics: Mapping[str, Any], *private: Any, **changed: Any) -> Identification:
+    return identify(one_stack(series(physics, *private, **changed)), DEFAULT_RULES)
+
+
+# fmt: off
+RESEMBLING_T1 = [
+    # Siemens AAHead_Scout and contrast-enhanced angiograms: 3D FLASH of the shortest echo.
+    ("3D scout", "fast gradient echo of a localizer or an angiogram", T1_GRE_3D,
+     {"RepetitionTime": 3.15, "EchoTime": 1.37, "FlipAngle": 8}),
+    # GE ASSET calibration: 2D GRE of large flip angle and a small matrix, shown on 256 x 256.
+    ("coil calibration", "calibration scan", {"ScanningSequence": "GR", "RepetitionTime": 150},
+     {"EchoTime": 2.1, "FlipAngle": 50, "AcquisitionMatrix": [0, 64, 64, 0]}),
+    ("coil calibration by text", "calibration scan", {"ScanningSequence": "GR", "RepetitionTime": 150},
+     {"EchoTime": 2.1, "FlipAngle": 50, "SeriesDescription": "ASSET calibration"}),
+    # PS3.3 C.8.3.1.1 Scan Options FC, Sequence Variant MTC; GE conformance statement: FC_SLICE_AX_GEMS.
+    ("time of flight of GE", "MR angiogram", TOF, {"ScanOptions": ["FC_SLICE_AX_GEMS", "FC_FREQ_AX_GEMS"]}),
+    ("time of flight, flow compensated", "MR angiogram", TOF, {"ScanOptions": "FC"}),
+    ("time of flight with MTC", "gradient echo with magnetisation transfer or angiogram", TOF,
+     {"SequenceVariant": ["SP", "MTC"]}),
+    ("phase contrast of Philips", "MR angiogram", TOF,
+     {"ImageType": ["ORIGINAL", "PRIMARY", "M_PCA", "M", "PCA"]}),
+    # dcm2niix docs/PARSER_GOTCHAS.md, issue 1022: W, F, IP, OP or FAT in the Image Type of Dixon images.
+    ("fat of Philips Dixon", "fat or opposed-phase image of Dixon", T1_SE,
+     {"ImageType": ["ORIGINAL", "PRIMARY", "F", "F", "SE"]}),
+    ("fat of Siemens Dixon", "fat or opposed-phase image of Dixon", T1_SE,
+     {"ImageType": ["ORIGINAL", "PRIMARY", "DIXON", "FAT"]}),
+    # dcm2niix issue 675, bids-specification 1890: INV1, INV2 and UNI of MP2RAGE, a repetition time of 5 s.
+    ("INV1 of MP2RAGE", "one inversion of MP2RAGE", MPRAGE, {"RepetitionTime": 4000, "InversionTime": 700}),
+    ("INV1 by text", "one inversion of MP2RAGE", MPRAGE, {"SeriesDescription": "anat_MP2RAGE_INV1"}),
+    # FGATIR, Sudhyadhom et al., NeuroImage 2009;47:T44: TR 3000, TI 409, TE 4.39.
+    ("white matter nulled", "MPRAGE that nulls white matter", MPRAGE,
+     {"RepetitionTime": 3000, "InversionTime": 409}),
+    # dcm2niix Siemens/README.md: tgse is the 3D arterial spin labelling of Siemens; TI is its delay.
+    ("spin labelling", "perfusion image", IR_TSE,
+     {"RepetitionTime": 4000, "EchoTime": 20, "InversionTime": 1200, "SequenceName": "*tgse3d1_2700"}),
+    ("balanced SSFP of Siemens by name", "balanced SSFP", T1_GRE_3D,
+     {"SequenceVariant": ["SK", "SS", "SP"], "RepetitionTime": 5.4, "SequenceName": "*ci3d1rr46"}),
+    ("reformat of an angiogram that says no more than computed", "gradient echo, neither T1 nor T2*", TOF,
+     {"ImageType": COMPUTED}),
+]
+RESEMBLING_OTHERS = [
+    # Abidi et al., Electron Physician 2017;9:4162: DIR with TI1 3400. One inversion has 2800 at TR 11000.
+    ("double inversion without text", "inversion recovery that does not null fluid", IR_TSE,
+     {"RepetitionTime": 11000, "InversionTime": 3400}),
+    # dcm2niix issues 690, 777: EP, RM without directions; README of Toshiba: b0 states no b-value.
+    ("diffusion of GE without its private elements", "EPI of unknown echo", EPI,
+     {"ScanningSequence": ["EP", "RM"], "EchoTime": 58}),
+    ("diffusion of Siemens without its names", "EPI of unknown echo", EPI,
+     {"ScanningSequence": "EP", "EchoTime": 58}),
+    # SWAN and SWI: filtered phase and projections that only their text or thickness tells.
+    ("filtered phase of SWAN", "phase or complex image", SWAN,
+     {"ImageType": PROCESSED, "SeriesDescription": "FILT_PHA: Ax SWAN"}),
+    ("projection by its overlapping slices", "intensity projection", SWAN, {"SliceThickness": 20}),
+    ("susceptibility map", "parametric map", SWAN, {"ImageType": COMPUTED, "SeriesDescription": "QSM"}),
+    # Philips: dADC, eADC; GE FuncTool: Average DC, Exponential Atten.
+    ("dADC of Philips", "ADC map", EPI, {"DiffusionBValue": 1000.0, "SeriesDescription": "dADC_map"}),
+    ("average DC of GE", "ADC map", EPI, {"ImageType": PROCESSED, "SeriesDescription": "Average DC"}),
+    # dcm2niix Canon/README.md: the direction is in Image Comments.
+    ("direction of Canon", "DWI of one direction", EPI, {"ImageComments": "b=1000(0.445,0.000,0.895)"}),
+]
+TAKEN = [
+    ("3D scout is no T1, 3D SPGR is", T1, "T1 3D GRE", T1_GRE_3D, {}),
+    ("SWAN", T2_STAR, "T2* GRE", SWAN, {"ScanOptions": ["FC_SLICE_AX_GEMS"]}),
+    ("slices interpolated to half their distance", T2_STAR, "T2* GRE", SWAN, {"SliceThickness": 10}),
+    # dcm2niix issue 675: XA30 writes UNIFORM, its private copy UNI.
+    ("UNI of XA without private elements", T1, "T1 MP2RAGE", MPRAGE,
+     {"RepetitionTime": 5000, "ImageType": ["DERIVED", "PRIMARY", "T1", "UNIFORM"]}),
+    ("FLAIR with IR and no inversion time", FLAIR, "T2 FLAIR without inversion time", IR_TSE,
+     {"InversionTime": None}),
+    # Protocols of the vendors: the inversion time that nulls fluid follows the repetition time.
+    *[(f"FLAIR {repetition}/{inversion}", FLAIR, "T2 FLAIR", IR_TSE,
+       {"RepetitionTime": repetition, "InversionTime": inversion})
+      for repetition, inversion in ((4800, 1650), (5000, 1800), (6000, 2200), (8000, 2250), (9000, 2500),
+                                    (11000, 2800), (12000, 2850))],
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(
+    ("kind", "physics", "changed"),
+    [pytest.param(*row, id=name) for name, *row in RESEMBLING_T1 + RESEMBLING_OTHERS],
+)
+def test_series_that_resembles_a_wanted_one_is_not_taken(
+    kind: str, physics: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    found = identified(physics, **changed)
+    assert (found.series_type, found.kind) == (None, kind)
+
+
+@pytest.mark.parametrize(
+    ("series_type", "kind", "physics", "changed"), [pytest.param(*row, id=name) for name, *row in TAKEN]
+)
+def test_series_is_taken(
+    series_type: SeriesType, kind: str, physics: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    found = identified(physics, **changed)
+    assert (found.series_type, found.kind) == (series_type, kind)
+
+
+def test_plain_t1_is_preferred_to_t1_flair() -> None:
+    t1_flair = {**IR_TSE, "RepetitionTime": 2500, "EchoTime": 10, "InversionTime": 860}
+    plain = series(MPRAGE, SeriesInstanceUID="1.2.3.1", SeriesNumber=1)
+    selection = select_series([*plain, *series(t1_flair, SeriesInstanceUID="1.2.3.2", SeriesNumber=2)])
+    assert selection.chosen[T1].header.series_number == 1
+
+
+@pytest.mark.parametrize(
+    ("inversion_times", "physics", "kind"),
+    [
+        pytest.param((170, 670, 1840, 3840), {**IR_TSE, "RepetitionTime": 4500, "EchoTime": 95},
+                     "relaxometry by several inversion times", id="source images of synthetic MR"),
+        pytest.param((700, 2500), {**MPRAGE, "RepetitionTime": 6.2}, "one inversion of MP2RAGE",
+                     id="both inversions of Philips MP2RAGE"),
+    ],
+)  # fmt: skip
+def test_series_of_several_inversion_times_is_none_of_the_wanted(
+    inversion_times: tuple[float, ...], physics: dict[str, Any], kind: str
+) -> None:
+    headers = [
+        header
+        for place, inversion in enumerate(inversion_times)
+        for header in series(physics, InversionTime=inversion, AcquisitionNumber=place)
+    ]
+    assert {identify(stack, DEFAULT_RULES).kind for stack in split_stacks(headers)} == {kind}
+
+
+@pytest.mark.parametrize(
+    ("image_type", "kind", "text", "expected"),
+    [
+        pytest.param(["ORIGINAL", "PRIMARY", "OTHER"], None, "", (DWI, "DWI b1000 of unknown directionality"),
+                     id="original of unknown directionality"),
+        pytest.param(PROCESSED, None, "", (None, "computed diffusion image"), id="computed and unnamed"),
+        pytest.param(PROCESSED, None, "Trace b1000", (DWI, "computed DWI b1000, trace by its text"),
+                     id="trace by text"),
+        pytest.param(PROCESSED, 18, "", (None, "diffusion tensor map"), id="18 is fractional anisotropy"),
+        pytest.param(PROCESSED, 19, "", (DWI, "trace DWI b1000"), id="19 is the trace"),
+    ],
+)  # fmt: skip
+def test_diffusion_of_ge_is_told_by_its_kind(
+    image_type: list[str], kind: int | None, text: str, expected: tuple[SeriesType | None, str]
+) -> None:
+    """(0043,1030): 14 T2, 16 direction, 18 FA, 19 trace, by dcm2niix issue 574; maps are PROCESSED."""
+    found = identified(EPI, ge_diffusion(1000, kind), ImageType=image_type, SeriesDescription=text)
+    assert (found.series_type, found.kind) == expected
+
+
+def test_b0_that_ge_labels_with_the_b_value_of_its_shell_is_no_trace() -> None:
+    """dcm2niix issue 777: before 29.1, b0 within multi-shell DTI states b > 0 and no gradient."""
+    zero = {"r": (0xBB, "DS", 0), "a": (0xBC, "DS", 0), "s": (0xBD, "DS", 0)}
+    found = identified(EPI, ge_diffusion(1000, 16), (0x0019, "GEMS_ACQU_01", zero))
+    assert (found.series_type, found.kind) == (None, "DWI of one direction")
+
+
+def test_diffusion_without_any_b_value_says_why_it_is_not_taken() -> None:
+    """A PACS that strips private elements leaves Siemens' Image Type and nothing else."""
+    trace = ["DERIVED", "PRIMARY", "DIFFUSION", "TRACEW", "ND"]
+    selection = select_series(series({**EPI, "ScanningSequence": "EP"}, ImageType=trace))
+    assert "no element states its b-value" in selection.unavailable[DWI]
+
+
+AGENTS = [
+    "No contrast given",
+    "None given",
+    "ohne KM",
+    "nil",
+    "KEIN",
+    "NON",
+    "sans injection",
+    "w/o",
+    "N/A",
+    "-",
+    "0",
+]
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_agent_that_means_none_is_none(agent: str) -> None:
+    assert identified(T1_SE, ContrastBolusAgent=agent).series_type is T1
+
+
+@pytest.mark.parametrize("agent", ["Gadobutrol", "Dotarem 10 ml", "Novist", "Sinerem", "0.1 mmol/kg"])
+def test_agent_that_begins_like_none_is_one(agent: str) -> None:
+    assert identified(T1_SE, ContrastBolusAgent=agent).kind == "contrast-enhanced T1"
+
+
+@pytest.mark.parametrize(
+    ("text", "enhanced"),
+    [
+        ("T1 SE AX INJECTE", True), ("t1 tra MDC", True), ("T1Gd", True), ("T1 con contraste", True),
+        ("T1 +", True), ("t1_mprage_KM", True), ("T1 w/ contrast", True), ("T1 na contrast", True),
+        ("T1 sin contraste", False), ("T1 nativ vor KM", False), ("T1 sans inj", False),
+        ("HEAD INJURY T1", False),
+    ],
+)  # fmt: skip
+def test_agent_is_told_by_texts_of_several_languages(text: str, enhanced: bool) -> None:
+    assert (identified(T1_SE, SeriesDescription=text).series_type is None) is enhanced
+
+
+@pytest.mark.parametrize(
+    ("manufacturer", "description", "enhanced"),
+    [
+        ("GE MEDICAL SYSTEMS", "Ax T1", False), ("GE MEDICAL SYSTEMS", "Ax T1 +C", True),
+        ("GE MEDICAL SYSTEMS", "", True), ("SIEMENS", "Ax T1", True),
+    ],
+)  # fmt: skip
+def test_protocol_of_the_whole_examination_of_ge_says_nothing_of_a_series(
+    manufacturer: str, description: str, enhanced: bool
+) -> None:
+    """dcm2niix issue 563: of GE, Series Description is the operator's, Protocol Name the examination's."""
+    found = identified(
+        T1_SE, Manufacturer=manufacturer, SeriesDescription=description, ProtocolName="BRAIN WITH CONTRAST"
+    )
+    assert (found.series_type is None) is enhanced
