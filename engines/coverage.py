@@ -128,6 +128,25 @@ def coverage_remarks(
             yield _sentence(kind, fullest, covered[fullest], done, segments)
 
 
+def field_remarks(segment: Segment, volume: Volume, field: Grid) -> Iterator[str]:
+    """Say so if a network that crops slices saw clearly less of the head than the Series shows.
+
+    Args:
+        segment: what it looked for.
+        volume: the Series that the mask lies on.
+        field: the part of its grid that the network saw.
+    """
+    if field.shape == volume.grid.shape:
+        return
+    head = head_points(volume)
+    covered = cover(head, field) if len(head) else None
+    if covered is not None and covered.share < LEAST_SHARE:
+        yield (
+            f"{segment.label} was looked for on {int(100 * covered.share)}% of the head; what lies "
+            f"{_sides(covered, 'the field of the network')} was not looked at"
+        )
+
+
 def _to_reference(points: Points, kind: SeriesType, alignment: Alignment) -> Points:
     return _moved(points, np.linalg.inv(alignment.reference_to(kind)))
 
@@ -156,9 +175,13 @@ def _covered(shown: Points, own: Points, reference_to_grid: NDArray[np.float64],
 def _sentence(
     kind: SeriesType, other: SeriesType, covered: Coverage, done: str, segments: Sequence[Segment]
 ) -> str:
-    where = " and ".join(f"up to {beyond:.0f} mm {side} it" for side, beyond in covered.beyond_mm.items())
     looked_for = ", ".join(segment.label.lower() for segment in segments)
     return (
         f"{kind.label} covers {int(100 * covered.share)}% of the head that {other.label} shows, counted to "
-        f"{HEAD_MM:.0f} mm below the vertex; what lies {where} was {done} ({looked_for})"
+        f"{HEAD_MM:.0f} mm below the vertex; what lies {_sides(covered, 'it')} was {done} ({looked_for})"
     )
+
+
+def _sides(covered: Coverage, what: str) -> str:
+    """Say how far the head reaches beyond a grid: ``up to 40 mm below it``."""
+    return " and ".join(f"up to {beyond:.0f} mm {side} {what}" for side, beyond in covered.beyond_mm.items())

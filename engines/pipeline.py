@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from engines.alignment import Alignment, align
+from engines.combination import combine
 from engines.coverage import coverage_remarks
 from engines.errors import InputError
-from engines.exclusion import EXCLUSION_ORDER, disjoint, exclude
+from engines.exclusion import EXCLUSION_ORDER, exclude
 from engines.findings import (
     ExclusionRecord,
     NotAssessed,
@@ -27,7 +27,6 @@ from engines.lesions import measure
 from engines.preprocessing import check_image
 from engines.progress import MEASURING, Progress, Step
 from engines.registration import RegistrationSpec
-from engines.resampling import resample
 from engines.segmentation import Segmented, Segmentor, segment_all
 from engines.segments import Segment, SeriesType
 from engines.volume import Volume
@@ -77,7 +76,7 @@ def segment_study(
     progress(Step(MEASURING, "excluding and measuring"))
     masks, exclusions = _exclude(segmented, planned, alignment)
     findings = tuple(_finding(planned[one], masks[one], segmented[one]) for one in segmented)
-    combined, unseen = _combine(findings, usable.get(SeriesType.T2_FLAIR), alignment)
+    combined, unseen = combine(findings, usable.get(SeriesType.T2_FLAIR), alignment)
     return StudyFindings(
         findings=findings,
         not_assessed=tuple(NotAssessed(one, reasons[one]) for one in Segment if one in reasons),
@@ -197,34 +196,6 @@ def _seen_beside(findings: tuple[SegmentFinding, ...]) -> dict[tuple[SeriesType,
         for second in found.other_inputs:
             segments.setdefault((found.series_type, second), []).append(found.segment)
     return segments
-
-
-def _combine(
-    findings: tuple[SegmentFinding, ...], flair: Volume | None, alignment: Alignment
-) -> tuple[dict[Segment, Volume], list[str]]:
-    """Bring all masks onto the T2-FLAIR's grid without overlap; tell which lesions lie between its slices."""
-    combined: dict[Segment, Volume] = {}
-    unseen: list[str] = []
-    if flair is None:
-        return combined, unseen
-    for found in findings:
-        if not alignment.is_placed(found.series_type):
-            unseen.append(
-                f"{found.segment.label} is only in the segmentation of the {found.series_type.label}, whose "
-                f"place in the {SeriesType.T2_FLAIR.label} is not known"
-            )
-            continue
-        labels = found.mask.with_array(found.labels)
-        there = resample(labels, flair.grid, alignment.reference_to(found.series_type))
-        combined[found.segment] = there.with_array(there.array > 0)
-        lost = len(found.lesions) - len(np.setdiff1d(there.array, [0]))
-        if lost:
-            unseen.append(
-                f"{lost} of {len(found.lesions)} lesions ({found.segment.label.lower()}) lie between the "
-                f"slices of the {SeriesType.T2_FLAIR.label} or outside it and are only in the segmentation "
-                f"of the {found.series_type.label}"
-            )
-    return disjoint(combined), unseen
 
 
 def _untold(problems: Mapping[SeriesType, str], reasons: Mapping[Segment, str]) -> list[str]:

@@ -85,11 +85,20 @@ class AxisFit:
     ratio: float
     offset: int
 
+    @property
+    def seen(self) -> tuple[int, int]:
+        """First voxel that lies on a pixel, and one past the last."""
+        return max(0, self.offset), min(self.voxels, self._end)
+
+    @property
+    def _end(self) -> int:
+        """One past the last whole voxel, or voxel of padding, that the pixels reach into."""
+        return math.ceil(self.offset + self.pixels * self.ratio - EDGE_TOLERANCE)
+
     def to_pixels(self) -> NDArray[np.float32]:
         """Return (pixels, voxels) weights; padding counts as zeros."""
         centres = self.offset + (np.arange(self.pixels) + 0.5) * self.ratio - 0.5
-        first = min(0, self.offset)
-        end = max(self.voxels, math.ceil(self.offset + self.pixels * self.ratio - EDGE_TOLERANCE))
+        first, end = min(0, self.offset), max(self.voxels, self._end)
         weights = triangle_weights(centres, first, end, self.ratio)
         return np.ascontiguousarray(weights[:, -first : self.voxels - first])
 
@@ -145,6 +154,19 @@ class Placement:
     orientation: Orientation
     rows: AxisFit
     columns: AxisFit
+
+    @property
+    def field(self) -> Grid:
+        """The part of the original lattice that lies on the pixels: all of it, unless a slice is cropped."""
+        first, shape = [0, 0, 0], list(self.grid.shape)
+        for number, fit in ((1, self.rows), (2, self.columns)):
+            axis, against = self.orientation.order[number], self.orientation.reversed_axes[number]
+            begin, end = fit.seen
+            first[axis] = fit.voxels - end if against else begin
+            shape[axis] = end - begin
+        affine = self.grid.affine.copy()
+        affine[:3, 3] = self.grid.to_lps(np.array([first]))[0]
+        return Grid((shape[0], shape[1], shape[2]), affine)
 
     def to_pixels(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
         """Resize reordered slices (slices, rows, columns) to (slices, pixel rows, pixel columns)."""

@@ -11,9 +11,11 @@ import numpy as np
 
 from engines.alignment import Alignment
 from engines.bundle import Bundle
+from engines.coverage import field_remarks
 from engines.engine_report import EngineReport
 from engines.errors import InputError, RunnerError
 from engines.findings import ModelIdentity
+from engines.intensity import background
 from engines.lesions import METHOD_LIMITS_MM, Limits
 from engines.manifest import Manifest
 from engines.postprocessing import lesion_mask, probabilities
@@ -158,13 +160,10 @@ def segment_one(
     manifest = segmentor.manifest
     first, *others = manifest.inputs
     left_out = _left_out(manifest, volumes, alignment)
-    inputs: list[Volume | None] = [volumes[first]]
-    for other in others:
-        if other in left_out:
-            inputs.append(None)
-        else:
-            transform = alignment.between(first, other)
-            inputs.append(resample(volumes[other], volumes[first].grid, transform, Interpolation.LINEAR))
+    inputs = [
+        volumes[first],
+        *(None if other in left_out else _beside(first, other, volumes, alignment) for other in others),
+    ]
     prepared = prepare(inputs, manifest.preprocessing)
     notices: list[str] = []
     try:
@@ -176,8 +175,26 @@ def segment_one(
         lesion_mask(probability, manifest.postprocessing),
         probability,
         tuple(other for other in others if other not in left_out),
-        (*left_out.values(), *(f"{manifest.segment.label}: {notice}" for notice in notices)),
+        (
+            *left_out.values(),
+            *field_remarks(manifest.segment, volumes[first], prepared.placement.field),
+            *(f"{manifest.segment.label}: {notice}" for notice in notices),
+        ),
     )
+
+
+def _beside(
+    first: SeriesType, other: SeriesType, volumes: Mapping[SeriesType, Volume], alignment: Alignment
+) -> Volume:
+    """Bring a second input onto the grid of the first one; beyond its own it shows air.
+
+    Raises: InputError: if nobody knows how the two lie to each other.
+    """
+    if not (alignment.is_placed(first) and alignment.is_placed(other)):
+        raise InputError(f"{other.label} lies in another Frame of Reference, and where is not known")
+    source, grid = volumes[other], volumes[first].grid
+    transform = alignment.between(first, other)
+    return resample(source, grid, transform, Interpolation.LINEAR, outside=background(source.array))
 
 
 def _left_out(

@@ -321,6 +321,20 @@ def test_lesions_between_the_slices_of_the_flair_are_told(segmentors: Mapping[Se
     )
 
 
+def test_lesions_that_give_way_to_other_segments_are_told(segmentors: Mapping[Segment, Segmentor]) -> None:
+    """Microbleeds take no part in the exclusion, yet claim their voxels where no two masks may overlap."""
+    where = (20.0, 20.0, 20.0)
+    volumes = {FLAIR: imaged(FLAIR, (where, 9.0)), T2_STAR: imaged(T2_STAR, (where, 24.0))}
+    findings = segment_study(volumes, segmentors)
+    assert (len(findings.of(WMH).lesions), len(findings.of(MICROBLEED).lesions)) == (1, 1)
+    assert not findings.combined[WMH].array.any()
+    (said,) = said_of(findings, "lesions (")
+    assert said == (
+        "1 of 1 lesions (white matter hyperintensity) lie wholly in lesions of other segments, which keep "
+        "the voxels in the segmentation of all segments, and are only in that of the T2-FLAIR alone"
+    )
+
+
 def test_limits_of_the_manifest_replace_those_of_the_method(tmp_path: Path) -> None:
     bundle = write_threshold_bundle(
         tmp_path / "own",
@@ -393,6 +407,36 @@ def test_a_second_input_is_brought_onto_the_grid_of_the_first(tmp_path: Path) ->
     assert np.median(second[middle][brain]) == pytest.approx(1, abs=0.25)
 
 
+def test_a_second_input_of_unknown_place_is_not_guessed(tmp_path: Path) -> None:
+    """The network needs both; what it would see of the second one lies anywhere."""
+    whole = two_inputs(tmp_path / "two")
+    manifest = whole.manifest.model_copy(update={"optional_inputs": ()})
+    segmentor = Segmentor(replace(whole.bundle, manifest=manifest), Recorder())
+    volumes = {T1: moved(study()[T1], (4, -3, 7), (9, -8, 6)), FLAIR: study()[FLAIR]}
+    strict = PipelineSettings(registration=RegistrationSpec(max_rotation_deg=1))
+    findings = segment_study(volumes, {LACUNE: segmentor}, strict, frames={T1: "1", FLAIR: "2"})
+    assert findings.findings == ()
+    assert reasons(findings)[LACUNE] == (
+        "T1 Series: T2-FLAIR lies in another Frame of Reference, and where is not known"
+    )
+    within = segment_study(volumes, {LACUNE: segmentor}, strict, frames={T1: "1", FLAIR: "1"})
+    assert [found.other_inputs for found in within.findings] == [(FLAIR,)]
+
+
+def test_a_second_input_shows_air_where_it_ends(tmp_path: Path) -> None:
+    """A scanner's offset puts air at -1000: then zero, beyond the end of the T2-FLAIR, would be bright."""
+    recorder = Recorder()
+    segmentor = Segmentor(two_inputs(tmp_path / "two").bundle, recorder)
+    whole = study()[FLAIR]
+    affine = whole.grid.affine.copy()
+    affine[:3, 3] = whole.grid.to_lps(np.array([[8, 0, 0]]))[0]
+    upper = Volume(whole.array[8:] - 1000, Grid((12, *whole.grid.shape[1:]), affine))
+    segment_study({T1: study()[T1], FLAIR: upper}, {LACUNE: segmentor})
+    seen = recorder.shown[:, 1]
+    assert seen[-4].max() > 0.8
+    np.testing.assert_array_equal(seen[:6], 0)
+
+
 def test_a_missing_optional_input_is_told(tmp_path: Path) -> None:
     findings = segment_study({T1: study()[T1]}, {LACUNE: two_inputs(tmp_path / "two")})
     assert [(found.segment, found.other_inputs) for found in findings.findings] == [(LACUNE, ())]
@@ -424,6 +468,22 @@ def test_an_optional_input_that_may_lie_askew_is_left_out(tmp_path: Path) -> Non
     assert said_of(findings, "looked for without") == [
         "Lacune was looked for without T2-FLAIR, which may lie askew to T1"
     ]
+
+
+def test_what_a_network_that_crops_did_not_see_of_the_head_is_told(tmp_path: Path) -> None:
+    """64 pixels of 1.5 mm are 96 mm; the head is 144 mm wide and 180 mm long."""
+    spec = {"pixel_grid": (64, 64), "fit": "pad_crop", "normalisation": "white_matter_peak"}
+    bundle = write_threshold_bundle(tmp_path / "crop", WMH, level=LEVEL, gain=GAIN, preprocessing=spec)
+    fine = axial_grid((20, 128, 128), (6.5, 1.5, 1.5))
+    segmentor = Segmentor(bundle, Recorder())
+    findings = segment_study({FLAIR: head(fine, FLAIR)}, {WMH: segmentor})
+    (said,) = said_of(findings, "field of the network")
+    assert said.startswith("White matter hyperintensity was looked for on ")
+    assert 40 < int(said.partition("%")[0].rpartition(" ")[2]) < 75
+    for side in ("in front of", "behind", "right of", "left of"):
+        assert f" mm {side} the field of the network" in said
+    whole = head(axial_grid((20, 64, 64), (6.5, 3.2, 3.2)), FLAIR)
+    assert not said_of(segment_study({FLAIR: whole}, {WMH: segmentor}), "field of the network")
 
 
 class Broken(Recorder):

@@ -75,6 +75,23 @@ def test_every_storage_order_of_one_head_reaches_the_network_alike() -> None:
         assert restore(prepared.slices[:, 0], prepared).grid is turned.grid
 
 
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+@pytest.mark.parametrize("flips", [(False, False, False), (True, False, True), (False, True, True)])
+def test_the_field_of_a_network_is_what_comes_back_from_it(
+    order: tuple[int, int, int], flips: tuple[bool, bool, bool]
+) -> None:
+    """Of 41 x 36 voxels 24 x 24 pixels see the middle; an odd one stays at the end."""
+    volume = regridded(head(axial_grid((6, 41, 36), (7.0, 4.5, 4.5))), order, flips)
+    prepared = prepare([volume], spec(24, Fit.PAD_CROP))
+    seen = np.argwhere(restore(np.ones((6, 24, 24), np.float32), prepared).array > 0)
+    field = prepared.placement.field
+    assert np.prod(field.shape) == len(seen) == 6 * 24 * 24
+    ends = field.to_lps(np.array([[0, 0, 0], np.array(field.shape) - 1]))
+    points = volume.grid.to_lps(seen)
+    np.testing.assert_allclose(ends.min(axis=0), points.min(axis=0), atol=1e-9)
+    np.testing.assert_allclose(ends.max(axis=0), points.max(axis=0), atol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("voxels", "pixels", "ratio", "offset"),
     [
