@@ -103,10 +103,10 @@ def _classic(dataset: Dataset) -> ImageHeader:
     )
     return replace(
         header,
-        rows=header.rows // mosaic.tiles_per_side,
-        columns=header.columns // mosaic.tiles_per_side,
+        rows=header.rows // mosaic.tiles_down,
+        columns=header.columns // mosaic.tiles_across,
         frames=tuple(replace(frame, tile=tile, plane=plane) for tile, plane in enumerate(planes)),
-        mosaic_tiles_per_side=mosaic.tiles_per_side,
+        mosaic_tiles_across=mosaic.tiles_across,
     )
 
 

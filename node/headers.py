@@ -136,7 +136,7 @@ class ImageHeader:
     Attributes:
         rows: of one frame; of one tile for a mosaic.
         columns: of one frame; of one tile for a mosaic.
-        mosaic_tiles_per_side: 0 if the Instance is not a mosaic.
+        mosaic_tiles_across: tiles in a row of a mosaic; 0 if the Instance is not a mosaic.
         unread_encoding: name of the transfer syntax if it is not read, as it may have changed grey values.
     """
 
@@ -153,7 +153,7 @@ class ImageHeader:
     rows: int
     columns: int
     frames: tuple[FrameHeader, ...]
-    mosaic_tiles_per_side: int = 0
+    mosaic_tiles_across: int = 0
     unread_encoding: str = ""
 
     @property

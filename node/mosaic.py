@@ -1,7 +1,7 @@
-"""Siemens mosaics: one single-frame Instance whose tiles are the slices of a volume.
+"""Mosaics: one single-frame Instance whose tiles are the slices of a volume, of Siemens and of UIH (GRID).
 
-Convention: tiles run row by row from the top left; the first is the slice that Image Position (Patient)
-belongs to, and the others follow along the Siemens slice normal.
+Convention: tiles run row by row from the top left. Of Siemens the first is the slice that Image Position
+(Patient) belongs to, and the others follow along the slice normal; UIH lists the position of each.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from node.header_layers import Layer
 from node.headers import Plane, Vector3
 
-_CSA = "SIEMENS CSA HEADER"
+_CSA, _UIH = "SIEMENS CSA HEADER", "Image Private Header"
 _CSA_NAME_BYTES, _CSA_TAG_BYTES, _CSA_ITEM_BYTES = 64, 84, 16
 _MAX_TILES = 4096
 
@@ -26,25 +26,53 @@ class Mosaic:
 
     Attributes:
         tiles: slices in it.
-        tiles_per_side: tiles in a row and in a column; the last ones may be empty.
+        tiles_across: tiles in a row; the last row may not be full.
+        tiles_down: rows of tiles.
         normal: unit vector from the first slice to the next, LPS; None if the header does not tell.
         spacing_mm: distance of slices; None if the header does not tell.
+        positions_mm: of the first voxel of each tile, LPS, if the header lists them.
     """
 
     tiles: int
-    tiles_per_side: int
-    normal: Vector3 | None
-    spacing_mm: float | None
+    tiles_across: int
+    tiles_down: int
+    normal: Vector3 | None = None
+    spacing_mm: float | None = None
+    positions_mm: tuple[Vector3, ...] = ()
 
 
 def read_mosaic(layer: Layer, image_type: tuple[str, ...]) -> Mosaic | None:
     """Tell how a mosaic is laid out, or None if the Instance is none.
 
-    The number of tiles comes from (0019,xx0A) or the CSA image header (0029,xx10), the direction from the
-    latter's SliceNormalVector.
+    Siemens: the number of tiles comes from (0019,xx0A) or the CSA image header (0029,xx10), the direction
+    from the latter's SliceNormalVector. UIH: the number is (0065,xx50), the positions are in (0065,xx51).
     """
-    if "MOSAIC" not in image_type:
+    if "VFRAME" in image_type:
+        return _read_grid(layer)
+    return _read_siemens(layer) if "MOSAIC" in image_type else None
+
+
+def _read_grid(layer: Layer) -> Mosaic | None:
+    """Read the GRID format of UIH.
+
+    Source: dcm2niix, UIH/README.md: as many columns as the root of the number, rounded up, and as many rows
+    as these need.
+    """
+    stated = layer.private.numbers(0x0065, 0x50, _UIH, "DS")
+    if not stated or not 1 < stated[0] <= _MAX_TILES:
         return None
+    tiles = int(stated[0])
+    across = math.ceil(math.sqrt(tiles))
+    listed = [
+        Layer.of(item).numbers("ImagePositionPatient") for item in layer.private.items(0x0065, 0x51, _UIH)
+    ]
+    positions = tuple((place[0], place[1], place[2]) for place in listed if len(place) == 3)
+    if len(positions) != tiles:
+        positions = ()
+    return Mosaic(tiles, across, math.ceil(tiles / across), positions_mm=positions)
+
+
+def _read_siemens(layer: Layer) -> Mosaic | None:
     element = layer.private.element(0x0029, 0x10, _CSA)
     csa = read_csa(element.value) if element is not None and isinstance(element.value, bytes) else {}
     stated = layer.private.numbers(0x0019, 0x0A, "SIEMENS MR HEADER", "US") or _floats(
@@ -54,9 +82,11 @@ def read_mosaic(layer: Layer, image_type: tuple[str, ...]) -> Mosaic | None:
         return None
     normal = _floats(csa.get("SliceNormalVector", ()))
     spacing = layer.numbers("SpacingBetweenSlices") or layer.numbers("SliceThickness")
+    side = math.ceil(math.sqrt(stated[0]))
     return Mosaic(
         int(stated[0]),
-        math.ceil(math.sqrt(stated[0])),
+        side,
+        side,
         (normal[0], normal[1], normal[2]) if len(normal) == 3 else None,
         spacing[0] if spacing and spacing[0] > 0 else None,
     )
@@ -91,8 +121,8 @@ def read_csa(header: bytes) -> dict[str, tuple[str, ...]]:
 def tile_planes(mosaic: Mosaic, plane: Plane, rows: int, columns: int) -> tuple[Plane | None, ...]:
     """Place the tiles of a mosaic in patient space.
 
-    Image Position (Patient) of a mosaic is that of a slice as large as the whole mosaic, concentric with the
-    first tile: the tile's own first voxel lies half the difference of the sizes further in.
+    Image Position (Patient) of a Siemens mosaic is that of a slice as large as the whole mosaic, concentric
+    with the first tile: the tile's own first voxel lies half the difference of the sizes further in.
 
     Args:
         mosaic: its layout.
@@ -103,12 +133,14 @@ def tile_planes(mosaic: Mosaic, plane: Plane, rows: int, columns: int) -> tuple[
     Returns: one plane a tile; None for all if the header does not tell their distance or on which side of the
         first one the others lie, for a guess could turn the head upside down.
     """
+    if mosaic.positions_mm:
+        return tuple(replace(plane, position_mm=position) for position in mosaic.positions_mm)
     if mosaic.spacing_mm is None or mosaic.normal is None:
         return (None,) * mosaic.tiles
     row_cosines, column_cosines = np.array(plane.orientation[:3]), np.array(plane.orientation[3:])
     row_mm, column_mm = plane.spacing_mm
-    inset_rows = (rows - rows // mosaic.tiles_per_side) / 2
-    inset_columns = (columns - columns // mosaic.tiles_per_side) / 2
+    inset_rows = (rows - rows // mosaic.tiles_down) / 2
+    inset_columns = (columns - columns // mosaic.tiles_across) / 2
     first = (
         np.array(plane.position_mm)
         + row_cosines * column_mm * inset_columns

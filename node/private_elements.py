@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
+from collections.abc import Sequence
 
 from pydicom import Dataset
 from pydicom.dataelem import DataElement
@@ -72,10 +73,14 @@ class PrivateBlocks:
             return ()
         return tuple(text for text in _split(found.value) if text)
 
+    def items(self, group: int, offset: int, creator: str) -> Sequence[Dataset]:
+        """Return the items of a private sequence."""
+        found = self.element(group, offset, creator)
+        return found.value if found is not None and found.VR == "SQ" and found.value else ()
+
     def item(self, group: int, offset: int, creator: str) -> Dataset | None:
         """Return the first item of a private sequence."""
-        found = self.element(group, offset, creator)
-        return found.value[0] if found is not None and found.VR == "SQ" and found.value else None
+        return next(iter(self.items(group, offset, creator)), None)
 
 
 def _decode_numbers(value: object, vr: str) -> tuple[float, ...]:

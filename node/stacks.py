@@ -158,7 +158,7 @@ _SOFT_KEYS: tuple[Callable[[StackFrame], Hashable], ...] = (
 
 def _holds_volume(item: StackFrame) -> bool:
     """Whether the Instance holds a volume by itself: a mosaic or a multi-frame object."""
-    return item.instance.mosaic_tiles_per_side > 0 or item.instance.is_multi_frame
+    return item.instance.mosaic_tiles_across > 0 or item.instance.is_multi_frame
 
 
 def _without_repeats(part: _Frames) -> list[_Frames]:

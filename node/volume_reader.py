@@ -73,7 +73,7 @@ def read_volume(
         volume=Volume(array, geometry.grid),
         frames=tuple(_reference(item) for item in geometry.frames),
         paths=tuple(files),
-        is_mosaic=stack.header.mosaic_tiles_per_side > 0,
+        is_mosaic=stack.header.mosaic_tiles_across > 0,
     )
 
 
@@ -138,7 +138,7 @@ def _stored_frames(
         if not is_panic(error):
             raise
         raise _pixel_error(stack, instance.sop_instance_uid, "the decoder broke off") from error
-    if instance.mosaic_tiles_per_side:
+    if instance.mosaic_tiles_across:
         return [_tile(stack, item, decoded[0]) for item in items], padding
     if not instance.is_multi_frame:
         decoded = decoded[:1] * len(items)
@@ -151,10 +151,11 @@ def _stored_frames(
 
 def _tile(stack: Stack, item: StackFrame, sheet: NDArray[Any]) -> NDArray[Any]:
     """Cut one tile out of a mosaic."""
-    instance, side = item.instance, item.instance.mosaic_tiles_per_side
-    if sheet.ndim != 2 or sheet.shape[0] < side * instance.rows or sheet.shape[1] < side * instance.columns:
+    instance, across = item.instance, item.instance.mosaic_tiles_across
+    row, column = divmod(item.frame.tile or 0, across)
+    needed = ((row + 1) * instance.rows, across * instance.columns)
+    if sheet.ndim != 2 or sheet.shape[0] < needed[0] or sheet.shape[1] < needed[1]:
         raise _pixel_error(stack, instance.sop_instance_uid, f"a mosaic of shape {sheet.shape}")
-    row, column = divmod(item.frame.tile or 0, side)
     return sheet[
         row * instance.rows : (row + 1) * instance.rows,
         column * instance.columns : (column + 1) * instance.columns,
