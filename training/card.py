@@ -109,7 +109,7 @@ def manifest_scores(evaluation: Evaluation) -> list[Score]:
     """Return the scores of the manifest, each with what it was measured on."""
     scores = []
     for name, summary in evaluation.summaries.items():
-        on = f"{name}: {summary.cases} cases with lesions, {summary.free_cases} without"
+        on = f"{name}: {summary.cases} cases with lesions, {summary.free_cases} without, of {_heads(summary)}"
         values = {
             "dice": summary.dice,
             "precision": summary.precision,
@@ -128,6 +128,10 @@ def manifest_scores(evaluation: Evaluation) -> list[Score]:
         }
         scores += [Score(name=k, value=round(v, 4), on=on) for k, v in values.items() if v is not None]
     return scores
+
+
+def _heads(summary: Summary) -> str:
+    return f"{summary.heads} head{'s' if summary.heads > 1 else ''}"
 
 
 def write_card(
@@ -186,20 +190,22 @@ def _against_target(segment: Segment, summaries: Mapping[str, Summary]) -> list[
     summary = summaries.get(target.cases)
     if summary is None:
         return [f'Not measured: there were no cases of the kind "{target.cases}".']
-    lines = [_compared("lesion F1", summary.lesion_f1, target.lesion_f1, least=True)]
-    if target.dice is not None:
-        lines.insert(0, _compared("Dice", summary.dice, target.dice, least=True))
-    if target.false_per_case is not None:
-        lines.append(_compared("false lesions per case", summary.false_per_case, target.false_per_case))
+    lines = [
+        _compared("Dice", summary.dice, target.dice, least=True),
+        _compared("lesion F1", summary.lesion_f1, target.lesion_f1, least=True),
+        _compared("false lesions per case", summary.false_per_case, target.false_per_case),
+    ]
     lines += [
         _compared(f"false lesions per lesion-free case ({name})", s.false_per_free_case, FALSE_PER_FREE_CASE)
         for name, s in summaries.items()
-        if s.false_per_free_case is not None
     ]
-    return [f'On "{target.cases}":', "", *(f"- {line}" for line in lines)]
+    return [f'On "{target.cases}":', "", *(f"- {line}" for line in lines if line)]
 
 
-def _compared(name: str, value: float, bound: float, *, least: bool = False) -> str:
+def _compared(name: str, value: float | None, bound: float | None, *, least: bool = False) -> str:
+    """Return a score beside what is asked; nothing where it was not measured or nothing is asked."""
+    if value is None or bound is None:
+        return ""
     met = value >= bound if least else value <= bound
     verdict = "met" if met else f"missed by {abs(value - bound):.3f}"
     return f"{name} {value:.3f}, asked {'at least' if least else 'at most'} {bound:.2f}: {verdict}"

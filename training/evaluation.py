@@ -64,11 +64,7 @@ class Prediction:
     traits: tuple[str, ...] = ()
 
     def judged(self, found: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return a mask without what does not count.
-
-        A found component that touches the unsure voxels and no lesion drops as a whole, since its border
-        would else be taken for a false lesion.
-        """
+        """Return a mask without what does not count: unsure voxels, and what else was found on them."""
         return found if self.unsure is None else leave_out(found, self.unsure.array, self.reference.array)
 
 
@@ -196,11 +192,17 @@ def _score_sizes(
 def leave_out(
     found: NDArray[np.bool_], unsure: NDArray[np.bool_], reference: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """Return a found mask without unsure voxels, and without components that touch these and no lesion."""
-    labels, count = label(found)
-    touching = np.bincount(labels[unsure], minlength=count + 1)[1:] > 0
-    lesion = np.bincount(labels[reference], minlength=count + 1)[1:] > 0
-    return keep(labels, lesion | ~touching) & ~unsure
+    """Return a found mask without unsure voxels, and without what lies beyond them.
+
+    Of a component with unsure voxels only the pieces that touch a lesion stay: the others are its border.
+    """
+    whole, count = label(np.ascontiguousarray(found))
+    doubtful = np.bincount(whole[unsure], minlength=count + 1) > 0
+    pieces, number = label(np.ascontiguousarray(found & ~unsure))
+    of = np.zeros(number + 1, np.intp)
+    of[pieces] = whole
+    touching = np.bincount(pieces[reference], minlength=number + 1) > 0
+    return keep(pieces, (touching | ~doubtful[of])[1:])
 
 
 def counting_unsure(prediction: Prediction) -> Prediction:

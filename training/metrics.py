@@ -63,6 +63,11 @@ class LesionScores:
         return _ratio(self.right, self.right + self.false, self.missed == 0)
 
     @property
+    def rates_what_was_found(self) -> bool:
+        """Whether there is a precision: within a size class, what hit its lesions may belong to another."""
+        return self.right + self.false > 0 or self.hits == 0
+
+    @property
     def f1(self) -> float:
         """Harmonic mean of precision and recall; under the 40% rule the lesion-wise Dice."""
         if self.missed == 0 and self.false == 0:
@@ -112,12 +117,14 @@ def lesion_scores(found: Mask, reference: Mask, hit_share: float = HIT_SHARE) ->
 def scores_by_size(
     found: Mask, reference: Mask, spacing_mm: Sequence[float], hit_share: float = 0.0
 ) -> dict[SizeClass, LesionScores]:
-    """Count lesions within each size class; a lesion belongs to the class of its own largest slice."""
+    """Count lesions within each size class of ``split_by_size``.
+
+    What hits a lesion may belong to another class: a found lesion that covers two belongs to one of them.
+    """
     result: dict[SizeClass, LesionScores] = {}
-    own, other = _size_maps(reference, spacing_mm), _size_maps(found, spacing_mm)
-    for number, size in enumerate(SizeClass, start=1):
-        hits, missed = _covered(own == number, found, hit_share)
-        right, false = _covered(other == number, reference, hit_share)
+    for size, (part, own) in split_by_size(found, reference, spacing_mm).items():
+        hits, missed = _covered(own, found, hit_share)
+        right, false = _covered(part, reference, hit_share)
         result[size] = LesionScores(hits, missed, right, false)
     return result
 

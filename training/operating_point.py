@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from engines.components import label, peaks, sizes
 from engines.postprocessing import MM3_PER_ML, PostprocessingSpec
-from engines.volume import Volume
 from training.evaluation import Prediction
 from training.metrics import LesionScores
 
@@ -33,8 +32,8 @@ class Candidates:
     """The components of one case at one threshold: enough to score any smallest lesion and least peak.
 
     Attributes:
-        volumes_ml: (n,) of the components.
-        voxels: (n,) of the components.
+        volumes_ml: (n,) of the components, unsure voxels included: by these serving keeps or drops them.
+        voxels: (n,) of each that count.
         hit_voxels: (n,) voxels of each that are lesion.
         peaks: (n,) highest probability of each.
         pairs: (m, 2) component and reference lesion, 0-based, that touch.
@@ -78,31 +77,24 @@ class Joint:
 
 def find_candidates(prediction: Prediction) -> list[Candidates]:
     """Find the components of a case at each of ``THRESHOLDS``."""
-    probability, reference = prediction.probability, prediction.reference.array
+    reference = prediction.reference.array
     lesions, count = label(np.ascontiguousarray(reference))
     total = int(sizes(lesions, count).sum())
-    return [
-        _candidates(
-            prediction.judged(probability.array >= threshold),
-            probability,
-            lesions,
-            count,
-            total,
-        )
-        for threshold in THRESHOLDS
-    ]
+    return [_candidates(prediction, threshold, lesions, count, total) for threshold in THRESHOLDS]
 
 
 def _candidates(
-    found: NDArray[np.bool_], probability: Volume, lesions: NDArray[np.int32], count: int, total: int
+    prediction: Prediction, threshold: float, lesions: NDArray[np.int32], count: int, total: int
 ) -> Candidates:
+    probability = prediction.probability
+    found = probability.array >= threshold
     components, number = label(np.ascontiguousarray(found))
-    voxels = sizes(components, number)
+    voxels = np.bincount(components[prediction.judged(found)], minlength=number + 1)[1:]
     touching = (components > 0) & (lesions > 0)
     both = np.stack([components[touching], lesions[touching]], axis=1).astype(np.int64) - 1
     hits = np.bincount(both[:, 0], minlength=number)
     return Candidates(
-        np.asarray(voxels * probability.grid.voxel_mm3 / MM3_PER_ML, dtype=np.float64),
+        np.asarray(sizes(components, number) * probability.grid.voxel_mm3 / MM3_PER_ML, dtype=np.float64),
         voxels,
         hits,
         peaks(components, number, probability.array),
@@ -119,7 +111,8 @@ def score(case: Candidates, min_lesion_ml: float, min_peak: float = 0.0) -> tupl
     whole = found + case.reference_voxels
     hits = len(np.unique(case.pairs[kept[case.pairs[:, 0]], 1]))
     right = int((case.hit_voxels[kept] > 0).sum())
-    lesions = LesionScores(hits, case.reference_lesions - hits, right, int(kept.sum()) - right)
+    counted = int((case.voxels[kept] > 0).sum())
+    lesions = LesionScores(hits, case.reference_lesions - hits, right, counted - right)
     return (2 * hit / whole if whole else 1.0), lesions
 
 

@@ -71,10 +71,13 @@ def draw_by_size(summaries: Mapping[str, Summary], path: Path) -> None:
         for place, (name, summary) in enumerate(summaries.items()):
             parts = [summary.by_size[size] for size in SizeClass]
             dice = [np.nan if part.dice is None else part.dice for part in parts]
-            f1 = [part.any_overlap.f1 if part.lesions else np.nan for part in parts]
+            f1 = [
+                part.any_overlap.f1 if part.lesions and part.any_overlap.rates_what_was_found else np.nan
+                for part in parts
+            ]
             values = np.array(dice if title == "Dice" else f1, dtype=float)
             bars = axes.bar(np.arange(len(parts)) + place * width, np.nan_to_num(values), width, label=name)
-            axes.bar_label(bars, ["no lesion" if np.isnan(v) else f"{v:.2f}" for v in values], fontsize=7)
+            axes.bar_label(bars, ["–" if np.isnan(v) else f"{v:.2f}" for v in values], fontsize=7)
         axes.set_xticks(np.arange(len(SizeClass)) + 0.4 - width / 2, [str(size) for size in SizeClass])
         axes.set(title=title, ylim=(0, 1.1))
     figure.axes[0].legend(fontsize=7)

@@ -10,22 +10,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from engines.findings import SizeClass
 from engines.segments import Segment
 from training.evaluation import CaseScores
 from training.judging import Evaluation
+from training.metrics import LesionScores
 from training.plots import draw_bland_altman, draw_by_size, draw_cases, draw_roc
 from training.published import PUBLISHED
-from training.summary import Summary
+from training.summary import SizeSummary, Summary
 from training.tables import Cell, Table, columns
 
 EXPLAINED = (
-    "Means over cases with a lesion. Lesion scores are pooled over these cases: F1, precision and "
-    "sensitivity count any overlap as a hit; 40% counts a hit only if more than 40% of the lesion is "
-    "covered, and its F1 is the lesion-wise Dice. Patches are squares of about the square root of the "
-    "image's side. Accuracy and AUC count every voxel of the image, so the rarity of lesions alone "
-    "brings them near 1. Sizes go by the area of a lesion's largest slice: small below 20, medium 20 to "
-    "150, large above 150 mm2; what was found belongs to the size of the lesion that it covers most, or "
-    "to its own. HD95 is the mean over cases in which neither mask is empty."
+    "Means over cases with a lesion. Heads are the persons, or the anatomies of simulated cases, that the "
+    "cases show: cases of one head are alike, so how far scores reach is said by the heads. Lesion scores "
+    "are pooled over cases with a lesion: F1, precision and sensitivity count any overlap as a hit; 40% "
+    "counts a hit only if more than 40% of the lesion is covered, and its F1 is the lesion-wise Dice. "
+    "Patches are squares of about the square root of the image's side. Accuracy and AUC count every voxel "
+    "of the image, so the rarity of lesions alone brings them near 1. Sizes go by the area of a lesion's "
+    "largest slice: small below 20, medium 20 to 150, large above 150 mm2; what was found belongs to the "
+    "size of the lesion that it covers most, or to its own. HD95 is the mean over cases in which neither "
+    "mask is empty."
 )
 """How the tables are to be read."""
 
@@ -86,6 +90,7 @@ def pixel_table(summaries: Mapping[str, Summary]) -> Table:
                 "cases": name,
                 "with lesions": s.cases,
                 "without": s.free_cases,
+                "heads": s.heads,
                 "Dice": s.dice,
                 "precision": s.precision,
                 "recall": s.recall,
@@ -121,26 +126,41 @@ def lesion_table(summaries: Mapping[str, Summary]) -> Table:
 
 
 def size_table(summaries: Mapping[str, Summary]) -> Table:
-    """Return one row for each set of cases and size class."""
+    """Return one row for each set of cases and size class; a dash where nothing can be told."""
     return columns(
         [
-            {
-                "cases": name,
-                "size": size,
-                "lesions": part.lesions,
-                "Dice": part.dice,
-                "patch Dice": part.patch_dice,
-                "lesion F1": part.any_overlap.f1 if part.lesions else None,
-                "lesion precision": part.any_overlap.precision if part.lesions else None,
-                "lesion sensitivity": part.any_overlap.recall if part.lesions else None,
-                "40% precision": part.strict.precision if part.lesions else None,
-                "40% recall": part.strict.recall if part.lesions else None,
-                "40% Dice": part.strict.f1 if part.lesions else None,
-            }
+            _size_row(name, size, part)
             for name, summary in summaries.items()
             for size, part in summary.by_size.items()
         ]
     )
+
+
+def _size_row(name: str, size: SizeClass, part: SizeSummary) -> dict[str, Cell]:
+    f1, precision, recall = _shares(part.any_overlap)
+    strict_f1, strict_precision, strict_recall = _shares(part.strict)
+    return {
+        "cases": name,
+        "size": size,
+        "lesions": part.lesions,
+        "Dice": part.dice,
+        "patch Dice": part.patch_dice,
+        "lesion F1": f1,
+        "lesion precision": precision,
+        "lesion sensitivity": recall,
+        "40% precision": strict_precision,
+        "40% recall": strict_recall,
+        "40% Dice": strict_f1,
+    }
+
+
+def _shares(scores: LesionScores) -> tuple[Cell, Cell, Cell]:
+    """Return F1, precision and recall of a size class, each None where it can not be told."""
+    if not scores.hits + scores.missed:
+        return None, None, None
+    if not scores.rates_what_was_found:
+        return None, None, scores.recall
+    return scores.f1, scores.precision, scores.recall
 
 
 def agreement_table(summaries: Mapping[str, Summary]) -> Table:
@@ -162,6 +182,7 @@ def part_table(parts: Mapping[str, Summary]) -> Table:
                 "cases": name,
                 "with lesions": s.cases,
                 "without": s.free_cases,
+                "heads": s.heads,
                 "Dice": s.dice,
                 "F1": s.lesion_f1,
                 "precision": s.lesion_precision,

@@ -34,9 +34,12 @@ class SizeSummary:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Scores of a set of cases, means over cases that have a lesion unless said otherwise.
+    """Scores of a set of cases, means over cases that have a lesion unless said otherwise; None without one.
 
     Attributes:
+        cases: with a lesion.
+        free_cases: without.
+        heads: persons, or the anatomies of simulated cases, that the cases show; those of one are alike.
         accuracy: share of voxels on which masks agree.
         auc: area under the ROC curve of each case's voxels.
         patch_dice: Dice of patches.
@@ -49,30 +52,29 @@ class Summary:
         lesion_f1_per_case: mean over cases of their own F1.
         false_per_case: false lesions per case, cases with a lesion.
         false_per_free_case: false lesions per case without a lesion; None without such cases.
-        recall_by_size: pooled lesion recall; None for a class without a lesion.
     """
 
     cases: int
     free_cases: int
-    dice: float
-    precision: float
-    recall: float
-    accuracy: float
+    heads: int
+    dice: float | None
+    precision: float | None
+    recall: float | None
+    accuracy: float | None
     auc: float | None
-    patch_dice: float
-    lesion_f1: float
-    lesion_f1_per_case: float
-    lesion_recall: float
-    lesion_precision: float
-    strict_recall: float
-    strict_precision: float
-    strict_f1: float
-    volume_difference: float
+    patch_dice: float | None
+    lesion_f1: float | None
+    lesion_f1_per_case: float | None
+    lesion_recall: float | None
+    lesion_precision: float | None
+    strict_recall: float | None
+    strict_precision: float | None
+    strict_f1: float | None
+    volume_difference: float | None
     hausdorff95_mm: float | None
-    false_per_case: float
+    false_per_case: float | None
     false_per_free_case: float | None
     agreement: BlandAltman | None = None
-    recall_by_size: dict[SizeClass, float | None] = field(default_factory=dict)
     by_size: dict[SizeClass, SizeSummary] = field(default_factory=dict)
 
 
@@ -84,30 +86,30 @@ def summarise(scores: Sequence[CaseScores]) -> Summary:
     if not scores:
         raise ValueError("There is no case to sum up")
     ill, free = [s for s in scores if s.has_lesion], [s for s in scores if not s.has_lesion]
-    pooled, strict = _total(s.any_overlap for s in ill), _total(s.strict for s in ill)
-    distances = [s.hausdorff95_mm for s in ill if np.isfinite(s.hausdorff95_mm)]
+    pooled = _total(s.any_overlap for s in ill) if ill else None
+    strict = _total(s.strict for s in ill) if ill else None
     return Summary(
         cases=len(ill),
         free_cases=len(free),
+        heads=len({s.patient for s in scores}),
         dice=_mean([s.dice for s in ill]),
         precision=_mean([s.precision for s in ill]),
         recall=_mean([s.recall for s in ill]),
         accuracy=_mean([s.accuracy for s in ill]),
-        auc=_mean_or_none([s.auc for s in ill if s.auc is not None]),
+        auc=_mean([s.auc for s in ill if s.auc is not None]),
         patch_dice=_mean([s.patch_dice for s in ill]),
-        lesion_f1=pooled.f1,
+        lesion_f1=pooled and pooled.f1,
         lesion_f1_per_case=_mean([s.any_overlap.f1 for s in ill]),
-        lesion_recall=pooled.recall,
-        lesion_precision=pooled.precision,
-        strict_recall=strict.recall,
-        strict_precision=strict.precision,
-        strict_f1=strict.f1,
+        lesion_recall=pooled and pooled.recall,
+        lesion_precision=pooled and pooled.precision,
+        strict_recall=strict and strict.recall,
+        strict_precision=strict and strict.precision,
+        strict_f1=strict and strict.f1,
         volume_difference=_mean([s.volume_difference for s in ill]),
-        hausdorff95_mm=_mean_or_none(distances),
-        false_per_case=pooled.false / max(1, len(ill)),
-        false_per_free_case=_mean_or_none([s.any_overlap.false for s in free]),
+        hausdorff95_mm=_mean([s.hausdorff95_mm for s in ill if np.isfinite(s.hausdorff95_mm)]),
+        false_per_case=_mean([s.any_overlap.false for s in ill]),
+        false_per_free_case=_mean([s.any_overlap.false for s in free]),
         agreement=bland_altman([s.volumes_ml for s in scores]),
-        recall_by_size={size: _recall(_total(s.by_size[size] for s in ill)) for size in SizeClass},
         by_size={size: _summarise_size(ill, size) for size in SizeClass},
     )
 
@@ -117,24 +119,16 @@ def _summarise_size(scores: Sequence[CaseScores], size: SizeClass) -> SizeSummar
     pooled = _total(s.by_size[size] for s in scores)
     return SizeSummary(
         lesions=pooled.hits + pooled.missed,
-        dice=_mean_or_none([s.dice for s in having]),
-        patch_dice=_mean_or_none([s.patch_dice for s in having]),
+        dice=_mean([s.dice for s in having]),
+        patch_dice=_mean([s.patch_dice for s in having]),
         any_overlap=pooled,
         strict=_total(s.sizes[size].strict for s in scores),
     )
-
-
-def _recall(scores: LesionScores) -> float | None:
-    return scores.recall if scores.hits + scores.missed else None
 
 
 def _total(parts: Iterable[LesionScores]) -> LesionScores:
     return sum(parts, start=LesionScores(0, 0, 0, 0))
 
 
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if values else 0.0
-
-
-def _mean_or_none(values: Sequence[float]) -> float | None:
+def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if values else None

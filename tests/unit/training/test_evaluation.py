@@ -15,6 +15,7 @@ from training.evaluation import (
     predict_cases,
     score_case,
 )
+from training.metrics import LesionScores
 from training.summary import summarise
 
 GRID = Grid((1, 10, 10), np.eye(4)[[2, 1, 0, 3]])
@@ -40,6 +41,15 @@ def test_a_found_component_on_unsure_voxels_is_no_false_lesion() -> None:
     found = plane(LESION, np.s_[6:9, 1:4], ELSEWHERE)
     kept = leave_out(found, plane(RIM), plane(LESION))
     assert np.array_equal(kept, plane(LESION, ELSEWHERE))
+
+
+def test_what_lies_beyond_the_unsure_rim_of_a_lesion_is_no_false_lesion() -> None:
+    # a lesion of 3 columns, an unsure rim of 1, and found is one column more: no lesion too many
+    found, rim = plane(np.s_[1:4, 1:6], ELSEWHERE), plane(np.s_[1:4, 4:5])
+    kept = leave_out(found, rim, plane(LESION))
+    assert np.array_equal(kept, plane(LESION, ELSEWHERE))
+    scores = score_case(prediction(found, plane(LESION), rim), PostprocessingSpec(threshold=0.5))
+    assert scores.any_overlap == LesionScores(hits=1, missed=0, right=1, false=1)
 
 
 def test_unsure_voxels_leave_a_score_alone_and_count_in_the_wide_reading() -> None:
@@ -77,6 +87,15 @@ def test_means_are_over_cases_with_lesions_and_false_alarms_over_those_without()
     assert summary.lesion_f1 == pytest.approx(2 / 3)  # one hit, one missed, none false
     assert summary.false_per_free_case == 0.5
     assert summary.false_per_case == 0.0
+
+
+def test_what_only_cases_with_a_lesion_tell_is_not_told_without_one() -> None:
+    summary = summarise([score_case(prediction(plane(ELSEWHERE), plane()), PostprocessingSpec())])
+    assert (summary.cases, summary.free_cases, summary.heads) == (0, 1, 1)
+    assert summary.dice is None
+    assert summary.lesion_f1 is None
+    assert summary.false_per_case is None
+    assert summary.false_per_free_case == 1.0
 
 
 def test_there_is_no_summary_of_nothing() -> None:

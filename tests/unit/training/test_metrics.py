@@ -90,6 +90,23 @@ def test_lesions_are_counted_in_the_class_of_their_largest_slice() -> None:
     assert scores[SizeClass.LARGE] == LesionScores(1, 0, 1, 0)
 
 
+def test_what_was_found_counts_in_the_class_of_the_lesion_that_it_covers() -> None:
+    # of a large lesion 4x4 pixels of 2 mm, which would be medium by themselves; 2x2 elsewhere are small
+    scores = scores_by_size(mask(box(10, 4), box(0, 2)), mask(box(10, 7)), (5.0, 2.0, 2.0))
+    assert scores[SizeClass.LARGE] == LesionScores(1, 0, 1, 0)
+    assert scores[SizeClass.MEDIUM] == LesionScores(0, 0, 0, 0)
+    assert scores[SizeClass.SMALL] == LesionScores(0, 0, 0, 1)
+
+
+def test_one_found_lesion_hits_lesions_of_two_classes_and_belongs_to_one() -> None:
+    # a bar of 2 x 16 pixels over a large and a small lesion; the second small one is missed
+    found, reference = mask(np.s_[1:2, 0:2, 0:16]), mask(box(0, 7), np.s_[1:2, 0:2, 14:16], box(15, 2))
+    scores = scores_by_size(found, reference, (5.0, 2.0, 2.0))
+    assert scores[SizeClass.LARGE] == LesionScores(1, 0, 1, 0)
+    assert scores[SizeClass.SMALL] == LesionScores(1, 1, 0, 0)
+    assert not scores[SizeClass.SMALL].rates_what_was_found
+
+
 @pytest.mark.parametrize(
     ("found", "reference", "expected"),
     [

@@ -1,12 +1,14 @@
 """The operating point: what it maximises, by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from engines.postprocessing import lesion_mask
+from engines.postprocessing import PostprocessingSpec, lesion_mask
 from engines.volume import Grid, Volume
 from training.cases import CaseKind
-from training.evaluation import Prediction
+from training.evaluation import Prediction, score_case
 from training.metrics import LesionScores
 from training.operating_point import THRESHOLDS, Joint, choose, find_candidates, score
 
@@ -24,6 +26,20 @@ def spots() -> Prediction:
     reference[1:4, 1:4] = True
     probability[1:4, 1:4], probability[8, 8] = 0.85, 0.55
     return predicted(probability, reference)
+
+
+def test_an_operating_point_is_chosen_by_the_scores_that_are_reported() -> None:
+    # found are 2 voxels of a lesion with 8 unsure ones, 10 in all; 9 unsure ones alone; and 4 false ones
+    probability, reference, unsure = (np.zeros((10, 10)), *np.zeros((2, 10, 10), dtype=bool))
+    probability[0:2, 0:5], probability[4:7, 4:7], probability[8:10, 8:10] = 0.6, 0.7, 0.8
+    reference[0:2, 0:1] = unsure[0:2, 1:5] = unsure[4:7, 4:7] = True
+    case = replace(predicted(probability, reference), unsure=Volume(unsure[None], GRID))
+    for min_lesion_ml, min_peak in ((0.0, 0.0), (0.005, 0.0), (0.0, 0.65)):
+        spec = PostprocessingSpec(threshold=0.5, min_lesion_ml=min_lesion_ml, min_peak=min_peak)
+        reported = score_case(case, spec)
+        candidates = find_candidates(case)[THRESHOLDS.index(0.5)]
+        chosen_by = score(candidates, min_lesion_ml, min_peak)
+        assert chosen_by == (pytest.approx(reported.dice), reported.any_overlap)
 
 
 def test_a_smaller_component_than_the_smallest_lesion_does_not_count() -> None:
