@@ -76,7 +76,10 @@ def _shift_inputs(
 def _drop_inputs(
     images: Tensor, settings: AugmentationSettings, neighbours: int, generator: Generator
 ) -> Tensor:
-    """Blank every input but the first for some of the batch, as serving does with one that is missing."""
+    """Blank every input but the first for some of the batch, as serving does with one that is missing.
+
+    The changes of intensity that follow lay a little offset and noise over the blank.
+    """
     if settings.input_drop == 0:
         return images
     dropped = _chance(images.shape[0], settings.input_drop, generator).to(images.device)

@@ -27,6 +27,9 @@ TILE = 200
 POINT_END = " mm3."
 """How the sentence on the operating point ends; how the training went follows."""
 
+KEPT_POINT = "The operating point was not chosen on validation cases, but kept from another bundle."
+"""What a card says where that is so: whoever kept it may have seen test scores."""
+
 COLUMNS = 6
 """Good cases in the upper row, bad ones in the lower."""
 

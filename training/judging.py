@@ -49,12 +49,14 @@ class Evaluation:
         summaries: by the cases' kind and how they were held out.
         scores: of every case, by the same names.
         parts: of test cases by how they look, and of real ones that were altered; they chose nothing either.
+        point_was_kept: whether the operating point is another bundle's, not chosen on validation cases.
     """
 
     postprocessing: PostprocessingSpec
     summaries: dict[str, Summary]
     scores: dict[str, list[CaseScores]]
     parts: dict[str, Summary] = field(default_factory=dict)
+    point_was_kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,8 @@ def judge(
     """Choose the operating point, or keep one, and score.
 
     The operating point comes from validation cases and from real ones that were held out. Real cases are
-    themselves scored at a point that was chosen without their fold; test cases had no part in any choice.
+    themselves scored at a point that was chosen without their fold, on what other networks, which did learn
+    from them, make of other patients; test cases had no part in any choice.
 
     Returns: the scores, and the predictions of the real and the test cases.
     """
@@ -157,7 +160,7 @@ def judge(
         kept.append(prediction)
     for prediction in predictions.bare:
         _add_to_parts(parts, f"{prediction.kind}, test", prediction, score_case(prediction, spec))
-    return Evaluation(spec, _summed(scores), scores, _summed(parts)), kept
+    return Evaluation(spec, _summed(scores), scores, _summed(parts), kept_point is not None), kept
 
 
 def _add_to_parts(

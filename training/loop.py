@@ -37,10 +37,12 @@ from training.run_folder import (
     load_weights,
     write_data,
     write_recipe,
+    write_steps,
 )
 from training.safekeeping import keep, naming_shortage, release, reserve
 from training.slices import PreparedCase, Sampler
 from training.warm_start import load_bundle_weights
+from training.whole_files import write_text_whole
 
 FREE_MB = 500.0
 """Room that a run asks for before it starts, MB: two checkpoints, weights and curves, with reserve."""
@@ -147,6 +149,7 @@ def train(
                 state, recipe, sampler, validation, folder, epoch_steps, min(last, stop_after or last), report
             )
             _save(state, folder, recipe)
+            write_steps(folder, state.step)
             network = _finish(state, schedule, folder)
         release(folder)
     return network
@@ -388,7 +391,7 @@ def _resume(state: State, path: Path, recipe: SegmentRecipe) -> None:
 
 def _write_history(folder: Path, state: State) -> None:
     rows = [asdict(epoch) for epoch in state.history]
-    (folder / HISTORY).write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    write_text_whole(folder / HISTORY, json.dumps(rows, indent=1))
     draw_curves(rows, folder / "curves.png")
 
 

@@ -65,8 +65,8 @@ def focal_loss(
 def build(settings: LossSettings) -> Callable[[Tensor | Sequence[Tensor], Tensor], Tensor]:
     """Return the recipe's loss: logits (one tensor, or finest first) and targets to a scalar.
 
-    Coarser logits meet targets that are pooled by maximum, so that a tiny lesion survives, each level at half
-    the weight of the finer one.
+    Coarser logits meet targets that are pooled by maximum, so that a tiny lesion survives; a cell with a
+    pixel that does not count is left out. Each level has half the weight of the finer one.
     """
 
     def at_one_level(logits: Tensor, targets: Tensor) -> Tensor:

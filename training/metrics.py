@@ -163,7 +163,8 @@ def volume_difference(found: Mask, reference: Mask) -> float:
 def hausdorff95_mm(found: Mask, reference: Mask, spacing_mm: Sequence[float]) -> float:
     """Return the larger of the two 95th percentiles of surface distances, mm; inf if one mask is empty.
 
-    Source: WMH challenge 2017 (Kuijf et al., IEEE TMI 2019).
+    A surface voxel has a face neighbour outside, above and below included. The WMH challenge 2017 (Kuijf et
+    al., IEEE TMI 2019), whose percentile and maximum these are, looks at borders within slices instead.
     """
     if not found.any() and not reference.any():
         return 0.0

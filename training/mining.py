@@ -20,6 +20,7 @@ from torch import nn
 from training.errors import CheckpointError
 from training.loop import device_at_hand, predict
 from training.slices import PreparedCase
+from training.whole_files import written_whole
 
 ALARM_LOGIT = -1.0
 """What counts as an alarm: a probability of 0.27, well below any operating point."""
@@ -46,10 +47,8 @@ def with_alarms(network: nn.Module, cases: Sequence[PreparedCase], path: Path) -
             case.digest: false_alarms(predict(network, np.asarray(case.images, np.float32), device), case)
             for case in cases
         }
-        unfinished = path.with_suffix(".part")
-        with unfinished.open("wb") as file:
+        with written_whole(path) as unfinished, unfinished.open("wb") as file:
             np.savez(file, **found)  # type: ignore[arg-type]
-        unfinished.replace(path)
     try:
         with np.load(path) as kept:
             return [replace(case, alarms=kept[case.digest]) for case in cases]

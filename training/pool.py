@@ -8,7 +8,6 @@ The split of a case is the split of its anatomy or patient, so that nothing seen
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from collections.abc import Iterator
 from enum import StrEnum
@@ -21,6 +20,7 @@ from engines.segments import Segment, SeriesType
 from engines.volume import Grid, Volume
 from training.cases import Case, CaseKind, Provenance
 from training.errors import CaseError
+from training.whole_files import written_whole
 
 
 class Split(StrEnum):
@@ -71,8 +71,7 @@ def write_pool_case(folder: Path, case: Case, segment: Segment) -> Path:
         "details": dict(origin.details),
     }
     path = folder / f"{case.name}.npz"
-    unfinished = path.with_suffix(f".{os.getpid()}.part")
-    with unfinished.open("wb") as file:
+    with written_whole(path) as unfinished, unfinished.open("wb") as file:
         np.savez(
             file,
             mask=np.packbits(mask.array.astype(bool), axis=-1),
@@ -80,7 +79,6 @@ def write_pool_case(folder: Path, case: Case, segment: Segment) -> Path:
             about=np.array(json.dumps(about)),
             **arrays,  # type: ignore[arg-type]  # numpy's stub takes the arrays for allow_pickle
         )
-    unfinished.rename(path)
     return path
 
 
@@ -99,13 +97,12 @@ def read_pool_case(path: Path) -> Case:
             grid = Grid(shape, held["affine"])
             mask = np.unpackbits(held["mask"], axis=-1, count=shape[2]).astype(bool)
             volumes = {
-                kind: Volume(held[kind.value], grid) for kind in SeriesType if kind.value in held.files
+                series: Volume(held[series.value], grid) for series in SeriesType if series in held.files
             }
+        segment, kind = Segment(about["segment"]), CaseKind(about["kind"])
+        origin = Provenance(about["patient"], about["dataset"], about["licence"], kind, about["details"])
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as exc:
         raise CaseError(
             path.stem, f"is no case of a pool: {exc}; delete {path.name} and fill the pool"
         ) from exc
-    origin = Provenance(
-        about["patient"], about["dataset"], about["licence"], CaseKind(about["kind"]), about["details"]
-    )
-    return Case(path.stem, volumes, {Segment(about["segment"]): Volume(mask, grid)}, origin)
+    return Case(path.stem, volumes, {segment: Volume(mask, grid)}, origin)

@@ -126,7 +126,8 @@ class ScheduleSettings(_Block):
         overfit_lead: lead of training over validation that stops the training.
         weight_decay: decoupled weight decay (AdamW); 0 makes it Adam.
         weight_average: decay of the running mean of the weights that is validated and shipped; 0 for none.
-        lesion_share: share of a batch that is drawn from slices with a lesion; 0 draws evenly from all.
+        lesion_share: share of a batch that is drawn from slices with a lesion; 0 draws evenly from all slices
+            of a case.
         keep: which weights are shipped.
         validation_slices: at most so many slices are looked at in a validation.
         checkpoint_minutes: time between two checkpoints.

@@ -9,7 +9,7 @@ from engines.bundle import CARD_NAME, load_bundle, write_manifest
 from engines.manifest import Manifest
 from engines.runners.base import RunnerSettings
 from engines.runners.onnx_runtime import OnnxRuntimeRunner
-from training.card import POINT_END, UNTRIED, manifest_scores, write_card, write_contact_sheet
+from training.card import KEPT_POINT, POINT_END, UNTRIED, manifest_scores, write_card, write_contact_sheet
 from training.errors import ExportError
 from training.evaluation import Prediction
 from training.judging import Evaluation, judge, predict_study
@@ -67,6 +67,8 @@ def write_rescored(
         }
     )
     protocol = protocol_of(folder / CARD_NAME)
+    if not evaluation.point_was_kept:
+        protocol = protocol.replace(f"{KEPT_POINT} ", "")
     if version != before.version:
         origin = before.version if before.postprocessing == evaluation.postprocessing else "its own"
         protocol = f"{SAME_WEIGHTS.format(before.version, origin)} {protocol}"

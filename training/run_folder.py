@@ -22,6 +22,7 @@ from engines.bundle import load_bundle
 from training.errors import BusyError, CheckpointError, MissingWeightsError, StorageError
 from training.recipe import SegmentRecipe
 from training.slices import PreparedCase
+from training.whole_files import remove_unfinished, write_text_whole
 
 RECIPE, CHECKPOINT = "recipe.yaml", "checkpoint.pt"
 """Files of a training in its run folder: what it was begun with, and how far it is."""
@@ -57,6 +58,7 @@ def held(folder: Path, needed_mb: float) -> Iterator[None]:
     opened = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        remove_unfinished(folder)
         yield
     except BlockingIOError as error:
         raise BusyError(folder) from error
@@ -67,7 +69,7 @@ def held(folder: Path, needed_mb: float) -> Iterator[None]:
 def write_recipe(folder: Path, recipe: SegmentRecipe) -> None:
     """Write the recipe as it applies to this run."""
     text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
-    (folder / RECIPE).write_text(text, encoding="utf-8")
+    write_text_whole(folder / RECIPE, text)
 
 
 def check_recipe(path: Path, begun: Mapping[str, Any], recipe: SegmentRecipe) -> None:
@@ -136,7 +138,14 @@ def write_data(
     bundle = load_bundle(begin_with).manifest if begin_with is not None and begin_with.is_dir() else None
     begun = f"{bundle.name} {bundle.version}" if bundle else None
     content = {"training": counts, "steps": steps, "begun_with": begun, "cases": cases}
-    (folder / DATA).write_text(json.dumps(content, indent=1), encoding="utf-8")
+    write_text_whole(folder / DATA, json.dumps(content, indent=1))
+
+
+def write_steps(folder: Path, steps: int) -> None:
+    """Write for how many steps it was really trained: a stop rule may end a run before its last epoch."""
+    content = read_data(folder)
+    if content["steps"] != steps:
+        write_text_whole(folder / DATA, json.dumps(content | {"steps": steps}, indent=1))
 
 
 def read_data(folder: Path) -> dict[str, Any]:

@@ -6,12 +6,13 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from training.errors import MemoryShortError, StorageError
+from training.whole_files import written_whole
 
 RESERVE = "reserve"
 """File in a run folder that only takes room, given up when a checkpoint finds none."""
@@ -58,14 +59,11 @@ def keep(content: object, path: Path, write: Write = torch.save) -> None:
     Raises: StorageError: if there is no room without the reserve either; the old file is untouched.
     """
     for last in (False, True):
-        unfinished = path.with_suffix(".part")
         try:
-            write(content, unfinished)
-            unfinished.replace(path)
+            with written_whole(path) as unfinished:
+                write(content, unfinished)
         except (OSError, RuntimeError) as error:
             # torch tells of a full disk by a RuntimeError
-            with suppress(OSError):
-                unfinished.unlink(missing_ok=True)
             if last:
                 raise _full(path, path.stat().st_size if path.is_file() else 0) from error
             release(path.parent)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from engines.bundle import SAMPLES_NAME, densest
 from engines.manifest import Manifest
 from engines.postprocessing import lesion_mask
-from training.card import manifest_scores, write_card, write_contact_sheet
+from engines.segments import Segment
+from training.card import KEPT_POINT, manifest_scores, write_card, write_contact_sheet
 from training.cases import CaseKind
 from training.errors import ExportError
 from training.evaluation import Prediction
@@ -22,7 +23,7 @@ from training.pool import Split
 from training.recipe import Ships
 from training.run_folder import HISTORY, read_data
 from training.slices import prepare_case
-from training.study import Study, load_shipped, round_folders, shipped_folders
+from training.study import PRETRAINED, Study, load_shipped, round_folders, shipped_folders
 
 KINDS = {
     CaseKind.REAL: "real scans, labelled by people",
@@ -39,6 +40,17 @@ MADE_CASES = (
     "has seen any."
 )
 """What a card says of its test cases, if there are some."""
+
+SHARED_SHAPES = (
+    "The shapes of some of their lesions come from one library of real lesions, from which those of the "
+    "training come, too."
+)
+"""What it says besides of simulated white matter hyperintensities."""
+
+NO_CROSS_VALIDATION = (
+    "The networks went on from {}: if that had learned from these patients, their scores say nothing."
+)
+"""What a card says of held-out patients where a bundle's weights were trained on."""
 
 PROOF_ORDER = (CaseKind.REAL, CaseKind.PAINTED, CaseKind.SIMULATED)
 """Whose slices go along with a bundle: rather those that are of nobody."""
@@ -67,8 +79,13 @@ def ship(
     training_data, ours = describe_data(study), _is_ours(study)
     proof, slices = proof_slices(study, predictions, evaluation)
     protocol = [describe_protocol(study)]
-    if any(prediction.kind is not CaseKind.REAL for prediction in predictions):
+    if evaluation.point_was_kept:
+        protocol.append(KEPT_POINT)
+    kinds = {prediction.kind for prediction in predictions}
+    if kinds - {CaseKind.REAL}:
         protocol.append(MADE_CASES)
+    if CaseKind.SIMULATED in kinds and recipe.segment is Segment.WMH:
+        protocol.append(SHARED_SHAPES)
     if proof.kind is CaseKind.REAL:
         protocol.append(PROOF_OF_A_PATIENT.format(SAMPLES_NAME, proof.case))
     manifest = write_bundle(
@@ -114,7 +131,7 @@ def _training(study: Study) -> Iterator[str]:
     """Yield sentences on what the first of the shipped networks went through."""
     recipe, folder = study.recipe, shipped_folders(study)[0]
     rounds = [read_data(place) for place in round_folders(folder, recipe)]
-    if begun_with := rounds[0].get("begun_with"):
+    if begun_with := _begun_with(study):
         yield f"The weights of {begun_with} were trained on."
     *earlier, steps = [one["steps"] for one in rounds]
     epochs = len(json.loads((folder / HISTORY).read_text(encoding="utf-8")))
@@ -132,6 +149,14 @@ def _training(study: Study) -> Iterator[str]:
         yield f"A network is the mean of those of its last {len(earlier)} rounds, weight by weight."
 
 
+def _begun_with(study: Study) -> str | None:
+    """Return the bundle whose weights the first of all trainings went on from."""
+    recipe, folder = study.recipe, shipped_folders(study)[0]
+    first = round_folders(folder, recipe)[0] if recipe.pretraining is None else study.folder / PRETRAINED
+    begun_with: str | None = read_data(first).get("begun_with")
+    return begun_with
+
+
 def _validation(study: Study) -> Iterator[str]:
     """Yield sentences on how real cases were scored, where there are some."""
     groups = study.held_out()
@@ -140,8 +165,10 @@ def _validation(study: Study) -> Iterator[str]:
     names = "; ".join(", ".join(group) for group in groups)
     yield (
         f"Real cases are scored by {len(groups)}-fold cross-validation over patients ({names}): each by a "
-        "network, and at an operating point, that no scan of the patient had a part in."
+        "network that learned from no scan of the patient, at an operating point for which none was scored."
     )
+    if begun_with := _begun_with(study):
+        yield NO_CROSS_VALIDATION.format(begun_with)
     if study.recipe.ships is Ships.FOLDS:
         yield (
             f"The shipped network is the mean of the {len(groups)} networks of the folds, weight by weight."

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,14 +26,14 @@ from training.cases import Case, CaseKind, same_place
 from training.errors import CaseError, StorageError
 from training.losses import FALSE_ALARM, IGNORE
 from training.recipe import SegmentRecipe
+from training.whole_files import written_whole
 
 LESION_COVERAGE = 0.4
 """Share of a pixel that a mask must cover to make it a target; below one half, so that lesions of a pixel or
 two survive a matrix that is shrunk."""
 
 MAX_SLICES = 44
-"""Slices kept of one case; a volume of 1 mm slices would otherwise outweigh ten clinical ones."""
-
+"""Slices kept of one case: a volume of 1 mm slices takes no more room than some clinical ones."""
 
 ALARM_SHARE = 0.6
 """Share of slices that are not drawn for a lesion, but for a false alarm if their case has one."""
@@ -171,15 +170,12 @@ def _save(path: Path, array: NDArray[np.float16] | NDArray[np.uint8]) -> None:
 
     Raises: StorageError: if there is no room for it.
     """
-    unfinished = path.with_suffix(f".{os.getpid()}.part")
-    with unfinished.open("wb") as file:
-        try:
+    try:
+        with written_whole(path) as unfinished, unfinished.open("wb") as file:
             np.save(file, array)
-        except OSError as error:
-            unfinished.unlink()
-            free_mb = shutil.disk_usage(path.parent).free / 1e6
-            raise StorageError(path, array.nbytes / 1e6, free_mb) from error
-    unfinished.replace(path)
+    except OSError as error:
+        free_mb = shutil.disk_usage(path.parent).free / 1e6
+        raise StorageError(path, array.nbytes / 1e6, free_mb) from error
 
 
 def _prepare(case: Case, recipe: SegmentRecipe) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
@@ -217,7 +213,7 @@ class Sampler:
     Args:
         cases: what to draw from.
         weights: weight of each kind of case; kinds that no case has are left out.
-        lesion_share: share of slices with a lesion; 0 draws evenly from all slices.
+        lesion_share: share of slices with a lesion; 0 draws evenly from all slices of a case.
         seed: a draw depends on this and on the step alone, so a resumed run goes on with the same batches.
     """
 

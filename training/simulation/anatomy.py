@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from training.cases import read_nifti
 from training.errors import SimulationSourceError
 from training.simulation.fields import smooth_field
 from training.simulation.tissues import Tissue
+from training.whole_files import written_whole
 
 LICENCE = "Apache-2.0 (BBillot/SynthSeg, label maps)"
 
@@ -133,9 +133,8 @@ def load_anatomy(label_map: Path, cache: Path) -> Anatomy:
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
         anatomy = prepare_anatomy(label_map, name)
     cache.mkdir(parents=True, exist_ok=True)
-    unfinished = cached.with_suffix(f".{os.getpid()}.part")
     sites: dict[str, Any] = {site.name: places for site, places in anatomy.sites.items()}
-    with unfinished.open("wb") as file:
+    with written_whole(cached) as unfinished, unfinished.open("wb") as file:
         np.savez(
             file,
             tissue=anatomy.tissue,
@@ -145,7 +144,6 @@ def load_anatomy(label_map: Path, cache: Path) -> Anatomy:
             mni_affine=anatomy.mni_affine,
             **sites,
         )
-    unfinished.rename(cached)
     return anatomy
 
 

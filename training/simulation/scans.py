@@ -142,7 +142,11 @@ def _philips(data: Path, kind: str) -> Scan:
 
 
 def _siemens_mosaic(data: Path, numbers: tuple[int, ...]) -> Scan:
-    """Read tiles of a mosaic; several directions are averaged geometrically, as a trace image is."""
+    """Read tiles of a mosaic; several directions are averaged geometrically.
+
+    The three at hand lie 41 to 61 degrees apart, all near left to right (gradients 0.86 along it), so their
+    mean is smoother than one of them, but no trace image: that takes three at right angles.
+    """
     files = sorted((data / "dicom/siemens_prisma_dwi_mosaic_b0_b1000").glob("*.dcm"))
     still = _read_mosaic(_nth(files, 0, data))
     parts = [_read_mosaic(_nth(files, number, data)) for number in numbers]
@@ -151,7 +155,7 @@ def _siemens_mosaic(data: Path, numbers: tuple[int, ...]) -> Scan:
     scan = _unlabelled(volume, still, "siemens_prisma", BSD, diffusion=numbers != (0,))
     if numbers == (0,):
         return scan
-    details = {"diffusion": "single direction" if len(numbers) == 1 else "trace image"}
+    details = {"diffusion": "single direction" if len(numbers) == 1 else "three directions"}
     return replace(scan, provenance=replace(scan.provenance, details=details))
 
 

@@ -34,13 +34,14 @@ SERIES_OF: Mapping[Segment, tuple[SeriesType, ...]] = {
 
 LESION_FREE_SHARE = 0.3
 """Share of heads without the wanted lesion, mimics and other lesions remaining; chosen so that a network
-learns to stay silent."""
+learns to stay silent. Simulated white matter hyperintensities go by their grades instead (``LOADS``)."""
 
 STRIPPED_SHARE = 0.25
 """Share of skull-stripped volumes; both kinds reach the node."""
 
 HZ_PER_PPM = {1.5: 63.9, 3.0: 127.7}
-"""Proton resonance, 42.58 MHz per tesla."""
+"""Proton resonance, 42.58 MHz per tesla. The field strength that distorts an image is drawn apart from that
+of its tissues: more kinds of scans than there are, on purpose."""
 
 
 @dataclass(frozen=True, slots=True)

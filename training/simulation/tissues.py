@@ -85,12 +85,12 @@ AT_1_5_TESLA = np.array(
 )
 """Rows by ``Tissue``: density, T1, T2, T2* (ms), diffusivity (1e-3 mm2/s), at 1.5 T.
 
-Source: T1 and T2 of white and grey matter after Stanisz et al., Magn Reson Med 2005, and of deep nuclei
-within the spread that Bojorquez et al., Magn Reson Imaging 2017, review; T2* of grey and white matter,
-caudate and putamen after Peters et al., Magn Reson Imaging 2007; diffusivities of normal adult brain, 0.7 to
-0.9, and of free water at 37 degrees, 3.0. The outer tissues are chosen to look like themselves; only their
-order matters. CSF gets a long T2* on purpose: a table with 58 ms would make ventricles darker than grey
-matter on T2*.
+T1 and T2 of white and grey matter are chosen around Stanisz et al., Magn Reson Med 2005 (T1 884 and 1124 ms,
+T2 72 and 95 ms), but for a shorter T1 of white matter; those of deep nuclei are chosen between them. Source
+of T2* of grey and white matter, caudate and putamen: Peters et al., Magn Reson Imaging 2007; of
+diffusivities: normal adult brain 0.7 to 0.9, free water at 37 degrees 3.0. The outer tissues are chosen to
+look like themselves; only their order matters. CSF gets a long T2* on purpose: a table with 58 ms would make
+ventricles darker than grey matter on T2*.
 """
 
 AT_3_TESLA = np.array(
@@ -122,7 +122,8 @@ AT_3_TESLA = np.array(
     ]
 )
 """As ``AT_1_5_TESLA``, at 3 T; T1 of white and grey matter between Wansapura et al., J Magn Reson Imaging
-1999 (832, 1331 ms) and Stanisz et al. 2005 (1084, 1820 ms)."""
+1999 (832, 1331 ms) and Stanisz et al. 2005 (1084, 1820 ms), of deep nuclei within the spread that Bojorquez
+et al., Magn Reson Imaging 2017, review for 3 T."""
 
 SPREAD = np.array([0.03, 0.06, 0.06, 0.10, 0.06])
 """Standard deviation of the logarithm of each property between subjects, chosen to cover the ranges that the

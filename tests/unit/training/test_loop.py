@@ -166,7 +166,7 @@ def test_a_disk_that_fills_up_leaves_the_last_checkpoint(cases, tmp_path) -> Non
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
-    assert not (tmp_path / "run" / "checkpoint.part").exists()
+    assert not list((tmp_path / "run").glob("*.part"))
 
 
 def test_the_last_checkpoint_takes_the_room_that_was_kept_back(tmp_path) -> None:
@@ -197,7 +197,9 @@ def test_the_last_checkpoint_takes_the_room_that_was_kept_back(tmp_path) -> None
 def test_a_run_stops_early(cases, tmp_path, changes, epochs) -> None:
     schedule = tiny_recipe().schedule.model_copy(update=changes)
     train(tiny_recipe(schedule=schedule), cases[:2], cases[2:], tmp_path / "run")
-    assert len(json.loads((tmp_path / "run" / "history.json").read_text())) <= epochs
+    validated = len(json.loads((tmp_path / "run" / "history.json").read_text()))
+    assert validated <= epochs
+    assert json.loads((tmp_path / "run" / "data.json").read_text())["steps"] == 4 * validated
 
 
 def test_the_rate_falls_when_validation_stalls(cases, tmp_path) -> None:

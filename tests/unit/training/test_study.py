@@ -147,7 +147,7 @@ def test_scores_and_card_say_what_they_were_measured_on(study) -> None:
     evaluation, predictions = evaluate_study(study, quiet)
     scores = manifest_scores(evaluation)
     assert {score.on for score in scores if REAL in score.on and "unsure" not in score.on} == {
-        f"{REAL}: 4 cases with lesions, 0 without"
+        f"{REAL}: 4 cases with lesions, 0 without, of 4 heads"
     }
     card = write_card(study.recipe, evaluation, describe_data(study), describe_protocol(study))
     assert "2-fold cross-validation over patients" in card
@@ -191,6 +191,11 @@ def test_folds_start_from_simulated_cases_alone_and_their_mean_is_shipped(study,
     biases = [load_network(folder, recipe).head.bias for folder in shipped_folders(other)]
     torch.testing.assert_close(load_shipped(other).head.bias, (biases[0] + biases[1]) / 2)
     assert "after 4 steps on simulated cases alone" in describe_protocol(other)
+    told = "The networks went on from"
+    assert told not in describe_protocol(other)
+    path = other.folder / "pretrained" / "data.json"
+    path.write_text(json.dumps(data | {"begun_with": "csvd-wmh 0.7.0"}), encoding="utf-8")
+    assert f"{told} csvd-wmh 0.7.0" in describe_protocol(other)
 
 
 def test_a_card_says_from_which_bundle_a_training_went_on(study) -> None:
@@ -199,4 +204,5 @@ def test_a_card_says_from_which_bundle_a_training_went_on(study) -> None:
     assert "were trained on" not in describe_protocol(study)
     path.write_text(json.dumps(json.loads(before) | {"begun_with": "csvd-wmh 0.2.0"}), encoding="utf-8")
     assert "The weights of csvd-wmh 0.2.0 were trained on." in describe_protocol(study)
+    assert "if that had learned from these patients, their scores say nothing" in describe_protocol(study)
     path.write_text(before, encoding="utf-8")

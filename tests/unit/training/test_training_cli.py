@@ -13,6 +13,7 @@ from engines.segments import Segment, SeriesType
 from tests.support.onnx_models import write_threshold_bundle
 from tests.support.simulation_data import write_simulation_data
 from tests.support.training_cases import TINY_YAML, bright_spot_case, write_tiny_recipe
+from training.card import KEPT_POINT
 from training.cli import app
 from training.pool import Split, write_pool_case
 from training.rescoring import SAME_WEIGHTS
@@ -71,6 +72,8 @@ def test_a_recipe_goes_from_pool_to_bundle(places) -> None:
     point = load_bundle(folder / "kept" / "wmh").manifest.postprocessing
     shipped = load_bundle(shipped_bundles() / "wmh").manifest.postprocessing
     assert point == shipped != manifest.postprocessing
+    assert KEPT_POINT in (folder / "kept" / "wmh" / "card.md").read_text()
+    assert KEPT_POINT not in card
 
 
 @pytest.fixture
@@ -241,6 +244,13 @@ def test_a_bundle_is_scored_again_and_keeps_its_weights(places) -> None:
     assert card.count("The weights are those of") == 1
     assert f"{SAME_WEIGHTS.format('1.0.1', '1.0.1')} {protocol}" in card
     assert "simulated, test, with skull" in card
+    (bundle / "card.md").write_text(card.replace("in 2 epochs.", f"in 2 epochs. {KEPT_POINT}"))
+    for options, tells in ((["--keep-point"], True), ([], False)):
+        told = runner.invoke(
+            app, ["rescore", arguments[0], str(bundle), "--version", "1.0.2", *arguments[1:5], *options]
+        )
+        assert told.exit_code == 0, told.output
+        assert (KEPT_POINT in (bundle / "card.md").read_text()) == tells
     elsewhere = after.postprocessing.model_copy(update={"min_lesion_ml": 9.0})
     write_manifest(bundle, after.model_copy(update={"postprocessing": elsewhere}))
     told = runner.invoke(app, ["rescore", arguments[0], str(bundle), "--version", "1.0.2", *arguments[1:5]])
