@@ -10,7 +10,7 @@ import numpy as np
 from engines.resampling import Interpolation, resample
 from engines.segments import SeriesType
 from engines.volume import Grid, Volume
-from training.cases import Case
+from training.cases import Case, same_place
 
 THICK_STEPS = (3, 5)
 """Thin slices that are averaged into thick ones, to have clinical slices from an isotropic volume."""
@@ -44,15 +44,15 @@ def without_inputs(case: Case, missing: Collection[SeriesType]) -> Case:
 
 
 def without_skull(case: Case) -> Case:
-    """Return a case whose images are 0 outside the brain.
+    """Return a case whose images, as far as they lie where its brain mask does, are 0 outside the brain.
 
     Raises: ValueError: if it has no brain mask.
     """
     if case.brain is None:
         raise ValueError(f"{case.name} has no brain mask")
-    brain = case.brain.array
+    brain = case.brain
     volumes = {
-        kind: v.with_array(np.where(brain, v.array, 0)) if v.grid.shape == brain.shape else v
+        kind: v.with_array(np.where(brain.array, v.array, 0)) if same_place(brain.grid, v.grid) else v
         for kind, v in case.volumes.items()
     }
     return replace(case, name=f"{case.name}_stripped", volumes=volumes, brain=None)

@@ -18,6 +18,11 @@ from training.tables import Cell, Table, columns
 
 MEAN = "mean of readers"
 
+COUNTED = (
+    "Dice, precision and recall are means over cases with a lesion in the reference; F1 and the 40% scores "
+    "are pooled over these, as each lesion counts alike. The other cases tell of false lesions and grades."
+)
+
 PUBLISHED_TIMES = (
     "Published reading time: 634 s a case for six readers, 4.4 s for the model (Duan et al. 2020)."
 )
@@ -33,7 +38,7 @@ def write_reader_report(study: ReaderStudy, folder: Path) -> list[str]:
     Returns: the lines of ``report.md``.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    dice = compare_groups({reader: [r.dice for r in study.of(reader)] for reader in study.readers})
+    dice = compare_groups({reader: _dice(study, reader) for reader in study.readers})
     timed = _timed(study)
     times = compare_groups(timed)
     sections = (
@@ -56,7 +61,7 @@ def write_reader_report(study: ReaderStudy, folder: Path) -> list[str]:
     bounds = ", ".join(f"{g} from {b:g}" for g, b in zip(Grade, rule.bounds, strict=False))
     lines += [
         f"Grades by {rule.score} against the reference where no expert gave one: {bounds}, IV below.",
-        "F1 and the 40% scores are pooled over cases, as each lesion counts alike.",
+        COUNTED,
         "",
         f"## Published, {study.settings.segment}",
         "",
@@ -83,19 +88,26 @@ def reader_table(study: ReaderStudy) -> Table:
 
 
 def _row(readings: Sequence[Reading]) -> dict[str, Cell]:
-    pooled = sum((r.any_overlap for r in readings), start=LesionScores(0, 0, 0, 0))
-    strict = sum((r.strict for r in readings), start=LesionScores(0, 0, 0, 0))
+    ill, free = [r for r in readings if r.has_lesion], [r for r in readings if not r.has_lesion]
+    pooled = sum((r.any_overlap for r in ill), start=LesionScores(0, 0, 0, 0)) if ill else None
+    strict = sum((r.strict for r in ill), start=LesionScores(0, 0, 0, 0)) if ill else None
     return {
-        "Dice": _mean([r.dice for r in readings]),
-        "precision": _mean([r.precision for r in readings]),
-        "recall": _mean([r.recall for r in readings]),
-        "region F1": pooled.f1,
-        "40% precision": strict.precision,
-        "40% recall": strict.recall,
-        "40% Dice": strict.f1,
-        "false per case": pooled.false / len(readings),
+        "Dice": _mean_or_none([r.dice for r in ill]),
+        "precision": _mean_or_none([r.precision for r in ill]),
+        "recall": _mean_or_none([r.recall for r in ill]),
+        "region F1": pooled.f1 if pooled else None,
+        "40% precision": strict.precision if strict else None,
+        "40% recall": strict.recall if strict else None,
+        "40% Dice": strict.f1 if strict else None,
+        "false per case": _mean_or_none([r.any_overlap.false for r in ill]),
+        "false per lesion-free case": _mean_or_none([r.any_overlap.false for r in free]),
         "seconds": _mean_or_none([r.seconds for r in readings]),
     }
+
+
+def _dice(study: ReaderStudy, reader: str) -> list[float]:
+    """Return a reader's Dice of each case with a lesion: without one it is 0 or 1, and says little."""
+    return [r.dice for r in study.of(reader) if r.has_lesion]
 
 
 def grade_table(study: ReaderStudy) -> Table:
@@ -114,17 +126,21 @@ def grade_table(study: ReaderStudy) -> Table:
 
 def concordance_table(study: ReaderStudy) -> Table:
     """Return Kendall's W of the people (not the model) over cases, by what they found and how well."""
-    measured: dict[str, Callable[[Reading], float]] = {
-        "volume found": lambda r: r.volume_ml,
-        "lesions found": lambda r: r.any_overlap.right + r.any_overlap.false,
-        "Dice": lambda r: r.dice,
-        "grade": lambda r: r.grade.number,
+
+    def by_reader(value: Callable[[Reading], float]) -> list[list[float]]:
+        return [[value(r) for r in study.of(reader)] for reader in study.people]
+
+    measured = {
+        "volume found": by_reader(lambda r: r.volume_ml),
+        "lesions found": by_reader(lambda r: r.any_overlap.right + r.any_overlap.false),
+        "Dice": [_dice(study, reader) for reader in study.people],
+        "grade": by_reader(lambda r: r.grade.number),
     }
     rows: list[tuple[Cell, ...]] = []
-    for name, value in measured.items():
-        found = kendall_w([[value(r) for r in study.of(reader)] for reader in study.people])
+    for name, ratings in measured.items():
+        found = kendall_w(ratings)
         if found is None:
-            rows.append((name, len(study.people), len(study.cases), None, None, None))
+            rows.append((name, len(study.people), len(ratings[0]), None, None, None))
         else:
             rows.append((name, found.raters, found.objects, found.w, found.chi2, found.p))
     return Table(("of", "readers", "cases", "W", "chi2", "p"), tuple(rows))
@@ -170,9 +186,7 @@ def _timed(study: ReaderStudy) -> dict[str, list[float]]:
 def _draw(study: ReaderStudy, timed: dict[str, list[float]], path: Path) -> None:
     figure = Figure(figsize=(10, 4), layout="constrained")
     scores, seconds = figure.subplots(1, 2)
-    scores.boxplot(
-        [[r.dice for r in study.of(reader)] for reader in study.readers], tick_labels=study.readers
-    )
+    scores.boxplot([_dice(study, reader) for reader in study.readers], tick_labels=study.readers)
     scores.set(title="Dice by reader", ylim=(0, 1))
     if timed:
         seconds.boxplot(list(timed.values()), tick_labels=list(timed))

@@ -77,6 +77,11 @@ class Reading:
     grade: Grade
     seconds: float | None
 
+    @property
+    def has_lesion(self) -> bool:
+        """Whether the reference marks anything."""
+        return self.any_overlap.hits + self.any_overlap.missed > 0
+
 
 @dataclass(frozen=True, slots=True)
 class ReaderStudy:
@@ -234,8 +239,12 @@ def _table(
     """Yield (reader, case) and value of each row of an optional table."""
     if not path.is_file():
         return
+    met: set[tuple[str, str]] = set()
     for number, row in enumerate(_rows(path, ("reader", "case", column)), start=2):
         key = (row["reader"], row["case"])
+        if key in met:
+            raise ReaderStudyError(path, f"line {number}: a second row of {key}; leave one")
+        met.add(key)
         value = row[column].strip()
         if key[0] not in readers or key[1] not in cases:
             raise ReaderStudyError(path, f"line {number}: unknown reader or case {key}")

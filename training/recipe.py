@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from engines.intensity import Normalisation
 from engines.preprocessing import PreprocessingSpec
 from engines.segments import Segment, SeriesType
 from training.cases import CaseKind
@@ -237,6 +238,17 @@ class Recipe(_Block):
             for key, values in (("preprocessing.pixel_grid", sizes), ("augmentation.crop", (crop,))):
                 if any(size % stride for size in values):
                     raise ValueError(f"{key} must be multiples of {stride} for this network")
+        return self
+
+    @model_validator(mode="after")
+    def _intensities_have_air_at_zero(self) -> Self:
+        for own in self.segmentors.values():
+            spec, changes = own.preprocessing or self.preprocessing, own.augmentation or self.augmentation
+            if spec.normalisation is Normalisation.Z_SCORE and (changes.gamma or changes.bias_field):
+                raise ValueError(
+                    "augmentation.gamma and augmentation.bias_field need intensities from 0 on, which "
+                    "z_score has not: leave them out or take another preprocessing.normalisation"
+                )
         return self
 
     @model_validator(mode="after")

@@ -129,6 +129,7 @@ def write_data(
             "dataset": case.dataset,
             "licence": case.licence,
             "sha256": case.digest,
+            "geometry": case.geometry,
             "use": use,
         }
         for use, part in (("training", training), ("validation", validation))
@@ -165,9 +166,12 @@ def check_cases(folder: Path, training: Sequence[PreparedCase]) -> None:
 
     Raises: CheckpointError: names some that are new or gone.
     """
-    before = {(c["name"], c["sha256"]) for c in read_data(folder)["cases"] if c["use"] == "training"}
-    now = {(case.name, case.digest) for case in training}
-    for what, names in (("new", now - before), ("gone", before - now)):
+    learned = [case for case in read_data(folder)["cases"] if case["use"] == "training"]
+    # a run that does not say how its cases lie is not asked
+    before = {(c["name"], c["sha256"]): c.get("geometry") for c in learned}
+    now = {(case.name, case.digest): case.geometry for case in training}
+    moved = {key for key in before.keys() & now.keys() if before[key] not in (None, now[key])}
+    for what, names in (("new", (now.keys() - before.keys()) | moved), ("gone", before.keys() - now.keys())):
         if names:
             told = ", ".join(sorted(name for name, _ in names)[:SHOWN])
             raise CheckpointError(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from engines.errors import InputError
 from engines.manifest import Manifest
 from engines.preprocessing import Prepared, prepare, prepare_mask
-from engines.volume import Volume
+from engines.volume import Grid, Volume
 from training.alterations import ISOTROPIC, alterations
 from training.cases import Case, CaseKind, same_place
 from training.errors import CaseError, StorageError
@@ -60,6 +60,7 @@ class PreparedCase:
         dataset: it belongs to.
         licence: of what it was made of.
         digest: SHA-256 of the case's volumes and mask.
+        geometry: digest of the grid that they lie on, which says how they are turned and padded.
         alarms: (n, 3) slice, row, column of what a network took for a lesion and is none.
     """
 
@@ -71,6 +72,7 @@ class PreparedCase:
     images: NDArray[np.float16]
     targets: NDArray[np.uint8]
     digest: str
+    geometry: str
     alarms: NDArray[np.intp] = field(default_factory=_nowhere)
 
 
@@ -110,6 +112,12 @@ def case_digest(case: Case, recipe: SegmentRecipe) -> str:
     return digest.hexdigest()
 
 
+def grid_digest(grid: Grid) -> str:
+    """Return the first digits of the SHA-256 of a grid's shape and affine, the latter to 0.001 mm, hex."""
+    places = np.round(grid.affine, 3) + 0.0  # no negative zero
+    return hashlib.sha256(json.dumps([grid.shape, places.tolist()]).encode()).hexdigest()[:8]
+
+
 def input_volumes(case: Case, recipe: Seen) -> list[Volume | None]:
     """Return a case's volumes in channel order; None for an optional one that it lacks.
 
@@ -146,8 +154,8 @@ def prepare_case(case: Case, recipe: Seen) -> Prepared:
 def _store(case: Case, recipe: SegmentRecipe, place: Path) -> PreparedCase:
     if recipe.segment not in case.masks:
         raise CaseError(case.name, f"no {recipe.segment} mask; label it or leave the case out")
-    digest = case_digest(case, recipe)
-    stem = place / f"{case.provenance.dataset}_{case.name}_{digest[:8]}"
+    digest, geometry = case_digest(case, recipe), grid_digest(case.masks[recipe.segment].grid)
+    stem = place / f"{case.provenance.dataset}_{case.name}_{digest[:8]}_{geometry}"
     images, targets = stem.with_suffix(".images.npy"), stem.with_suffix(".targets.npy")
     if not targets.is_file():
         pixels, labels = _prepare(case, recipe)
@@ -162,6 +170,7 @@ def _store(case: Case, recipe: SegmentRecipe, place: Path) -> PreparedCase:
         images=np.load(images, mmap_mode="r"),
         targets=np.load(targets, mmap_mode="r"),
         digest=digest,
+        geometry=geometry,
     )
 
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import resource
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,13 @@ def test_a_run_that_was_begun_on_other_cases_is_refused(cases, tmp_path) -> None
         train(tiny_recipe(), cases, [], tmp_path / "run")
     with pytest.raises(CheckpointError, match=rf"1 are gone or changed \({cases[1].name}\)"):
         train(tiny_recipe(), cases[:1], [], tmp_path / "run")
+
+
+def test_a_run_whose_cases_lie_otherwise_is_refused(cases, tmp_path) -> None:
+    train(tiny_recipe(), cases[:2], [], tmp_path / "run", stop_after=1)
+    turned = replace(cases[1], geometry="another")
+    with pytest.raises(CheckpointError, match=rf"1 are new or changed \({cases[1].name}\)"):
+        train(tiny_recipe(), [cases[0], turned], [], tmp_path / "run")
 
 
 def test_an_ended_run_goes_on_to_tell_what_it_learned_from(cases, tmp_path) -> None:

@@ -24,7 +24,7 @@ NO, YES = -5.0, 5.0
 
 def prepared(targets: np.ndarray) -> PreparedCase:
     images = np.zeros((len(targets), 1, *targets.shape[1:]), np.float16)
-    return PreparedCase("case", "patient", CaseKind.SIMULATED, "", "", images, targets, "digest")
+    return PreparedCase("case", "patient", CaseKind.SIMULATED, "", "", images, targets, "digest", "geometry")
 
 
 def test_an_alarm_that_touches_a_lesion_or_unlabelled_pixels_is_not_false() -> None:

@@ -108,6 +108,21 @@ def test_tables_have_readers_their_mean_and_the_model(folder) -> None:
     assert float(concordance[0]["W"]) == pytest.approx(0.5)
 
 
+def test_a_case_without_a_lesion_tells_of_false_lesions_alone(folder) -> None:
+    before = write_reader_report(read_study(folder), folder / "report") and rows(folder / "report/scores.csv")
+    save(folder / "reference/p3.nii.gz")
+    for reader, marked in (("readers/a", ()), ("readers/b", (SQUARE,)), ("model", ())):
+        save(folder / reader / "p3.nii.gz", *marked)
+    write_reader_report(read_study(folder), folder / "report")
+    after = rows(folder / "report" / "scores.csv")
+    assert [row["false per lesion-free case"] for row in after] == ["0.0", "1.0", "0.5", "0.0"]
+    for one, other in zip(before, after, strict=True):
+        assert {k: v for k, v in one.items() if "free" not in k} == {
+            k: v for k, v in other.items() if "free" not in k
+        }
+    assert [row["cases"] for row in rows(folder / "report" / "concordance.csv")] == ["3", "3", "2", "3"]
+
+
 def test_grades_of_experts_and_another_rule_win(folder) -> None:
     (folder / "grades.csv").write_text("reader,case,grade\nb,p1,I\n")
     (folder / "study.yaml").write_text("grades: {score: lesion_f1, bounds: [0.9, 0.6, 0.3]}\n")
@@ -121,6 +136,7 @@ def test_grades_of_experts_and_another_rule_win(folder) -> None:
         pytest.param("study.yaml", "colour: red", "colour", id="unknown-key"),
         pytest.param("study.yaml", "grades: {bounds: [0.2, 0.5, 0.7]}", "grades", id="bounds-that-rise"),
         pytest.param("times.csv", "reader,case,seconds\nzoe,p1,3\n", "line 2: unknown", id="unknown-reader"),
+        pytest.param("times.csv", "reader,case,seconds\na,p1,3\na,p1,4\n", "line 3: a second", id="twice"),
         pytest.param("times.csv", "reader,case,seconds\na,p1,long\n", "'long', expected", id="no-number"),
         pytest.param("grades.csv", "reader,case,grade\na,p1,V\n", "'V', expected I, II", id="no-grade"),
         pytest.param("readers/a/p1.nii.gz", "no image", "can not be read", id="unreadable"),

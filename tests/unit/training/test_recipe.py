@@ -116,6 +116,13 @@ def test_a_slab_that_the_network_can_not_see_is_refused(tmp_path, network, probl
         load_recipe(str(write_tiny_recipe(tmp_path, text)))
 
 
+@pytest.mark.parametrize("change", ["gamma: 0.2", "bias_field: 0.1"])
+def test_changes_that_need_air_at_zero_are_refused_where_intensities_have_mean_zero(tmp_path, change) -> None:
+    text = TINY_YAML.replace("white_matter_peak", "z_score").replace("flip: 0.5", f"flip: 0.5, {change}")
+    with pytest.raises(RecipeError, match="need intensities from 0 on"):
+        load_recipe(str(write_tiny_recipe(tmp_path, text)))
+
+
 def test_each_round_sees_batches_of_its_own(tmp_path) -> None:
     schedule = TINY_YAML.split("schedule: ")[1].splitlines()[0]
     path = write_tiny_recipe(tmp_path, TINY_YAML.rstrip() + f"\n    mining: [{schedule}, {schedule}]\n")

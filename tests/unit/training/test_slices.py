@@ -50,6 +50,19 @@ def test_another_mask_is_another_digest() -> None:
     assert case_digest(with_lesion, recipe) == case_digest(bright_spot_case("a"), recipe)
 
 
+def test_the_same_voxels_in_another_orientation_are_prepared_anew(tmp_path) -> None:
+    case, turned = bright_spot_case("a"), bright_spot_case("a")
+    upside_down = Grid((6, 48, 48), case.masks[Segment.WMH].grid.affine @ np.diag([-1.0, 1.0, 1.0, 1.0]))
+    volumes = {kind: Volume(volume.array, upside_down) for kind, volume in turned.volumes.items()}
+    masks = {Segment.WMH: Volume(turned.masks[Segment.WMH].array, upside_down)}
+    turned = Case("a", volumes, masks, turned.provenance)
+    first, second = (store_cases([each], tiny_recipe(), tmp_path)[0] for each in (case, turned))
+    assert first.digest == second.digest
+    assert first.geometry != second.geometry
+    assert np.array_equal(first.targets[::-1], second.targets)
+    assert not np.array_equal(first.images[:, 1], second.images[:, 1])
+
+
 def test_unsure_voxels_become_ignored_pixels_but_never_hide_a_lesion(tmp_path) -> None:
     case = bright_spot_case("a")
     everywhere = Volume(np.ones((6, 48, 48), dtype=bool), case.masks[Segment.WMH].grid)
