@@ -67,12 +67,13 @@ class Assessor:
         Args:
             study_uid: Study Instance UID.
             inputs: digest of the Instances.
-            created_at: the time that the results bear.
+            created_at: the time that the results bear: in the zone of this machine, as a scanner writes it,
+                unless their source names another.
         """
         return EvaluationContext(
             study_uid=study_uid,
             fingerprint=digest_of(inputs, self._segmentors, self._settings),
-            created_at=created_at,
+            created_at=created_at.astimezone(),
             software_version=SOFTWARE_VERSION,
             ae_title=self._settings.sender.ae_title,
             station_name=self._settings.receiver.ae_title,

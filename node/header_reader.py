@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import pydicom
 from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, MRImageStorage
@@ -17,7 +16,7 @@ from node.damaged_files import READING_ERRORS, reason_of
 from node.errors import InflatedTooLargeError, NodeError
 from node.header_layers import HeaderLayers, Layer
 from node.headers import FrameHeader, ImageHeader, Plane
-from node.inflation import check_inflation
+from node.inflation import read_up_to_pixels
 from node.mosaic import read_mosaic, tile_planes
 from node.private_elements import PrivateBlocks
 from node.sop_classes import MR_IMAGE_SOP_CLASSES, unread_encoding
@@ -78,8 +77,7 @@ def _read_dataset(dataset: Dataset, name: str) -> ImageHeader:
 
 def _read_file(path: Path) -> Dataset:
     try:
-        check_inflation(path)
-        return pydicom.dcmread(path, stop_before_pixels=True)
+        return read_up_to_pixels(path)
     except InflatedTooLargeError as error:
         raise NotDicomError(str(path), str(error)) from error
     except InvalidDicomError as error:

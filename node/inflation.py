@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
+from pydicom import Dataset, dcmread
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
@@ -18,16 +20,24 @@ INFLATED_BYTES = 512 * 1024**2
 _AT_A_TIME = 1024**2
 
 
-def check_inflation(path: Path) -> None:
-    """Check that the data set of a DICOM file does not fill the memory when it is inflated.
+def read_up_to_pixels(path: Path, keywords: Sequence[str] | None = None) -> Dataset:
+    """Read a DICOM file up to its pixel data, unless it would fill the memory when it is inflated.
 
     Args:
-        path: a Part 10 file; of one that is not deflated only the File Meta Information is read.
+        path: a Part 10 file.
+        keywords: the attributes to read; all if None.
 
     Raises:
         InflatedTooLargeError: if it would.
         READING_ERRORS: of ``node.damaged_files``, if the file can not be read.
     """
+    _check_inflation(path)
+    wanted = None if keywords is None else list(keywords)
+    return dcmread(path, stop_before_pixels=True, specific_tags=wanted)
+
+
+def _check_inflation(path: Path) -> None:
+    """Inflate a data set piece by piece; of one that is not deflated read the File Meta Information alone."""
     with path.open("rb") as file:
         if file.read(len(PREAMBLE))[-4:] != PREAMBLE[-4:]:
             return

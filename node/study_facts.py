@@ -6,11 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom import dcmread
-
 from node.damaged_files import READING_ERRORS
 from node.errors import InflatedTooLargeError
-from node.inflation import check_inflation
+from node.inflation import read_up_to_pixels
 
 _WANTED = ("SpecificCharacterSet", "Modality", "StudyDescription", "SeriesDescription")
 
@@ -28,8 +26,7 @@ def read_descriptions(paths: Iterable[Path]) -> Descriptions:
     modalities, texts = set[str](), set[str]()
     for path in paths:
         try:
-            check_inflation(path)
-            header = dcmread(path, stop_before_pixels=True, specific_tags=list(_WANTED))
+            header = read_up_to_pixels(path, _WANTED)
         except (*READING_ERRORS, InflatedTooLargeError):
             continue
         modalities.add(str(header.get("Modality") or ""))

@@ -34,7 +34,8 @@ class EvaluationContext:
         study_uid: Study Instance UID.
         fingerprint: digest, lower-case hexadecimal, of everything that changes results: inputs, models,
             settings. All UIDs derive from it.
-        created_at: when the evaluation began, with a time zone; the only clock of the results.
+        created_at: when the evaluation began, the only clock of the results; its time zone is that of the
+            results whose source names none.
         software_version: of the node.
         ae_title: under which the node sends.
         station_name: of the machine that evaluates.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from copy import deepcopy
 from datetime import datetime, timedelta, timezone
@@ -21,6 +22,9 @@ from node.results.uids import model_device_uid, node_device_uid
 
 LONG_STRING, SHORT_STRING = 64, 16
 """Most characters of a value of VR LO and SH."""
+
+_OFFSET = re.compile(r"(?P<sign>[+-])(?P<hours>0\d|1[0-4])(?P<minutes>[0-5]\d)", re.ASCII)
+"""A Timezone Offset From UTC that there can be: -1200 to +1400 (PS3.3 C.12.1.1)."""
 
 
 def stamp(
@@ -55,11 +59,11 @@ def stamp(
 
 def _local_time(moment: datetime, patient_and_study: Dataset) -> datetime:
     """Return the moment in the source's time zone if it names one: all times of a data set share it."""
-    offset = str(patient_and_study.get("TimezoneOffsetFromUTC") or "")
-    if len(offset) != 5 or not offset[1:].isdigit():
+    offset = _OFFSET.fullmatch(str(patient_and_study.get("TimezoneOffsetFromUTC") or ""))
+    if offset is None:
         return moment
-    minutes = int(offset[1:3]) * 60 + int(offset[3:])
-    return moment.astimezone(timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes)))
+    away = timedelta(hours=int(offset["hours"]), minutes=int(offset["minutes"]))
+    return moment.astimezone(timezone(-away if offset["sign"] == "-" else away))
 
 
 def _contribution(model: ModelIdentity, context: EvaluationContext, made: datetime) -> Dataset:

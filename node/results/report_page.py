@@ -10,6 +10,7 @@ everywhere. Times and identifiers are those of the evaluation: equal findings gi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -110,7 +111,8 @@ def _page(context: EvaluationContext) -> _Page:
     page.set_creation_date(context.created_at)
     page.set_title(f"{TITLE} ({texts.NOT_REVIEWED})")
     page.set_creator(f"{PRODUCT_NAME} {context.software_version}")
-    page.made = f"{PRODUCT_NAME} {context.software_version}, {context.created_at:%Y-%m-%d %H:%M %Z}"
+    made_at = context.created_at.astimezone(UTC)
+    page.made = f"{PRODUCT_NAME} {context.software_version}, {made_at:%Y-%m-%d %H:%M %Z}"
     page.set_lang("en-US")
     page.set_margin(MARGIN_MM)
     page.set_auto_page_break(True, MARGIN_MM + FOOTER_MM)

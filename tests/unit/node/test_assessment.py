@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,21 @@ def assess(assessor: Assessor, study: StudyInventory, steps: list[str]) -> Asses
         steps.append(step.name)
 
     return assessor.assess(study, context, progress, lambda _: (DEFAULT_CHOICE,), lambda _: None)
+
+
+def test_results_bear_the_time_of_the_place_where_they_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "EET-2")
+    time.tzset()
+    try:
+        midnight = datetime(2026, 11, 26, 23, 30, tzinfo=UTC)
+        context = without_models(tmp_path).context("1.2.3", "5f" * 32, midnight)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert (context.created_at, context.created_at.utcoffset()) == (midnight, timedelta(hours=2))
+    assert context.created_at.strftime("%Y%m%d %H%M%S") == "20261127 013000"
 
 
 def test_nothing_is_computed_of_a_study_that_names_two_patients(tmp_path: Path) -> None:

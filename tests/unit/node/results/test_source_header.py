@@ -150,6 +150,8 @@ def test_private_blocks_of_the_source_stay_with_it(tmp_path: Path) -> None:
         pytest.param("+0900", "20261121", "193015", id="east"),
         pytest.param("-1130", "20261120", "230015", id="west-the-day-before"),
         pytest.param("broken", "20261121", "103015", id="not-an-offset"),
+        pytest.param("00900", "20261121", "103015", id="without-sign"),
+        pytest.param("+9900", "20261121", "103015", id="nowhere-on-earth"),
     ],
 )
 def test_times_are_given_in_the_zone_of_the_source(
