@@ -18,6 +18,7 @@ from node.assessment import Assessor
 from node.certificates import check_tls
 from node.console import (
     EXIT_FAILED,
+    EXIT_INTERRUPTED,
     AsJson,
     Config,
     configured,
@@ -39,7 +40,7 @@ from node.identify_report import render_inventory
 from node.inventory import identify_paths
 from node.listing import StudyRow, each_study
 from node.peer_command import check_peer_command
-from node.rebuilding import LOST, is_lost, rebuild
+from node.rebuilding import LOST, RebuildReport, is_lost, rebuild
 from node.removal import SETTLING, Removals
 from node.results.forms import DEFAULT_CHOICE, ENCODINGS, Form, FormChoice, Masks
 from node.retrying import retry_study
@@ -48,7 +49,7 @@ from node.segmentors import open_segmentors
 from node.service import Service, now
 from node.settings import NodeSettings
 from node.settings_reference import render_settings
-from node.store import open_store
+from node.store import Store, open_store
 from node.studies_report import json_list, render_studies, to_record
 from node.study_report import render_study, study_record
 from node.study_states import StudyState
@@ -260,14 +261,23 @@ def rebuild_index(config: Config = None) -> None:
     """Bring the index in line with the stored files: after it was lost or restored."""
     with configured(config) as settings, _index(settings) as database:
         store = open_store(settings.storage, settings.root)
-        with _progress() as progress:
-            task = progress.add_task("comparing the index with the files", total=None)
-            report = rebuild(
-                database,
-                store,
-                lambda done, of: progress.update(task, description=f"Studies read: {done} of {of}"),
-            )
+        try:
+            report = _rebuild(database, store)
+        except KeyboardInterrupt:
+            err.print("Interrupted: what was read is entered; run this again, it goes on.", soft_wrap=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
         out.print(f"{report.added} added, {report.removed} removed, {report.conflicts} conflicts.")
+
+
+def _rebuild(database: Database, store: Store) -> RebuildReport:
+    """Rebuild the index, and show how far it is."""
+    with _progress() as progress:
+        task = progress.add_task("comparing the index with the files", total=None)
+        return rebuild(
+            database,
+            store,
+            lambda done, of: progress.update(task, description=f"Studies read: {done} of {of}"),
+        )
 
 
 @app.command()

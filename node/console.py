@@ -27,6 +27,9 @@ EXIT_FAILED = 1
 EXIT_MISUSED = 2
 """The command or the configuration is wrong."""
 
+EXIT_INTERRUPTED = 130
+"""A person stopped it with Ctrl-C: 128 and the number of the signal, as a shell says it."""
+
 MISUSES = (TlsConfigurationError, WrongBundleError, WrongGpuError)
 """Errors beside those of the configuration itself that only another configuration or environment mends."""
 

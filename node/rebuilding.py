@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
 import structlog
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, exists, func, select
 
 from node.database import Database
 from node.errors import StoreUnusableError, words_of
@@ -35,7 +34,7 @@ LOST = (
 
 @dataclass(frozen=True, slots=True)
 class RebuildReport:
-    """How many entries a rebuild added and removed, and how many files lie apart as conflicts."""
+    """How many entries a rebuild added and removed, and how many files the index knows as conflicts then."""
 
     added: int
     removed: int
@@ -83,27 +82,28 @@ def _rebuild(database: Database, store: Store, said: Callable[[int, int], None])
     ages = store.ages()
     lacking, removed = _compare(database, store, ages)
     removed += _remove_conflicts(database, store)
-    kinds: Counter[PlacementKind] = Counter()
+    apart, added = _kept_apart(database), 0
     for done, study_uid in enumerate(lacking):
         said(done, len(lacking))
-        known = _known(database, study_uid)
+        known = _known(database, study_uid).keys() | apart
         new = [found for found in store.instance_files(study_uid) if found.path not in known]
-        kinds += _add(database, store.read(new))
-    kinds += _add(database, store.read(store.conflict_files()))
-    report = RebuildReport(kinds[PlacementKind.NEW], removed, kinds[PlacementKind.CONFLICT])
+        added += _add(database, store.read(new))
+    added += _add(database, store.read(each for each in store.conflict_files() if each.path not in apart))
+    report = RebuildReport(added, removed, _conflict_count(database))
     log.info("index.rebuilt", added=report.added, removed=report.removed, conflicts=report.conflicts)
     return report
 
 
-def _add(database: Database, files: Iterator[StoredFile]) -> Counter[PlacementKind]:
-    """Enter files, and count what became of them."""
-    kinds: Counter[PlacementKind] = Counter()
+def _add(database: Database, files: Iterator[StoredFile]) -> int:
+    """Enter files, and return how many are Instances that the index did not know."""
+    added = 0
     while batch := list(islice(files, FILES_PER_TRANSACTION)):
         with database.writing() as connection:
             going = set(connection.scalars(select(removals.c.study_uid)))
             stays = [file for file in batch if file.header.study_uid not in going]
-            kinds.update(_enter(database, connection, file) for file in stays)
-    return kinds
+            kinds = [_enter(database, connection, file) for file in stays]
+        added += kinds.count(PlacementKind.NEW)
+    return added
 
 
 def _enter(database: Database, connection: Connection, file: StoredFile) -> PlacementKind:
@@ -155,6 +155,18 @@ def _known(database: Database, study_uid: str) -> dict[str, str]:
     with database.reading() as connection:
         rows = connection.execute(select(instances.c.path, instances.c.sop_instance_uid).where(of_study))
         return {row.path: row.sop_instance_uid for row in rows}
+
+
+def _kept_apart(database: Database) -> set[str]:
+    """Return the paths of conflicts that stay apart: an Instance of the index has their UID."""
+    is_taken = exists().where(instances.c.sop_instance_uid == conflicts.c.sop_instance_uid)
+    with database.reading() as connection:
+        return set(connection.scalars(select(conflicts.c.path).where(is_taken)))
+
+
+def _conflict_count(database: Database) -> int:
+    with database.reading() as connection:
+        return connection.scalar(select(func.count()).select_from(conflicts)) or 0
 
 
 def _remove_gone(database: Database, known: Mapping[str, str], gone: Collection[str]) -> int:

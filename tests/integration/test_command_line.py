@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +17,7 @@ from engines.segments import Segment
 from node.sop_classes import LABEL_MAP_SEGMENTATION
 from tests.support.demo_study import DEMO_DICOM, demo_files
 from tests.support.onnx_models import write_threshold_bundle
-from tests.support.running_node import run_command
+from tests.support.running_node import COMMAND, run_command
 from tests.support.small_study import write_study
 
 
@@ -179,3 +183,21 @@ def test_retry_of_an_unknown_study_says_so(configuration: Path) -> None:
     done = run_command("retry", "1.2.3", "--config", str(configuration))
     assert done.returncode == 1
     assert "Study 1.2.3: not in the index" in done.stderr
+
+
+def test_interrupted_rebuild_says_that_the_next_one_goes_on(tmp_path: Path) -> None:
+    """A pipe stands for a file that takes long to read."""
+    path = tmp_path / "node.yaml"
+    path.write_text(yaml.safe_dump({"root": str(tmp_path / "data")}))
+    slow = tmp_path / "data" / "studies" / "1.2" / "1.2.3" / "1.2.3.4.dcm"
+    slow.parent.mkdir(parents=True)
+    os.mkfifo(slow)
+    command = [COMMAND, "rebuild-index", "--config", str(path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as rebuilding:
+        # It is opened for writing only once somebody reads it.
+        with slow.open("wb"):
+            rebuilding.send_signal(signal.SIGINT)
+            time.sleep(1)
+        _, said = rebuilding.communicate(timeout=60)
+    assert rebuilding.returncode == 130
+    assert said.splitlines()[-1] == "Interrupted: what was read is entered; run this again, it goes on."
