@@ -107,13 +107,18 @@ class Facts:
     b_value_source: str = ""
 
 
-def gather_facts(stack: Stack) -> Facts:
-    """Gather what the rules ask about from a stack's first frame and from its Series."""
+def gather_facts(stack: Stack, *, after_agent: bool = False) -> Facts:
+    """Gather what the rules ask about from a stack's first frame, its Series and its Study.
+
+    Args:
+        stack: what is asked about.
+        after_agent: whether it was acquired after another of its Study that states a contrast agent.
+    """
     header, frame = stack.header, stack.first
     numbers = {**_stated_numbers(frame.acquisition, frame.diffusion), **_counted_numbers(stack)}
     return Facts(
         numbers={name: value for name, value in numbers.items() if value is not None},
-        words=_words(stack, frame.acquisition, frame.diffusion),
+        words=_words(stack, frame.acquisition, frame.diffusion, after_agent),
         sequence_name=frame.acquisition.sequence_name,
         text=_WORD_JOINTS.sub(" ", _text(header)),
         b_value_source=frame.diffusion.source,
@@ -181,7 +186,9 @@ def _slice_overlap(stack: Stack) -> float | None:
     return thickness * (stack.positions - 1) / extent
 
 
-def _words(stack: Stack, acquisition: Acquisition, diffusion: Diffusion) -> dict[Words, frozenset[str]]:
+def _words(
+    stack: Stack, acquisition: Acquisition, diffusion: Diffusion, after_agent: bool
+) -> dict[Words, frozenset[str]]:
     words = {
         Words.IMAGE_TYPE: acquisition.image_type,
         Words.SCANNING_SEQUENCE: acquisition.scanning_sequence,
@@ -196,7 +203,10 @@ def _words(stack: Stack, acquisition: Acquisition, diffusion: Diffusion) -> dict
         Words.ANGIO_FLAG: (acquisition.angio_flag,),
         Words.MANUFACTURER: (stack.header.manufacturer.upper(),),
         Words.DERIVATION: acquisition.derivation_codes,
-        Words.CONTRAST_AGENT: ("YES" if acquisition.contrast_agent else "",),
+        Words.CONTRAST_AGENT: (
+            "YES" if acquisition.contrast_agent else "",
+            "EARLIER" if after_agent else "",
+        ),
         Words.DIFFUSION: ("YES" if _is_diffusion(stack, acquisition, diffusion) else "",),
         Words.SERIES_COMPONENTS: stack.context.components,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from node.inflation import read_up_to_pixels
 from node.mosaic import read_mosaic, tile_planes
 from node.private_elements import PrivateBlocks
 from node.sop_classes import MR_IMAGE_SOP_CLASSES, unread_encoding
+
+_DATE_AND_TIME = re.compile(r"\d{14}(\.\d+)?")
 
 FARTHEST_MM = 100_000.0
 """A position farther from the origin than this is no place in a scanner, mm."""
@@ -196,8 +199,17 @@ def _instance(dataset: Dataset, layers: HeaderLayers, frames: Sequence[FrameHead
         rows=layers.integer("Rows") or 0,
         columns=layers.integer("Columns") or 0,
         frames=tuple(frames),
+        acquired_at=_acquired_at(layers),
         unread_encoding=_unread_encoding(dataset),
     )
+
+
+def _acquired_at(layers: HeaderLayers) -> str:
+    """Return Acquisition DateTime or Date and Time; those of a computed image are its source's."""
+    date, time = layers.text("AcquisitionDate", "SeriesDate", "StudyDate"), layers.text("AcquisitionTime")
+    stated = layers.text("AcquisitionDateTime") or (f"{date}{time}" if date and time else "")
+    found = _DATE_AND_TIME.match(stated.replace(":", ""))
+    return found.group(0) if found else ""
 
 
 def _unread_encoding(dataset: Dataset) -> str:

@@ -137,6 +137,7 @@ class ImageHeader:
         rows: of one frame; of one tile for a mosaic.
         columns: of one frame; of one tile for a mosaic.
         mosaic_tiles_across: tiles in a row of a mosaic; 0 if the Instance is not a mosaic.
+        acquired_at: when its acquisition began, ``YYYYMMDDHHMMSS.ffffff``; empty if not stated.
         unread_encoding: name of the transfer syntax if it is not read, as it may have changed grey values.
     """
 
@@ -154,6 +155,7 @@ class ImageHeader:
     columns: int
     frames: tuple[FrameHeader, ...]
     mosaic_tiles_across: int = 0
+    acquired_at: str = ""
     unread_encoding: str = ""
 
     @property

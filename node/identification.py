@@ -124,9 +124,17 @@ class Identification:
     not_taken: str = ""
 
 
-def identify(stack: Stack, rules: Sequence[IdentificationRule]) -> Identification:
-    """Take a stack for what the first rule that holds says; unrecognised if none does."""
-    return _identify(gather_facts(stack), rules)
+def identify(
+    stack: Stack, rules: Sequence[IdentificationRule], *, after_agent: bool = False
+) -> Identification:
+    """Take a stack for what the first rule that holds says; unrecognised if none does.
+
+    Args:
+        stack: what is asked about.
+        rules: the table.
+        after_agent: whether another stack of the Study that states a contrast agent was acquired before it.
+    """
+    return _identify(gather_facts(stack, after_agent=after_agent), rules)
 
 
 def _identify(facts: Facts, rules: Sequence[IdentificationRule]) -> Identification:

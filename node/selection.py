@@ -16,6 +16,9 @@ from node.identification import Identification, IdentificationRule, identify
 from node.stacks import Stack
 from node.volume_errors import MissingFrameOfReferenceError, UnreadEncodingError, VolumeError
 
+SLAB_MM = 80.0
+"""A stack that reaches less far is a slab of the brain, and comes after all that are more."""
+
 WHOLE_BRAIN_MM = 120.0
 """A stack that reaches this far covers the brain; reaching further is no advantage."""
 
@@ -114,10 +117,14 @@ class _Criterion:
 def identify_stacks(
     stacks: Sequence[Stack], rules: Sequence[IdentificationRule], settings: VolumeSettings
 ) -> tuple[IdentifiedStack, ...]:
-    """Identify stacks, and check encoding and geometry of those that are wanted."""
+    """Identify the stacks of a Study, and check encoding and geometry of those that are wanted."""
+    agent_at = min(
+        (one.acquired_at for one in stacks if one.first.acquisition.contrast_agent and one.acquired_at),
+        default="",
+    )
     identified = []
     for stack in stacks:
-        identification = identify(stack, rules)
+        identification = identify(stack, rules, after_agent=bool(agent_at) and stack.acquired_at > agent_at)
         problem = _problem(stack, settings) if identification.series_type else ""
         identified.append(IdentifiedStack(stack, identification, problem))
     return tuple(identified)
@@ -206,6 +213,9 @@ def _b_key(one: IdentifiedStack) -> float:
 
 
 _CRITERIA = (
+    _Criterion(
+        "coverage", lambda one: extent_mm(one.stack) < SLAB_MM, lambda one: f"{extent_mm(one.stack):.0f} mm"
+    ),
     _Criterion("kind", lambda one: one.identification.rank, lambda one: one.identification.kind),
     _Criterion("origin", _is_computed, lambda one: "computed" if _is_computed(one) else "original"),
     _Criterion(
@@ -236,8 +246,9 @@ _CRITERIA = (
         lambda one: f"acquisition {one.stack.acquisition}",
     ),
 )
-"""The ranking: kind (trace before unknown direction, T2*-GRE before SWI), original over computed, without
-contrast agent, axial, coverage, resolution, nearest b1000, longest useful echo, acquired last."""
+"""The ranking: more than a slab, kind (trace before unknown direction, T2*-GRE before SWI), original over
+computed, without contrast agent, axial, coverage, resolution, nearest b1000, longest useful echo, acquired
+last."""
 
 
 def _order(one: IdentifiedStack) -> tuple[object, ...]:

@@ -92,6 +92,11 @@ class Stack:
         return self.header.series_uid
 
     @property
+    def acquired_at(self) -> str:
+        """When its acquisition began, as text that sorts by time; empty if not stated."""
+        return min(filter(None, (item.instance.acquired_at for item in self.frames)), default="")
+
+    @property
     def first(self) -> FrameHeader:
         """The first frame, which speaks for all in how the stack was acquired."""
         return self.frames[0].frame

@@ -82,6 +82,14 @@ RANKING = [
         "for its coverage: 115 mm against 55 mm", id="coverage",
     ),
     pytest.param(
+        series(1, orientation=SAGITTAL, **T1), series(2, slices=12, PixelSpacing=[0.5, 0.5], **T1),
+        "for its coverage: 135 mm against 55 mm", id="the whole head, even if sagittal, over a thin slab",
+    ),
+    pytest.param(
+        series(1, **SWI), series(2, slices=12, **T2_STAR),
+        "for its coverage: 135 mm against 55 mm", id="SWI of the whole head over a slab of T2*-GRE",
+    ),
+    pytest.param(
         series(1, PixelSpacing=[0.5, 0.5], **FLAIR), series(2, PixelSpacing=[1.0, 1.0], **FLAIR),
         "for its resolution: 1.25 mm3 a voxel against 5.00 mm3 a voxel", id="resolution",
     ),
@@ -139,6 +147,32 @@ def test_longest_useful_echo_of_a_multi_echo_series_is_taken() -> None:
     assert selection.chosen[SeriesType.T2_STAR].first.acquisition.echo_time_ms == 34.0
     (winner,) = (one for one in selection.candidates if one.outcome is Outcome.CHOSEN)
     assert "for its echo time (the longest up to 35 ms): 34 ms against 24 ms" in winner.reason
+
+
+@pytest.mark.parametrize(
+    ("elements", "chosen"),
+    [
+        pytest.param({"AcquisitionDate": "20240301", "AcquisitionTime": "101500.2"}, 1, id="time and date"),
+        pytest.param({"AcquisitionDateTime": "20240301101500.2+0100"}, 1, id="date and time in one"),
+        pytest.param({"StudyDate": "20240301", "AcquisitionTime": "093000"}, 3, id="before the agent"),
+        pytest.param({}, 3, id="nobody knows when"),
+    ],
+)
+def test_t1_acquired_after_a_series_with_an_agent_is_not_taken(elements: dict[str, str], chosen: int) -> None:
+    """The scanner states the agent in the perfusion Series only; the T1 after it says nothing."""
+    day = {"StudyDate": "20240301"}
+    perfusion = {"ScanningSequence": ["EP", "GR"], "RepetitionTime": 1500, "EchoTime": 30}
+    selection = select_series(
+        series(1, AcquisitionTime="090000", **day, **T1)
+        + series(2, AcquisitionTime="100000", ContrastBolusAgent="Gadobutrol", **day, **perfusion)
+        + series(3, **elements, **T1)
+    )
+    assert chosen_number(selection, SeriesType.T1) == chosen
+    if chosen == 1:
+        assert candidate(selection, 3).reason == (
+            "Taken for T1 after contrast agent, and not taken as T1: "
+            "a Series of the Study that was acquired before it states a contrast agent."
+        )
 
 
 def test_magnitude_is_taken_and_phase_is_not() -> None:
