@@ -44,7 +44,6 @@ ARRIVED = (DeliveryState.DELIVERED, DeliveryState.WARNING)
 OUTSTANDING = (DeliveryState.PENDING, DeliveryState.SENT, DeliveryState.FAILED, DeliveryState.REFUSED)
 """The destination does not have the Instance for good, nor anything in its place."""
 
-
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 CLOCKS_DIFFER_S = 60.0

@@ -26,7 +26,7 @@ from requests_oauthlib import OAuth2Session
 
 from engines.local_path import LocalPath
 from node.deliveries import DeliveryState
-from node.errors import AssociationFailedError, TlsConfigurationError, UnreadableDatasetError
+from node.errors import AssociationFailedError, TlsConfigurationError, UnreadableDatasetError, words_of
 from node.form_settings import FormSettings
 from node.http_answers import BoundedAdapter
 from node.http_faults import why_no_answer
@@ -205,7 +205,8 @@ def _store_one(
         header = read_part10(path).header
         content = path.read_bytes()
     except (UnreadableDatasetError, OSError) as error:
-        return SendOutcome(path, DeliveryState.FAILED, comment=f"can not be read: {error}")
+        reason = words_of(error) if isinstance(error, OSError) else str(error)
+        return SendOutcome(path, DeliveryState.FAILED, comment=f"can not be read: {reason}")
     boundary = uuid4().hex
     try:
         answer = session.post(

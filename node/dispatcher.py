@@ -23,7 +23,6 @@ log = structlog.get_logger(__name__)
 REMIND_S = 60.0
 """How long work that was handed in is taken for known to the queue, s; a second time changes nothing."""
 
-
 HANDED_IN_AT_ONCE = 100
 """Work handed in with one look, so that Studies are found complete while a long backlog is handed in."""
 

@@ -20,7 +20,8 @@ class DurableWriter:
     """Writes files below one root: first a temporary file, then its name, each forced to disk.
 
     All methods may be called from several threads, and from several processes on one root. They raise OSError
-    and then leave nothing behind.
+    and then leave nothing behind, or the whole file where only its name could not be forced to disk: another
+    process may have confirmed it by then.
     """
 
     def __init__(self, root: Path, temporary_folder: Path) -> None:

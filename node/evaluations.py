@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, exists, func, insert, select, update
 
 from node.database import Database
 from node.errors import NothingToEvaluateError, UnknownEvaluationError, UnknownStudyError
-from node.index import IndexedInstance, read_instances
+from node.indexed_instances import IndexedInstance, read_instances
 from node.sop_classes import MR_IMAGE_SOP_CLASSES
 from node.tables import evaluation_inputs, evaluations, instances, results, studies
 

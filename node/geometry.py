@@ -44,7 +44,6 @@ never stacked this closely."""
 MISSING_FROM = 1.5
 """A distance of this many spacings or more is a gap with a slice missing; less is an uneven spacing."""
 
-
 MOST_VOXELS = 2**28
 """Voxels of a volume, a gigabyte of them: a head in voxels of 0.4 mm has half as many. More are a header that
 lies, or nothing that a machine of the stated size could evaluate."""

@@ -2,52 +2,36 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
-    Exists,
     Insert,
-    Row,
-    Select,
     Table,
     bindparam,
-    case,
     delete,
-    exists,
     func,
     or_,
     select,
     update,
 )
 
-from node.completeness import AssociationEnd, Carriage, StudyArrival
+from node.arrivals import carried_something, read_arrivals, read_open_arrivals
+from node.completeness import AssociationEnd, StudyArrival
 from node.database import Database
 from node.errors import OutOfResourcesError
-from node.leases import held
-from node.part10 import InstanceHeader
-from node.sop_classes import MR_IMAGE_SOP_CLASSES
+from node.indexed_instances import IndexedInstance, enter_instance, read_instances
 from node.store import Placement, PlacementKind, ReceivedInstance
 from node.tables import (
     associations,
     carried,
     conflicts,
-    evaluation_inputs,
-    evaluations,
     instances,
-    processes,
     removals,
-    results,
     studies,
 )
-
-AT_ONCE = 500
-"""Studies whose UIDs stand in one statement: SQLite takes 32766 values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,38 +51,6 @@ class RefusedInstances:
     study_uid: str
     series_uid: str
     count: int
-
-
-@dataclass(frozen=True, slots=True)
-class IndexedInstance:
-    """An Instance in the index; its path is relative to the root of the store."""
-
-    sop_instance_uid: str
-    study_uid: str
-    series_uid: str
-    sop_class_uid: str
-    transfer_syntax_uid: str
-    sha256: str
-    path: str
-    calling_ae: str
-    received_at: datetime
-
-    @classmethod
-    def at(
-        cls, header: InstanceHeader, calling_ae: str, sha256: str, path: str, received_at: datetime
-    ) -> IndexedInstance:
-        """Describe an Instance by its header and its place in the store."""
-        return cls(
-            sop_instance_uid=header.sop_instance_uid,
-            study_uid=header.study_uid,
-            series_uid=header.series_uid,
-            sop_class_uid=header.sop_class_uid,
-            transfer_syntax_uid=header.transfer_syntax_uid,
-            sha256=sha256,
-            path=path,
-            calling_ae=calling_ae,
-            received_at=received_at,
-        )
 
 
 class Index:
@@ -190,7 +142,7 @@ class Index:
                 self._enter_association(connection, association)
                 counts = {"stored": 0, "repeated": 0, "refused": part.count}
                 self._count(connection, association, part.study_uid, part.series_uid, counts, last_heard)
-            connection.execute(delete(associations).where(is_open, ~_carried_something()))
+            connection.execute(delete(associations).where(is_open, ~carried_something()))
             connection.execute(
                 update(associations).where(is_open).values(ended=AssociationEnd(ended), closed_at=last_heard)
             )
@@ -210,7 +162,7 @@ class Index:
             associations.c.ended == AssociationEnd.OPEN
         )
         with self._database.writing() as connection:
-            connection.execute(delete(associations).where(left_open, ~_carried_something()))
+            connection.execute(delete(associations).where(left_open, ~carried_something()))
             aborted = update(associations).where(left_open)
             done = connection.execute(aborted.values(ended=AssociationEnd.ABORTED, closed_at=closed_at))
         return done.rowcount
@@ -230,7 +182,7 @@ class Index:
         """Return how a Study came in, None if nothing of it ever did."""
         with self._database.reading() as connection:
             study = connection.execute(select(studies).where(studies.c.study_uid == study_uid)).one_or_none()
-            return None if study is None else _arrivals(connection, [study])[0]
+            return None if study is None else read_arrivals(connection, [study])[0]
 
     def give_up(self, study_uid: str, revision: int, reason: str) -> bool:
         """Close a Study that will not be complete; False, and no change, if something arrived since.
@@ -328,153 +280,3 @@ def _sum_upsert(
     new |= {name: or_(table.c[name], statement.excluded[name]) for name in once}
     upsert: Insert = statement.on_conflict_do_update(index_elements=keys, set_=new)
     return upsert
-
-
-def enter_instance(
-    database: Database, connection: Connection, entry: IndexedInstance, placed: PlacementKind
-) -> PlacementKind:
-    """Insert an Instance, or a conflict if its SOP Instance UID belongs to another file; say which."""
-    row = {name: getattr(entry, name) for name in entry.__slots__}
-    if placed is not PlacementKind.CONFLICT:
-        if connection.scalar(database.insert_if_new(instances), row) is not None:
-            if placed is PlacementKind.SAME:
-                # It lay there apart, because another Study had its UID that is gone now.
-                connection.execute(delete(conflicts).where(conflicts.c.path == entry.path))
-            return PlacementKind.NEW
-        same_uid = instances.c.sop_instance_uid == entry.sop_instance_uid
-        if connection.scalar(select(instances.c.path).where(same_uid)) == entry.path:
-            return PlacementKind.SAME
-    connection.execute(database.insert_if_new(conflicts), row)
-    return PlacementKind.CONFLICT
-
-
-def read_instances(connection: Connection, statement: Select[Any]) -> list[IndexedInstance]:
-    """Run a selection of Instances and list them by Series and UID."""
-    ordered = statement.order_by("series_uid", "sop_instance_uid")
-    return [
-        IndexedInstance(**{name: row._mapping[name] for name in IndexedInstance.__slots__})
-        for row in connection.execute(ordered)
-    ]
-
-
-def is_mr_image() -> ColumnElement[bool]:
-    """Return the condition on ``instances`` that one is an MR image: only these are evaluated."""
-    return instances.c.sop_class_uid.in_(MR_IMAGE_SOP_CLASSES)
-
-
-def mr_images() -> ColumnElement[int]:
-    """Return the number of MR images among the ``instances`` of a group."""
-    return func.sum(case((is_mr_image(), 1), else_=0))
-
-
-def _carried_something() -> Exists:
-    return exists().where(carried.c.association_id == associations.c.association_id)
-
-
-def _undeclared(connection: Connection) -> set[str]:
-    """List the senders that have an open association that carried nothing yet."""
-    is_open = associations.c.ended == AssociationEnd.OPEN
-    return set(connection.scalars(select(associations.c.calling_ae).where(is_open, ~_carried_something())))
-
-
-def read_open_arrivals(connection: Connection) -> list[StudyArrival]:
-    """Collect how the Studies came in that are still to be decided upon, oldest first; they are few."""
-    undecided = select(studies).where(studies.c.is_open).order_by(studies.c.first_at)
-    found = connection.execute(undecided).all()
-    parts = (found[begin : begin + AT_ONCE] for begin in range(0, len(found), AT_ONCE))
-    return [each for part in parts for each in _arrivals(connection, part)]
-
-
-def _reachable_since(connection: Connection) -> datetime | None:
-    """Return since when senders could reach a receiver without a gap, None if none lives."""
-    listening = select(processes).where(processes.c.reachable_since.is_not(None))
-    since = {row.process_id: row.reachable_since for row in connection.execute(listening)}
-    # The latest knows of the others whether they lived when it came.
-    return max((since[process_id] for process_id in held(connection, since)), default=None)
-
-
-def _arrivals(connection: Connection, chosen: Sequence[Row[Any]]) -> list[StudyArrival]:
-    """Collect how some Studies came in, within one transaction with the reading of their rows.
-
-    All of them with a few statements: the leading process asks in every round.
-    """
-    uids = [study.study_uid for study in chosen]
-    by_series: dict[str, list[Row[Any]]] = defaultdict(list)
-    for row in connection.execute(
-        select(
-            instances.c.study_uid,
-            instances.c.series_uid,
-            func.count().label("held"),
-            mr_images().label("mr_images"),
-        )
-        .where(instances.c.study_uid.in_(uids))
-        .group_by(instances.c.study_uid, instances.c.series_uid)
-    ):
-        by_series[row.study_uid].append(row)
-    carriages: dict[str, list[Carriage]] = defaultdict(list)
-    for row in connection.execute(
-        select(carried, associations)
-        .join(associations, associations.c.association_id == carried.c.association_id)
-        .where(carried.c.study_uid.in_(uids))
-    ):
-        carriages[row.study_uid].append(_carriage(row))
-    reachable_since = _reachable_since(connection) if chosen else None
-    undeclared = _undeclared(connection) if chosen else set()
-    return [
-        _arrival(
-            connection,
-            study,
-            by_series[study.study_uid],
-            carriages[study.study_uid],
-            reachable_since,
-            undeclared,
-        )
-        for study in chosen
-    ]
-
-
-def _carriage(row: Row[Any]) -> Carriage:
-    return Carriage(
-        association_id=row.association_id,
-        calling_ae=row.calling_ae,
-        series_uid=row.series_uid,
-        end=AssociationEnd(row.ended),
-        opened_at=row.opened_at,
-        closed_at=row.closed_at,
-        last_instance_at=row.last_at,
-        refused=row.refused,
-    )
-
-
-def _arrival(
-    connection: Connection,
-    study: Row[Any],
-    by_series: Sequence[Row[Any]],
-    carriages: Sequence[Carriage],
-    reachable_since: datetime | None,
-    undeclared: set[str],
-) -> StudyArrival:
-    mr_image_count = sum(series.mr_images for series in by_series)
-    without_mr_image = frozenset(series.series_uid for series in by_series if not series.mr_images)
-    return StudyArrival(
-        study_uid=study.study_uid,
-        revision=study.revision,
-        instance_count=sum(series.held for series in by_series),
-        mr_image_count=mr_image_count,
-        carriages=tuple(carriages),
-        reachable_since=reachable_since,
-        undeclared=tuple(sorted(undeclared & {each.calling_ae for each in carriages})),
-        without_mr_image=without_mr_image,
-        # It matters only where such a Series broke off, and is asked in every round.
-        has_results=any(each.ended_badly and each.series_uid in without_mr_image for each in carriages)
-        and _has_results(connection, study.study_uid, mr_image_count),
-    )
-
-
-def _has_results(connection: Connection, study_uid: str, mr_image_count: int) -> bool:
-    """Tell whether an evaluation of so many Instances made results; none ever goes without the others."""
-    of_evaluation = evaluation_inputs.c.evaluation_id == evaluations.c.evaluation_id
-    count = select(func.count()).where(of_evaluation).scalar_subquery()
-    made = exists().where(results.c.evaluation_id == evaluations.c.evaluation_id)
-    of_study = evaluations.c.study_uid == study_uid
-    return bool(connection.scalar(select(exists().where(of_study, made, count == mr_image_count))))

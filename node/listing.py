@@ -14,7 +14,7 @@ from node.completeness import NO_MR_IMAGE, CompletenessSettings, Verdict
 from node.database import Database
 from node.deliveries import DeliveryState
 from node.evaluations import EvaluationState
-from node.index import mr_images
+from node.indexed_instances import mr_images
 from node.outcomes import Outcome
 from node.round_trip_instance import NOT_EVALUATED, is_round_trip
 from node.study_states import (

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, exists, func, select
 
 from node.database import Database
 from node.errors import StoreUnusableError, words_of
-from node.index import IndexedInstance, enter_instance
+from node.indexed_instances import IndexedInstance, enter_instance
 from node.store import PlacementKind, Store, StoredFile
 from node.tables import conflicts, instances, removals, studies
 
@@ -24,7 +24,6 @@ REBUILT = (
     "Rebuilt from the files, which do not tell whether all of it arrived; `csvd-node retry` evaluates it."
 )
 """Why a Study waits whose arrival only its files bear witness to."""
-
 
 LOST = (
     "The store holds files of Studies, and the index knows none: it was lost. Run `csvd-node rebuild-index`."

@@ -54,7 +54,7 @@ class Files(Protocol):
     """Files by their path below a root; each has its name only once all of it is safe.
 
     May be used from several threads, and on one root by several processes. Methods raise OSError and then
-    leave nothing behind.
+    leave nothing of a file behind, or all of it.
     """
 
     @property

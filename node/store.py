@@ -148,7 +148,8 @@ class Store:
         """Store an Instance; on return its file is safe under its final name.
 
         Raises:
-            OutOfResourcesError: if it can not be written; then nothing of it is left behind.
+            OutOfResourcesError: if it can not be written; then nothing of it is left behind, or all
+                of it, which is the same when it is sent again.
         """
         header, digest = received.header, received.sha256
         path = _instance_path(header)

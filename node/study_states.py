@@ -23,10 +23,11 @@ from sqlalchemy import (
     union,
 )
 
+from node.arrivals import read_open_arrivals
 from node.completeness import ArrivalState, CompletenessSettings, Verdict, is_complete
 from node.deliveries import OUTSTANDING, DeliveryState
 from node.evaluations import EvaluationState
-from node.index import is_mr_image, read_open_arrivals
+from node.indexed_instances import is_mr_image
 from node.tables import deliveries, evaluations, instances, studies
 
 

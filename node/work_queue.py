@@ -50,7 +50,6 @@ URGENT, NORMAL = 1, 10
 INSTANCE = "node"
 """Name of the one object of each such class in a process, as the queues know it."""
 
-
 _ROLE_OF = {EVALUATIONS: Role.WORK, DELIVERIES: Role.SEND}
 _QUEUE_OF = {role: queue for queue, role in _ROLE_OF.items()}
 

@@ -26,7 +26,6 @@ TRANSIENT_ATTEMPTS = 4
 TRANSIENT_PAUSE_S = 5.0
 """Pause after the first such try, s; each next pause is three times as long."""
 
-
 KEPT = "The Study is kept; retry it."
 """What to do about a fault of the node's own."""
 

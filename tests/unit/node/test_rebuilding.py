@@ -16,7 +16,8 @@ from structlog.testing import capture_logs
 from node.database import Database
 from node.errors import StoreUnusableError
 from node.evaluations import Evaluations
-from node.index import Index, IndexedInstance
+from node.index import Index
+from node.indexed_instances import IndexedInstance
 from node.rebuilding import RebuildReport, is_lost, rebuild
 from node.storage import FolderFiles
 from node.store import Store
