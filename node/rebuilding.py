@@ -31,6 +31,13 @@ LOST = (
 """What to do where the index began anew beside a store that did not."""
 
 
+EMPTY = (
+    "it holds no Study, and the index knows some: mount the folder or name the bucket that holds them; "
+    "if they are gone for good, move the index away, too"
+)
+"""Why an index is not emptied after an empty store."""
+
+
 @dataclass(frozen=True, slots=True)
 class RebuildReport:
     """How many entries a rebuild added and removed, and how many files the index knows as conflicts then."""
@@ -69,7 +76,8 @@ def rebuild(
 
     Raises:
         IndexUnavailableError: if the index can not be written; a second run goes on.
-        StoreUnusableError: if a file can not be read; so does it then.
+        StoreUnusableError: if a file can not be read; so does it then. Also if there is none at all and the
+            index knows some: then nothing is changed, for the store is not the one that it was.
     """
     try:
         return _rebuild(database, store, said)
@@ -79,6 +87,8 @@ def rebuild(
 
 def _rebuild(database: Database, store: Store, said: Callable[[int, int], None]) -> RebuildReport:
     ages = store.ages()
+    if not ages and _holds_any(database):
+        raise StoreUnusableError(store.place, EMPTY)
     lacking, removed = _compare(database, store, ages)
     removed += _remove_conflicts(database, store)
     apart, added = _kept_apart(database), 0
@@ -146,6 +156,11 @@ def _compare(database: Database, store: Store, ages: Collection[str]) -> tuple[l
         if there - known.keys():
             lacking.append(study_uid)
     return lacking, removed
+
+
+def _holds_any(database: Database) -> bool:
+    with database.reading() as connection:
+        return connection.execute(select(instances.c.path).limit(1)).first() is not None
 
 
 def _known(database: Database, study_uid: str) -> dict[str, str]:

@@ -138,7 +138,11 @@ class FolderFiles:
 
     def exists(self, path: str) -> bool:
         """Look for it."""
-        return (self._root / path).is_file()
+        try:
+            (self._root / path).stat()
+        except FileNotFoundError:
+            return False
+        return True
 
     def delete(self, paths: Sequence[str]) -> None:
         """Delete them, and the folders above that are empty then."""
@@ -160,7 +164,7 @@ class FolderFiles:
 
     def found(self, folder: str) -> Iterator[FoundFile]:
         """Walk through the folder."""
-        for place, _, names in os.walk(self._root / folder):
+        for place, _, names in os.walk(self._root / folder, onerror=_raise_unless_gone):
             for path in (Path(place) / name for name in names):
                 try:
                     stored_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
@@ -172,3 +176,9 @@ class FolderFiles:
     def clear_stale(self) -> int:
         """Delete old temporary files."""
         return self._writer.clear_stale()
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    """Let no folder that can not be read pass for an empty one; one that is not there is as good as empty."""
+    if not isinstance(error, FileNotFoundError):
+        raise error

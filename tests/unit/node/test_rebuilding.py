@@ -93,6 +93,26 @@ def test_store_that_goes_away_is_named_and_a_second_run_goes_on(
     assert len(Index(database).instances(STUDY_UID)) == 6
 
 
+def test_folder_that_can_not_be_read_is_not_taken_for_empty(arrivals: Arrivals, database: Database) -> None:
+    """A file stands for it: what keeps other users out keeps out no root, who may run the tests."""
+    rebuild(database, arrivals.store)
+    unreadable = arrivals.store.root / "studies" / STUDY_UID
+    unreadable.rename(unreadable.with_name("aside"))
+    unreadable.touch()
+    with pytest.raises(StoreUnusableError, match="Not a directory; run this again"):
+        rebuild(database, arrivals.store)
+    assert len(Index(database).instances(STUDY_UID)) == 6
+
+
+def test_store_that_is_not_mounted_empties_no_index(
+    arrivals: Arrivals, database: Database, tmp_path: Path
+) -> None:
+    rebuild(database, arrivals.store)
+    with pytest.raises(StoreUnusableError, match="holds no Study, and the index knows some"):
+        rebuild(database, Store(tmp_path / "elsewhere"))
+    assert len(Index(database).instances(STUDY_UID)) == 6
+
+
 def test_file_without_entry_is_added_and_entry_without_file_removed(
     arrivals: Arrivals, database: Database
 ) -> None:
