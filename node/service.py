@@ -172,46 +172,57 @@ class Service:
 
     def _open_work(self, opened: ExitStack, store: Store, database: Database) -> None:
         """Join the processes that share the work, and begin."""
-        settings, observer = self.settings, self._observer
+        settings = self.settings
         lease = open_lease(settings.index_url)
         presence = opened.enter_context(Presence(database, lease, settings.roles, self._version, now))
         queue = opened.enter_context(DurableQueue(settings.workflow_url, self._version))
-        index, evaluations, deliveries = Index(database), Evaluations(database), Deliveries(database)
-        outcomes = Outcomes(database)
+        desk = CommitmentDesk(settings, Commitments(database), now, self._observer)
+        at_work = AtWork()
+        if workflows := self._workflows(opened, store, database, desk, at_work):
+            url, process_id, grace_s = settings.workflow_url, presence.process_id, settings.stop_grace_s
+            opened.enter_context(WorkflowRunner(url, process_id, workflows, grace_s, self._version))
+            opened.enter_context(Strays(queue, process_id, at_work))
+        leader = opened.enter_context(Leader(presence.leads, self._duties(store, database, presence, queue)))
+        self.health.opened("dispatcher", leader.check)
+        if Role.RECEIVE in settings.roles:
+            self._open_receiver(opened, store, database, presence, desk)
+
+    def _workflows(
+        self, opened: ExitStack, store: Store, database: Database, desk: CommitmentDesk, at_work: AtWork
+    ) -> dict[str, DBOSConfiguredInstance]:
+        """Make what this process takes from the queues, by queue; who only receives takes nothing."""
+        settings, observer = self.settings, self._observer
+        evaluations, outcomes, deliveries = Evaluations(database), Outcomes(database), Deliveries(database)
         pictures = LaterPictures(settings.volumes, store, evaluations, outcomes)
-        desk = CommitmentDesk(settings, Commitments(database), now, observer)
         courier = Courier(settings, store, evaluations, outcomes, deliveries, pictures, desk, now, observer)
         workflows: dict[str, DBOSConfiguredInstance] = {}
-        at_work = AtWork()
         if Role.WORK in settings.roles:
             assessor = self._open_engines(opened)
             evaluator = Evaluator(settings, assessor, store, evaluations, outcomes, now, observer)
             workflows[EVALUATIONS] = EvaluationWorkflow(evaluator, courier, at_work)
         if Role.SEND in settings.roles:
             workflows[DELIVERIES] = DeliveryWorkflow(courier, at_work)
-        if workflows:
-            url, process_id = settings.workflow_url, presence.process_id
-            grace_s = settings.stop_grace_s
-            opened.enter_context(WorkflowRunner(url, process_id, workflows, grace_s, self._version))
-            opened.enter_context(Strays(queue, process_id, at_work))
-        dispatcher = Dispatcher(index, evaluations, deliveries, settings.completeness, queue, now, observer)
-        takeover = Takeover(presence, index, evaluations, queue, now)
+        return workflows
 
+    def _duties(
+        self, store: Store, database: Database, presence: Presence, queue: DurableQueue
+    ) -> tuple[Duty, ...]:
+        """List what the leading process does; each may become the leading one."""
+        settings, index, evaluations = self.settings, Index(database), Evaluations(database)
+        waits, deliveries = settings.completeness, Deliveries(database)
+        dispatcher = Dispatcher(index, evaluations, deliveries, waits, queue, now, self._observer)
+        takeover = Takeover(presence, index, evaluations, queue, now)
         retention = Retention(database, Removals(database, store, now), settings.retention, now)
 
         def forget() -> bool:
             return queue.forget_done(now() - WORK_KEPT) == FORGOTTEN_AT_ONCE
 
-        duties = (
+        return (
             Duty(takeover.look, TAKEOVER_S),
             Duty(dispatcher.dispatch),
             Duty(forget, FORGET_S),
             Duty(retention.look, REMOVE_S),
         )
-        leader = opened.enter_context(Leader(presence.leads, duties))
-        self.health.opened("dispatcher", leader.check)
-        if Role.RECEIVE in settings.roles:
-            self._open_receiver(opened, store, database, presence, desk)
 
     def _open_receiver(
         self, opened: ExitStack, store: Store, database: Database, presence: Presence, desk: CommitmentDesk
