@@ -92,7 +92,8 @@ class Case:
             teach nor count.
 
     Raises:
-        CaseError: if a mask or the brain lies on none of the volumes' grids, or there is no volume.
+        CaseError: if a mask, an unsure part or the brain lies on none of the volumes' grids, or there is no
+            volume.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Case:
         marked = {segment.value: mask for segment, mask in self.masks.items()}
         if self.brain is not None:
             marked["brain mask"] = self.brain
+        marked |= {f"unsure part of {segment}": mask for segment, mask in self.unsure.items()}
         for label, mask in marked.items():
             if not any(same_place(mask.grid, volume.grid) for volume in self.volumes.values()):
                 raise CaseError(self.name, f"the {label} {self._misfit(mask.grid)}")

@@ -77,9 +77,12 @@ def read_segmentation(path: Path) -> Segmentation:
         raise ValueError(f"{TOOL} is not installed; install the extra `train`")
     with tempfile.TemporaryDirectory() as folder:
         command = [tool, "--inputDICOM", path, "--outputDirectory", folder, "--outputType", "nii"]
-        done = subprocess.run(  # noqa: S603 - a fixed program; its arguments are paths
-            [str(part) for part in command], capture_output=True, check=False, timeout=TOOL_LIMIT_S
-        )
+        try:
+            done = subprocess.run(  # noqa: S603 - a fixed program; its arguments are paths
+                [str(part) for part in command], capture_output=True, check=False, timeout=TOOL_LIMIT_S
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ValueError(f"dcmqi did not read it within {TOOL_LIMIT_S:g} s") from error
         described = Path(folder) / "meta.json"
         if not described.is_file():
             raise ValueError(f"no Segmentation that dcmqi can read ({_complaint(done)})")

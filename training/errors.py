@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -9,6 +10,17 @@ from pydantic import ValidationError
 
 class TrainingError(Exception):
     """Base of every error that ``training`` raises on purpose."""
+
+    def __reduce__(self) -> tuple[Callable[..., Exception], tuple[object, ...]]:
+        """Pickle it as it is: processes of the simulator raise some, and a message is not made of its own."""
+        return _as_it_was, (type(self), self.args, self.__dict__)
+
+
+def _as_it_was(kind: type[TrainingError], args: tuple[object, ...], data: dict[str, object]) -> Exception:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(data)
+    return error
 
 
 WHOLE = "file"
@@ -80,6 +92,17 @@ class SimulationSourceError(TrainingError):
     def __init__(self, source: Path, problem: str) -> None:
         self.source, self.problem = source, problem
         super().__init__(f"Simulation source {source}: {problem}; fetch it again or name another folder")
+
+
+class SimulationStoppedError(TrainingError):
+    """A process of the simulator was ended from outside, as the system does that is short of memory."""
+
+    def __init__(self, pool: Path) -> None:
+        self.pool = pool
+        super().__init__(
+            f"A process of the simulator was ended, as for want of memory; the cases in {pool} are safe. "
+            "Run the same command again, with fewer --workers if memory is short"
+        )
 
 
 class NoSamplesError(TrainingError):

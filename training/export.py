@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from engines.bundle import CARD_NAME, MODEL_NAME, file_sha256, load_bundle, write_manifest, write_samples
+from engines.bundle import (
+    CARD_NAME,
+    MANIFEST_NAME,
+    MODEL_NAME,
+    file_sha256,
+    load_bundle,
+    write_manifest,
+    write_samples,
+)
 from engines.manifest import Manifest, ModelFile, Score
 from engines.postprocessing import PostprocessingSpec
 from engines.runners.base import RunnerSettings
@@ -89,7 +98,7 @@ def write_bundle(
     card: str,
     licence: str,
 ) -> Manifest:
-    """Write a whole bundle and check it as the node will.
+    """Write a whole bundle and check it as the node will; one that is there already stays if that fails.
 
     Args:
         folder: of the bundle; made if missing.
@@ -104,7 +113,31 @@ def write_bundle(
 
     Raises: ExportError: if torch and onnxruntime differ or the file is too large.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as unfinished:
+        made = Path(unfinished) / folder.name
+        made.mkdir()
+        manifest = _write(made, model, recipe, postprocessing, samples, scores, training_data, licence)
+        (made / CARD_NAME).write_text(card, encoding="utf-8")
+        load_bundle(made)
+        folder.mkdir(exist_ok=True)
+        # the manifest last: until then a bundle that is there already is refused rather than half another
+        for path in sorted(made.iterdir(), key=lambda path: path.name == MANIFEST_NAME):
+            path.replace(folder / path.name)
+    return manifest
+
+
+def _write(
+    folder: Path,
+    model: nn.Module,
+    recipe: SegmentRecipe,
+    postprocessing: PostprocessingSpec,
+    samples: NDArray[np.float32],
+    scores: Sequence[Score],
+    training_data: str,
+    licence: str,
+) -> Manifest:
+    """Write model, proof slices and manifest."""
     write_onnx(model, recipe, folder / MODEL_NAME)
     # Samples are kept in half precision: the parity is measured on what the node will read.
     check_parity(model, folder / MODEL_NAME, samples.astype(np.float16).astype(np.float32))
@@ -125,6 +158,4 @@ def write_bundle(
         created=datetime.datetime.now(tz=datetime.UTC).date(),
     )
     write_manifest(folder, manifest)
-    (folder / CARD_NAME).write_text(card, encoding="utf-8")
-    load_bundle(folder)
     return manifest

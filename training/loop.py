@@ -385,7 +385,7 @@ def _resume(state: State, path: Path, recipe: SegmentRecipe) -> None:
         state.step, state.rate_factor = content["step"], content["rate_factor"]
         state.best_score, state.best_epoch, state.best_weights = content["best"]
         state.history = [Epoch(**epoch) for epoch in content["history"]]
-    except (RuntimeError, KeyError, EOFError, UnpicklingError, ValueError) as error:
+    except (RuntimeError, KeyError, TypeError, EOFError, UnpicklingError, ValueError) as error:
         raise CheckpointError(path, f"can not be read: {error}") from error
 
 

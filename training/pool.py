@@ -20,7 +20,7 @@ from engines.segments import Segment, SeriesType
 from engines.volume import Grid, Volume
 from training.cases import Case, CaseKind, Provenance
 from training.errors import CaseError
-from training.whole_files import written_whole
+from training.whole_files import naming_full_disk, written_whole
 
 
 class Split(StrEnum):
@@ -54,6 +54,9 @@ def write_pool_case(folder: Path, case: Case, segment: Segment) -> Path:
         case: all its volumes int16 on the grid of its mask of ``segment``.
         segment: whose mask is kept.
     Returns: the file.
+
+    Raises:
+        StorageError: if the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
     mask = case.masks[segment]
@@ -71,7 +74,8 @@ def write_pool_case(folder: Path, case: Case, segment: Segment) -> Path:
         "details": dict(origin.details),
     }
     path = folder / f"{case.name}.npz"
-    with written_whole(path) as unfinished, unfinished.open("wb") as file:
+    needed_mb = sum(array.nbytes for array in arrays.values()) / 1e6
+    with naming_full_disk(path, needed_mb), written_whole(path) as unfinished, unfinished.open("wb") as file:
         np.savez(
             file,
             mask=np.packbits(mask.array.astype(bool), axis=-1),

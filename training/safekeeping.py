@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -12,13 +11,10 @@ from pathlib import Path
 import torch
 
 from training.errors import MemoryShortError, StorageError
-from training.whole_files import written_whole
+from training.whole_files import FULL, written_whole
 
 RESERVE = "reserve"
 """File in a run folder that only takes room, given up when a checkpoint finds none."""
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What a full disk, a used up quota or a file size limit say."""
 
 NO_MEMORY = "allocate memory"
 """What torch says in a RuntimeError when the CPU's memory is used up."""

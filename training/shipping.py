@@ -37,7 +37,7 @@ SHIPPED_SETS = frozenset({"ms3seg", "openms", "simvent", "real_scans"})
 
 MADE_CASES = (
     "Simulated and painted test cases come from anatomies and scans of which neither training nor validation "
-    "has seen any."
+    "has seen any; small lesions that no reader would see on them are not marked, and so not missed."
 )
 """What a card says of its test cases, if there are some."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,10 +22,10 @@ from engines.preprocessing import Prepared, prepare, prepare_mask
 from engines.volume import Grid, Volume
 from training.alterations import ISOTROPIC, alterations
 from training.cases import Case, CaseKind, same_place
-from training.errors import CaseError, StorageError
+from training.errors import CaseError
 from training.losses import FALSE_ALARM, IGNORE
 from training.recipe import SegmentRecipe
-from training.whole_files import written_whole
+from training.whole_files import naming_full_disk, written_whole
 
 LESION_COVERAGE = 0.4
 """Share of a pixel that a mask must cover to make it a target; below one half, so that lesions of a pixel or
@@ -179,12 +178,9 @@ def _save(path: Path, array: NDArray[np.float16] | NDArray[np.uint8]) -> None:
 
     Raises: StorageError: if there is no room for it.
     """
-    try:
-        with written_whole(path) as unfinished, unfinished.open("wb") as file:
-            np.save(file, array)
-    except OSError as error:
-        free_mb = shutil.disk_usage(path.parent).free / 1e6
-        raise StorageError(path, array.nbytes / 1e6, free_mb) from error
+    needed_mb = array.nbytes / 1e6
+    with naming_full_disk(path, needed_mb), written_whole(path) as unfinished, unfinished.open("wb") as file:
+        np.save(file, array)
 
 
 def _prepare(case: Case, recipe: SegmentRecipe) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:

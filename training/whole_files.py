@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from training.errors import StorageError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a full disk, a used up quota or a file size limit say."""
 
 UNFINISHED = ".part"
 """Ending of a file that is being written."""
@@ -23,6 +30,18 @@ def written_whole(path: Path) -> Iterator[Path]:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming_full_disk(path: Path, needed_mb: float) -> Iterator[None]:
+    """Raises: StorageError: names the file that there is no room for, and how many MB it needs."""
+    try:
+        yield
+    except OSError as error:
+        # numpy gives no number where a write came out short
+        if error.errno not in (None, *FULL):
+            raise
+        raise StorageError(path, needed_mb, shutil.disk_usage(path.parent).free / 1e6) from error
 
 
 def write_text_whole(path: Path, text: str) -> None:

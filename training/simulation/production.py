@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import get_context
@@ -15,7 +16,7 @@ import torch
 
 from engines.segments import Segment
 from training.cases import CaseKind
-from training.errors import SimulationSourceError
+from training.errors import SimulationSourceError, SimulationStoppedError
 from training.pool import Split, write_pool_case
 from training.simulation.anatomy import Anatomy, load_anatomy
 from training.simulation.painting import paint_scan
@@ -143,6 +144,8 @@ def fill_pool(listed: tuple[Order, ...], workers: int = 1) -> Iterator[Path]:
 
     Raises:
         SimulationSourceError: if a label map or the lesion library is missing or unreadable.
+        SimulationStoppedError: if a process was ended from outside.
+        StorageError: if the disk is full.
     """
     missing = [order for order in listed if not order.path.is_file()]
     if missing and not (missing[0].data / LABEL_MAPS).is_dir():
@@ -151,8 +154,11 @@ def fill_pool(listed: tuple[Order, ...], workers: int = 1) -> Iterator[Path]:
         # read by the children's libraries: processes that each take all cores only wait for one another
         os.environ.setdefault(threads, "1")
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
-        for done in as_completed([executor.submit(make, order) for order in missing]):
-            yield done.result()
+        try:
+            for done in as_completed([executor.submit(make, order) for order in missing]):
+                yield done.result()
+        except BrokenProcessPool as error:
+            raise SimulationStoppedError(missing[0].pool) from error
 
 
 def make(order: Order) -> Path:

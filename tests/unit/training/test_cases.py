@@ -158,6 +158,13 @@ def test_a_case_needs_a_volume() -> None:
         Case("x", {}, {}, Provenance("p", "d", "l", CaseKind.REAL))
 
 
+def test_an_unsure_part_must_fit() -> None:
+    volume, other = (Volume(np.zeros(shape), Grid(shape, np.eye(4))) for shape in ((2, 3, 4), (2, 3, 5)))
+    origin = Provenance("p", "d", "l", CaseKind.REAL)
+    with pytest.raises(CaseError, match="the unsure part of WMH has 2 x 3 x 5 voxels"):
+        Case("x", {SeriesType.T1: volume}, {Segment.WMH: volume}, origin, unsure={Segment.WMH: other})
+
+
 def test_brain_mask_must_fit() -> None:
     volume, other = (Volume(np.zeros(shape), Grid(shape, np.eye(4))) for shape in ((2, 3, 4), (2, 3, 5)))
     with pytest.raises(CaseError, match="brain mask"):

@@ -36,6 +36,18 @@ def test_a_written_bundle_is_one_that_the_node_loads(network, tmp_path) -> None:
     assert (tmp_path / "wmh" / "card.md").read_text() == "# card"
 
 
+def test_an_export_that_fails_leaves_the_bundle_that_was_there(network, tmp_path) -> None:
+    spec, scores = PostprocessingSpec(threshold=0.4), [Score(name="dice", value=0.5, on="three cases")]
+    rest = (spec, slices(), scores, "spots", "# card", "none")
+    write_bundle(tmp_path / "wmh", network, tiny_recipe(), *rest)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "wmh").iterdir()}
+    other = tiny_recipe(network=tiny_recipe().network.model_copy(update={"channels": (8, 800)}))
+    with pytest.raises(ExportError, match=r"Export of wmh: .* at most 16"):
+        write_bundle(tmp_path / "wmh", networks.build(other.network, 3), other, *rest)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "wmh").iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["wmh"]
+
+
 def test_torch_and_onnxruntime_agree_for_any_batch(network, tmp_path) -> None:
     write_onnx(network, tiny_recipe(), tmp_path / "model.onnx")
     for count in (1, 5):

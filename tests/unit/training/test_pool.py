@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from engines.segments import Segment, SeriesType
 from engines.volume import Grid, Volume
 from training.cases import Case, CaseKind, Provenance
-from training.errors import CaseError
+from training.errors import CaseError, StorageError
 from training.pool import Split, case_paths, iterate, read_pool_case, write_pool_case
 
 
@@ -51,6 +52,17 @@ def test_cases_come_in_the_order_of_their_names_and_of_their_split_alone(tmp_pat
 def test_nothing_unfinished_is_left_beside_a_case(tmp_path: Path) -> None:
     path = write_pool_case(tmp_path, case(), Segment.LACUNE)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_told_with_the_case(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with pytest.raises(StorageError, match=r"simulated_0001_a\.npz: .* MB needed; free space"):
+            write_pool_case(tmp_path, case(), Segment.LACUNE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("kept", [0, 10, 500])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,10 @@ from engines.segments import Segment
 from tests.support.shared_data import SHARED, needs_shared
 from tests.support.simulation_data import write_simulation_data
 from training.cases import CaseKind
-from training.errors import NoSamplesError, SimulationSourceError
+from training.errors import NoSamplesError, SimulationSourceError, SimulationStoppedError
 from training.pool import Split, iterate, read_pool_case
 from training.preview import write_contact_sheets
-from training.simulation.production import ANATOMIES, fill_pool, make, orders
+from training.simulation.production import ANATOMIES, LABEL_MAPS, Order, fill_pool, make, orders
 from training.simulation.scans import LABELLED, scan_sources
 
 FEW = {Split.TRAIN: 2, Split.VALIDATION: 1, Split.TEST: 1}
@@ -83,6 +85,30 @@ def test_same_order_makes_the_same_case_anywhere(data: Path, tmp_path: Path) -> 
 def test_missing_label_maps_are_named_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(SimulationSourceError, match="synthseg_labelmaps"):
         list(fill_pool(orders(Segment.WMH, tmp_path, tmp_path, FEW, variants=0)))
+
+
+def test_a_damaged_source_is_named_by_the_process_that_meets_it(data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "data" / LABEL_MAPS / "training_seg_01.nii.gz"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"no image")
+    listed = orders(Segment.INFARCT, tmp_path / "data", tmp_path / "pool", {Split.TRAIN: 1}, variants=0)
+    with pytest.raises(SimulationSourceError, match=r"training_seg_01\.nii\.gz: can not be read") as told:
+        list(fill_pool(listed))
+    assert told.value.source == path
+
+
+@dataclass(frozen=True, slots=True)
+class Deadly(Order):
+    """An order that ends the process that takes it."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os._exit, (1,)
+
+
+def test_a_process_that_is_ended_from_outside_is_told(data: Path, tmp_path: Path) -> None:
+    order = Deadly(Segment.INFARCT, Split.TRAIN, CaseKind.SIMULATED, "training_seg_01", 0, data, tmp_path, 0)
+    with pytest.raises(SimulationStoppedError, match=r"cases in .* are safe.*fewer --workers"):
+        list(fill_pool((order,)))
 
 
 def test_contact_sheets_of_an_empty_pool_are_refused(tmp_path: Path) -> None:
