@@ -25,7 +25,7 @@ from engines.rigid_search import FoundMovement, find_movement
 from engines.segments import SeriesType
 from engines.volume import Grid, Volume
 from tests.support.head import axial_grid, head
-from training.cases import read_nifti
+from training.nifti import read_nifti
 
 Search = Callable[[Volume, Volume, np.ndarray], FoundMovement]
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_expit
 
-from training.loop import predict
+from training.inference import predict
 from training.losses import IGNORE
 from training.networks import UNet
 from training.slices import PreparedCase

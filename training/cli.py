@@ -18,11 +18,12 @@ from engines.errors import EngineError
 from engines.postprocessing import PostprocessingSpec
 from engines.segments import Segment
 from training.cases import CaseKind
+from training.checkpoint import Epoch
 from training.comparison import comparison_table, read_evaluations
 from training.errors import OtherSegmentError, TrainingError
 from training.evaluation import Prediction
 from training.judging import Evaluation, evaluate_study, write_evaluation
-from training.loop import Epoch, Report
+from training.loop import Report
 from training.pool import Split
 from training.preview import write_contact_sheets
 from training.reader_example import write_example

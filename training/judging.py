@@ -25,7 +25,7 @@ from training.evaluation import (
     predict_cases,
     score_case,
 )
-from training.loop import predict
+from training.inference import predict
 from training.operating_point import choose, find_candidates
 from training.pool import Split
 from training.recipe import SegmentRecipe

@@ -7,15 +7,10 @@ Convention: a run folder holds ``recipe.yaml``, ``data.json``, ``checkpoint.pt``
 from __future__ import annotations
 
 import copy
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,16 +18,15 @@ from torch import Tensor, nn
 
 from training import losses, networks
 from training.augmentation import augment
-from training.curves import draw_curves
-from training.errors import CheckpointError, NoSamplesError
+from training.checkpoint import Epoch, State, resume, save, write_history
+from training.errors import NoSamplesError
+from training.inference import autocast, device_at_hand, predict
 from training.metrics import lesion_f1, voxel_scores
 from training.recipe import Decay, Keep, ScheduleSettings, SegmentRecipe
 from training.run_folder import (
     CHECKPOINT,
-    HISTORY,
     WEIGHTS,
     check_cases,
-    check_recipe,
     held,
     load_weights,
     write_data,
@@ -42,7 +36,6 @@ from training.run_folder import (
 from training.safekeeping import keep, naming_shortage, release, reserve
 from training.slices import PreparedCase, Sampler
 from training.warm_start import load_bundle_weights
-from training.whole_files import write_text_whole
 
 FREE_MB = 500.0
 """Room that a run asks for before it starts, MB: two checkpoints, weights and curves, with reserve."""
@@ -50,48 +43,11 @@ FREE_MB = 500.0
 RESERVED = 2
 """Checkpoints that room is kept back for: the last one and the weights."""
 
-NATIVE_BFLOAT16 = {("avx512_bf16", True), ("amx_bf16", True), ("bf16", True)}
-"""Capabilities of CPUs, x86 and ARM, that multiply bfloat16 by themselves."""
-
 UNFOLDING_SLICES = 64
 """Slices that the normalisations of a bundle's network are found with."""
 
 Report = Callable[["Epoch", int, int], None]
 """Called after each step and each validation with the running epoch, the step and the last step."""
-
-
-@dataclass(slots=True)
-class Epoch:
-    """What one epoch came to; validation values are None until it is validated."""
-
-    number: int
-    loss: float = 0.0
-    train_dice: float = 0.0
-    learning_rate: float = 0.0
-    dice: float | None = None
-    f1: float | None = None
-    seconds: float = 0.0
-
-
-@dataclass(slots=True)
-class State:
-    """Everything that a resumed run needs, and when its epoch began by this process's clock, s."""
-
-    model: networks.UNet
-    average: networks.UNet
-    optimiser: torch.optim.Optimizer
-    step: int = 0
-    rate_factor: float = 1.0
-    best_score: float = -1.0
-    best_epoch: int = -1
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
-    history: list[Epoch] = field(default_factory=list)
-    begun_at: float = 0.0
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network is."""
-        return next(self.model.parameters()).device
 
 
 def train(
@@ -134,7 +90,7 @@ def train(
         raise NoSamplesError(recipe.name, recipe.segment, (folder,))
     with held(folder, needed_mb):
         state = _start(recipe, device_at_hand(), begin_with, sampler)
-        _resume(state, folder / CHECKPOINT, recipe)
+        resume(state, folder / CHECKPOINT, recipe)
         epoch_steps = schedule.epoch_steps or max(1, sampler.slices // schedule.batch)
         last = epoch_steps * schedule.epochs
         if state.step < last and not _is_finished(state, schedule):
@@ -143,12 +99,12 @@ def train(
             write_recipe(folder, recipe)
             write_data(folder, training, validation, last, begin_with)
         with naming_shortage(folder / CHECKPOINT):
-            _save(state, folder, recipe)
+            save(state, folder, recipe)
             reserve(folder, RESERVED * (folder / CHECKPOINT).stat().st_size)
             _go_on(
                 state, recipe, sampler, validation, folder, epoch_steps, min(last, stop_after or last), report
             )
-            _save(state, folder, recipe)
+            save(state, folder, recipe)
             write_steps(folder, state.step)
             network = _finish(state, schedule, folder)
         release(folder)
@@ -170,7 +126,7 @@ def _go_on(
     saved_at = state.begun_at = time.monotonic()
     while True:
         if _awaits_validation(state, epoch_steps):
-            _save(state, folder, recipe)
+            save(state, folder, recipe)
             _close(state, recipe, validation, folder)
             saved_at = time.monotonic()
             if report:
@@ -190,7 +146,7 @@ def _go_on(
         if report:
             report(epoch, state.step, last)
         if time.monotonic() - saved_at > 60 * schedule.checkpoint_minutes:
-            _save(state, folder, recipe)
+            save(state, folder, recipe)
             saved_at = time.monotonic()
 
 
@@ -209,7 +165,7 @@ def _close(
     epoch = state.history[-1]
     _validate(state, recipe, cases)
     epoch.seconds = time.monotonic() - state.begun_at
-    _write_history(folder, state)
+    write_history(folder, state)
 
 
 def _start(recipe: SegmentRecipe, device: torch.device, begin_with: Path | None, sampler: Sampler) -> State:
@@ -225,25 +181,6 @@ def _start(recipe: SegmentRecipe, device: torch.device, begin_with: Path | None,
         model.parameters(), lr=recipe.schedule.learning_rate, weight_decay=recipe.schedule.weight_decay
     )
     return State(model, copy.deepcopy(model), optimiser)
-
-
-def device_at_hand() -> torch.device:
-    """Return the GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def autocast(device: torch.device) -> AbstractContextManager[None]:
-    """Return the mixed precision of a device: bfloat16, whose range needs no loss scaling.
-
-    A CPU without instructions for it would emulate them thirty times slower than float32, and keeps float32.
-    So does a GPU from before Ampere.
-    """
-    if device.type == "cuda":
-        able = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        able = bool(NATIVE_BFLOAT16 & torch.cpu.get_capabilities().items())
-    context: AbstractContextManager[None] = torch.autocast(device.type, dtype=torch.bfloat16, enabled=able)
-    return context
 
 
 def _learn(
@@ -330,20 +267,6 @@ def _scores(
     return (float(np.mean(dice)), float(np.mean(f1))) if dice else (0.0, 0.0)
 
 
-def predict(
-    model: nn.Module, slices: np.ndarray[Any, np.dtype[np.float32]], device: torch.device, batch: int = 16
-) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return logits (n, 1, rows, columns) of prepared slices (n, channels, rows, columns)."""
-    model.eval()
-    parts = []
-    with torch.no_grad(), autocast(device):
-        for start in range(0, len(slices), batch):
-            part = torch.tensor(slices[start : start + batch], device=device)
-            parts.append(model(part.contiguous(memory_format=torch.channels_last)).float().cpu())
-    joined: np.ndarray[Any, np.dtype[np.float32]] = torch.cat(parts).numpy()
-    return joined
-
-
 def _is_finished(state: State, schedule: ScheduleSettings) -> bool:
     """Tell whether a stop rule holds: no better validation for long, or training far ahead of validation."""
     if not state.history or state.history[-1].dice is None:
@@ -353,46 +276,6 @@ def _is_finished(state: State, schedule: ScheduleSettings) -> bool:
         return True
     lead = epoch.train_dice - (epoch.dice or 0.0)
     return epoch.train_dice > schedule.overfit_score and lead > schedule.overfit_lead
-
-
-def _save(state: State, folder: Path, recipe: SegmentRecipe) -> None:
-    """Write the checkpoint beside the old one and exchange them, so that a kill leaves one of both.
-
-    It is written before each validation, too, so that a validation that fails costs no training.
-    """
-    content = {
-        "recipe": recipe.model_dump(mode="json"),
-        "model": state.model.state_dict(),
-        "average": state.average.state_dict(),
-        "optimiser": state.optimiser.state_dict(),
-        "step": state.step,
-        "rate_factor": state.rate_factor,
-        "best": (state.best_score, state.best_epoch, state.best_weights),
-        "history": [asdict(epoch) for epoch in state.history],
-    }
-    keep(content, folder / CHECKPOINT)
-
-
-def _resume(state: State, path: Path, recipe: SegmentRecipe) -> None:
-    if not path.is_file():
-        return
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        check_recipe(path, content["recipe"], recipe)
-        state.model.load_state_dict(content["model"])
-        state.average.load_state_dict(content["average"])
-        state.optimiser.load_state_dict(content["optimiser"])
-        state.step, state.rate_factor = content["step"], content["rate_factor"]
-        state.best_score, state.best_epoch, state.best_weights = content["best"]
-        state.history = [Epoch(**epoch) for epoch in content["history"]]
-    except (RuntimeError, KeyError, TypeError, EOFError, UnpicklingError, ValueError) as error:
-        raise CheckpointError(path, f"can not be read: {error}") from error
-
-
-def _write_history(folder: Path, state: State) -> None:
-    rows = [asdict(epoch) for epoch in state.history]
-    write_text_whole(folder / HISTORY, json.dumps(rows, indent=1))
-    draw_curves(rows, folder / "curves.png")
 
 
 def _finish(state: State, schedule: ScheduleSettings, folder: Path) -> networks.UNet:

@@ -18,7 +18,7 @@ from scipy import ndimage
 from torch import nn
 
 from training.errors import CheckpointError
-from training.loop import device_at_hand, predict
+from training.inference import device_at_hand, predict
 from training.slices import PreparedCase
 from training.whole_files import written_whole
 

@@ -21,12 +21,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from engines.marking import mask_on
 from engines.segments import Segment
 from engines.volume import Grid
-from training.cases import UNREADABLE, read_nifti
 from training.dicom_segmentation import read_segmentation
 from training.dicom_series import read_series
 from training.errors import ReaderStudyError
 from training.grading import Grade, GradedScore, GradeRule
 from training.metrics import LesionScores, Mask, lesion_f1, lesion_scores, voxel_scores
+from training.nifti import UNREADABLE, read_nifti
 
 MODEL = "model"
 """Name of the model among the readers."""

@@ -8,7 +8,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from engines.segments import Segment
-from training.cases import Case, CaseKind, Dataset, read_manifest
+from training.cases import Case, CaseKind
+from training.dataset_manifest import read_manifest
+from training.datasets import Dataset
 from training.pool import Split, iterate
 from training.recipe import SegmentRecipe
 

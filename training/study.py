@@ -17,7 +17,8 @@ from training import networks
 from training.calibration import count_logits, fit, read_calibration, write_calibration
 from training.cases import CaseKind
 from training.errors import NoSamplesError
-from training.loop import Report, device_at_hand, train
+from training.inference import device_at_hand
+from training.loop import Report, train
 from training.mining import with_alarms
 from training.pool import Split
 from training.recipe import SegmentRecipe, Ships

@@ -99,7 +99,8 @@ def test_a_network_is_trained_resumed_and_exported_on_the_gpu(
 ) -> None:
     from tests.support.training_cases import bright_spot_case, tiny_recipe
     from training.export import check_parity, write_onnx
-    from training.loop import device_at_hand, predict, train
+    from training.inference import device_at_hand, predict
+    from training.loop import train
     from training.slices import store_cases
 
     folder = tmp_path_factory.mktemp("training")

@@ -24,7 +24,9 @@ from tests.support.result_studies import context, four_series
 from tests.support.seg_reading import mask_points
 from tests.support.series_files import write_series
 from tests.support.shared_data import SHARED, needs_shared
-from training.cases import Dataset, LabelRule, Manifest, Provenance
+from training.cases import Provenance
+from training.dataset_manifest import LabelRule, Manifest
+from training.datasets import Dataset
 from training.dicom_segmentation import read_segmentation
 from training.dicom_series import read_series
 from training.errors import CaseError

@@ -14,8 +14,8 @@ from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from training.cases import read_nifti
 from training.errors import SimulationSourceError
+from training.nifti import read_nifti
 from training.simulation.fields import smooth_field
 from training.simulation.tissues import Tissue
 from training.whole_files import written_whole

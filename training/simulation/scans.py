@@ -19,9 +19,12 @@ from scipy import ndimage
 
 from engines.segments import Segment, SeriesType
 from engines.volume import Grid, Volume
-from training.cases import CaseKind, Dataset, Provenance, read_manifest, read_nifti
+from training.cases import CaseKind, Provenance
+from training.dataset_manifest import read_manifest
+from training.datasets import Dataset
 from training.dicom_series import cut_tiles, to_volume
 from training.errors import SimulationSourceError
+from training.nifti import read_nifti
 from training.pool import Split
 
 MANIFESTS = Path(__file__).parents[1] / "manifests"

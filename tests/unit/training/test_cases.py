@@ -10,8 +10,11 @@ import yaml
 from engines.segments import Segment, SeriesType
 from engines.volume import Grid, Volume
 from tests.support.shared_data import SHARED, needs_shared
-from training.cases import Case, CaseKind, Dataset, Provenance, read_manifest, read_nifti
+from training.cases import Case, CaseKind, Provenance
+from training.dataset_manifest import read_manifest
+from training.datasets import Dataset
 from training.errors import CaseError, ManifestError
+from training.nifti import read_nifti
 
 MANIFESTS = Path(__file__).parents[3] / "training" / "manifests"
 

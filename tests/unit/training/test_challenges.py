@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from engines.segments import Segment
-from training.cases import Dataset, read_manifest
+from training.dataset_manifest import read_manifest
+from training.datasets import Dataset
 
 MANIFESTS = Path(__file__).parents[3] / "training" / "manifests"
 

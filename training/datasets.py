@@ -1,0 +1,181 @@
+"""Cases of a data set, read from its folder as its manifest describes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from engines.marking import mask_on
+from engines.segments import SeriesType
+from engines.volume import Volume
+from training.cases import Case, CaseKind, Provenance
+from training.dataset_manifest import LabelRule, Manifest
+from training.dicom_segmentation import read_segmentation
+from training.dicom_series import frame_of_reference, read_series
+from training.errors import CaseError
+from training.nifti import UNREADABLE, is_nifti, read_nifti
+
+B_VALUES = {SeriesType.DWI_B1000: (800.0, 1200.0)}
+"""Which images are taken of a Series that holds several b-values, s/mm2: those that the node takes."""
+
+ROUNDING = 1e-3
+"""A label that differs by less from a whole number was rounded by its scale."""
+
+SHOWN = 5
+"""Values of a label that an error lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A manifest and the folder that holds its files."""
+
+    manifest: Manifest
+    root: Path
+
+    def case_folders(self) -> tuple[str, ...]:
+        """Return the folders of all cases but the reserved, relative to the root, sorted."""
+        found: set[str] = set()
+        for pattern in self.manifest.cases:
+            if any(sign in pattern for sign in "*?["):
+                found |= {
+                    str(path.relative_to(self.root)) for path in self.root.glob(pattern) if path.is_dir()
+                }
+            else:
+                found.add(pattern)
+        return tuple(sorted(found - set(self.manifest.reserved)))
+
+    def read(self, case: str) -> Case:
+        """Read one case, a reserved one included.
+
+        Raises:
+            CaseError: if a file is missing or unreadable, or a label does not fit its image or holds a value
+                that the manifest does not know.
+        """
+        volumes = {series: self._image(case, series, file) for series, file in self.manifest.series.items()}
+        labels = self.manifest.labels
+        masks, unsure = {}, {}
+        for segment, rule in labels.items():
+            mark = self._mask if is_nifti(rule.file) else self._segments
+            masks[segment] = mark(case, rule, rule.values, volumes)
+            if rule.unsure:
+                unsure[segment] = mark(case, rule, rule.unsure, volumes)
+        brain = None
+        if self.manifest.brain_mask is not None:
+            mask = self._image(case, None, self.manifest.brain_mask)
+            brain = mask.with_array(mask.array > 0)
+        patient = _fill(self.manifest.patient, case).replace("/", "_")
+        origin = Provenance(patient, self.manifest.name, self.manifest.licence, CaseKind.REAL)
+        return Case(case.replace("/", "_"), volumes, masks, origin, brain, unsure)
+
+    def iterate(self) -> Iterator[Case]:
+        """Read every case that is not reserved, in the order of its folders."""
+        for case in self.case_folders():
+            yield self.read(case)
+
+    def missing(self) -> tuple[str, ...]:
+        """Return one sentence for each thing that the manifest expects and the folder lacks."""
+        folders = self.case_folders()
+        if not self.root.is_dir() or not folders:
+            wanted = ", ".join(self.manifest.cases)
+            return (
+                f"{self.manifest.name}: no case in {self.root}; needs {wanted} of {self.manifest.source}",
+            )
+        files = [*self.manifest.series.values(), *(rule.file for rule in self.manifest.labels.values())]
+        files += [self.manifest.brain_mask] if self.manifest.brain_mask else []
+        wanted_files = [_fill(file, case) for case in folders for file in files]
+        counts = {file: len(self._found(file)) for file in wanted_files}
+        return tuple(
+            f"{self.manifest.name}: {file} is missing"
+            if not count
+            else f"{self.manifest.name}: {file} is {count} paths, expected one"
+            for file, count in counts.items()
+            if count != 1
+        )
+
+    def faults(self) -> Iterator[str]:
+        """Yield one sentence for each case that can not be read; those with missing files are left out."""
+        for case in self.case_folders():
+            try:
+                self.read(case)
+            except CaseError as error:
+                yield f"{self.manifest.name}: {error}"
+
+    def _found(self, file: str) -> list[Path]:
+        """Return the paths that a filled template leads to."""
+        if any(sign in file for sign in "*?["):
+            return sorted(self.root.glob(file))
+        return [self.root / file] if (self.root / file).exists() else []
+
+    def _path(self, case: str, file: str) -> Path:
+        found = self._found(_fill(file, case))
+        if len(found) > 1:
+            raise CaseError(case, f"{_fill(file, case)} is {len(found)} paths, expected one")
+        return found[0] if found else self.root / _fill(file, case)
+
+    def _image(self, case: str, series: SeriesType | None, file: str) -> Volume:
+        path = self._path(case, file)
+        b_values = B_VALUES.get(series) if series else None
+        with _naming(case, path):
+            return read_nifti(path) if is_nifti(file) else read_series(path, b_values)
+
+    def _segments(
+        self, case: str, rule: LabelRule, values: tuple[int, ...], volumes: Mapping[SeriesType, Volume]
+    ) -> Volume:
+        """Put segments of a Segmentation onto the grid of the image that they were drawn on."""
+        path = self._path(case, rule.file)
+        codes = rule.codes if values == rule.values else ()
+        with _naming(case, path):
+            marked = read_segmentation(path)
+            points = marked.points(values, codes)
+        frames = {}
+        for series, file in self.manifest.series.items():
+            image = self._path(case, file)
+            with _naming(case, image):
+                frames[series] = "" if is_nifti(file) else frame_of_reference(image)
+        for series, volume in volumes.items():
+            if marked.frame_of_reference and frames[series] not in ("", marked.frame_of_reference):
+                continue
+            mask = mask_on(points, volume.grid)
+            if mask is not None:
+                return volume.with_array(mask)
+        raise CaseError(
+            case, f"the segments of {path.name} fit none of its images; draw them on one of these"
+        )
+
+    def _mask(
+        self, case: str, rule: LabelRule, values: tuple[int, ...], _: Mapping[SeriesType, Volume]
+    ) -> Volume:
+        label = self._image(case, None, rule.file)
+        whole = np.rint(label.array)
+        values_held = np.unique(np.where(np.abs(label.array - whole) < ROUNDING, whole, label.array)).tolist()
+        unknown = [value for value in values_held if value not in (0, *rule.known)]
+        if unknown:
+            held = ", ".join(f"{value:g}" for value in unknown[:SHOWN]) + (" ..." if unknown[SHOWN:] else "")
+            known = ", ".join(map(str, sorted(rule.known)))
+            raise CaseError(
+                case,
+                f"{self._path(case, rule.file).name} holds {held}, known are {known}; "
+                f"correct the file, or values and known of {self.manifest.name}.yaml",
+            )
+        return label.with_array(np.isin(whole, values))
+
+
+@contextmanager
+def _naming(case: str, path: Path) -> Iterator[None]:
+    """Raises: CaseError: names the case and the file that can not be read."""
+    try:
+        yield
+    except FileNotFoundError as exc:
+        raise CaseError(case, f"there is no {path}") from exc
+    except UNREADABLE as exc:
+        raise CaseError(case, f"{path.name} can not be read: {exc}") from exc
+
+
+def _fill(template: str, case: str) -> str:
+    *above, name = case.split("/")
+    parent = above[-1] if above else name
+    return template.replace("{case}", case).replace("{name}", name).replace("{parent}", parent)
