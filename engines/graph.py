@@ -40,7 +40,7 @@ class Graph:
     """What an ONNX file holds.
 
     Attributes:
-        opset: version of the standard operator set.
+        opset: version of the standard operator set; 0 if it uses none of it.
         inputs: what has to be given, weights left out.
         outputs: what comes back.
         operators: how often each operator occurs, most frequent first; ``domain:Name`` outside the standard.
@@ -68,7 +68,9 @@ def read_graph(path: Path) -> Graph:
     weights = {tensor.name for tensor in model.graph.initializer}
     nodes = Counter(_operator(node.domain, node.op_type) for node in model.graph.node)
     return Graph(
-        opset=max(entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS),
+        opset=max(
+            (entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS), default=0
+        ),
         inputs=tuple(_tensor(value) for value in model.graph.input if value.name not in weights),
         outputs=tuple(_tensor(value) for value in model.graph.output),
         operators=dict(nodes.most_common()),

@@ -64,7 +64,7 @@ def write_precision(
 
 def _float16(model: ModelProto) -> ModelProto:
     scales = _resize_parameters(model)
-    originals = {tensor.name: tensor.SerializeToString() for tensor in model.graph.initializer}
+    originals = {name: tensor.SerializeToString() for name, tensor in _tensors(model)}
     with warnings.catch_warnings():
         # One warning for each weight that is rounded to the smallest float16.
         warnings.simplefilter("ignore", UserWarning)
@@ -75,18 +75,21 @@ def _float16(model: ModelProto) -> ModelProto:
             keep_io_types=True,
             op_block_list=list(KEPT_IN_FLOAT32),
         )
-    for tensor in half.graph.initializer:
-        if tensor.name in scales:
-            tensor.ParseFromString(originals[tensor.name])
+    for name, tensor in _tensors(half):
+        if name in scales:
+            tensor.ParseFromString(originals[name])
+    for value in half.graph.value_info:
+        if value.name in scales:
+            value.type.tensor_type.elem_type = TensorProto.FLOAT
     return half
 
 
 def _bfloat16(model: ModelProto) -> ModelProto:
-    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    weights = {name: numpy_helper.to_array(tensor) for name, tensor in _tensors(model)}
     brain = _float16(model)
-    for tensor in brain.graph.initializer:
+    for name, tensor in _tensors(brain):
         if tensor.data_type == TensorProto.FLOAT16:
-            rounded = weights[tensor.name].astype(ml_dtypes.bfloat16)
+            rounded = weights[name].astype(ml_dtypes.bfloat16)
             tensor.CopyFrom(numpy_helper.from_array(rounded, tensor.name))
     for value in brain.graph.value_info:
         if value.type.tensor_type.elem_type == TensorProto.FLOAT16:
@@ -96,6 +99,17 @@ def _bfloat16(model: ModelProto) -> ModelProto:
             if node.op_type == "Cast" and attribute.i == TensorProto.FLOAT16:
                 attribute.i = TensorProto.BFLOAT16
     return brain
+
+
+def _tensors(model: ModelProto) -> Iterator[tuple[str, TensorProto]]:
+    """Yield the tensors that a file holds, as initializers or constants, each with the name of its value."""
+    for tensor in model.graph.initializer:
+        yield tensor.name, tensor
+    for node in model.graph.node:
+        if node.op_type == "Constant":
+            for attribute in node.attribute:
+                if attribute.name == "value":
+                    yield node.output[0], attribute.t
 
 
 def _resize_parameters(model: ModelProto) -> set[str]:

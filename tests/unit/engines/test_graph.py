@@ -25,7 +25,8 @@ def test_a_graph_tells_tensors_operators_and_weights(tmp_path: Path) -> None:
     assert graph.size_bytes == path.stat().st_size
 
 
-def test_operators_outside_the_standard_bear_their_domain(tmp_path: Path) -> None:
+@pytest.mark.parametrize("standard", [18, 0], ids=["both-sets", "no-standard-set"])
+def test_operators_outside_the_standard_bear_their_domain(tmp_path: Path, standard: int) -> None:
     path = tmp_path / "model.onnx"
     shape = ["batch", 1, 64, 64]
     graph = helper.make_graph(
@@ -34,9 +35,11 @@ def test_operators_outside_the_standard_bear_their_domain(tmp_path: Path) -> Non
         [helper.make_tensor_value_info("slices", TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape)],
     )
-    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("org.example", 1)]
+    opsets = [helper.make_opsetid("org.example", 1)]
+    opsets += [helper.make_opsetid("", standard)] if standard else []
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), str(path))
-    assert read_graph(path).operators == {"org.example:Shine": 1}
+    found = read_graph(path)
+    assert (found.operators, found.opset) == ({"org.example:Shine": 1}, standard)
 
 
 def test_weights_in_another_file_are_refused(tmp_path: Path) -> None:
