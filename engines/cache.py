@@ -213,8 +213,19 @@ class PlanCache:
             raise PlanCacheError(str(self.folder), problem) from exc
 
     def entries(self) -> list[PlanEntry]:
-        """List all plans by name, the damaged ones with what is wrong with them."""
-        return [_read(path)[0] for path in sorted(self.folder.glob(f"*{SUFFIX}"))]
+        """List all plans by name, the damaged ones with what is wrong with them.
+
+        Raises: PlanCacheError: if one can not be read.
+        """
+        found = []
+        for path in sorted(self.folder.glob(f"*{SUFFIX}")):
+            try:
+                found.append(_read(path)[0])
+            except FileNotFoundError:
+                continue  # another process has removed it meanwhile
+            except OSError as exc:
+                raise PlanCacheError(str(self.folder), f"can not read {path.name}: {exc.strerror}") from exc
+        return found
 
     def _keep(self, key: PlanKey, plan: bytes) -> Obtained:
         try:

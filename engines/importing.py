@@ -25,6 +25,7 @@ from engines.bundle import (
 )
 from engines.errors import BundleError
 from engines.graph import Graph, read_graph
+from engines.runners.choice import Machine
 from engines.trial import Trial, try_runners
 
 NO_LOGITS = ("Sigmoid", "HardSigmoid", "Softmax", "ArgMax", "Greater", "GreaterOrEqual")
@@ -36,6 +37,7 @@ def import_bundle(
     description: Path,
     folder: Path,
     today: date,
+    machine: Machine,
     samples: Callable[[Bundle], NDArray[np.float32]] | None = None,
 ) -> tuple[Bundle, tuple[Trial, ...]]:
     """Write a bundle around an ONNX file, check it as the node will and try it on every runner.
@@ -48,6 +50,7 @@ def import_bundle(
             ``model`` (file, digest, names of the tensors), ``samples``, and ``created``.
         folder: of the new bundle; must not exist.
         today: day of the import, for ``created``.
+        machine: what the runners may use, and where plans are kept that are compiled for the trial.
         samples: returns (n, channels, rows, columns) prepared slices that follow each other and show lesions,
             given the bundle without them; a bundle without samples runs in float32 only.
 
@@ -67,7 +70,7 @@ def import_bundle(
         _check_logits(folder.name, graph)
         if samples is not None:
             bundle = _with_samples(bundle, samples(bundle))
-        trials = try_runners(bundle)
+        trials = try_runners(bundle, machine)
         unfinished.rename(folder)
     return replace(bundle, folder=folder), trials
 

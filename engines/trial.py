@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,8 @@ from engines.bundle import Bundle, read_samples
 from engines.errors import BundleError, RunnerError
 from engines.graph import Graph, read_graph
 from engines.proof import Agreement, compare
-from engines.runners.base import RunnerKind, RunnerSettings
-from engines.runners.choice import AUTO_ORDER, open_runner
+from engines.runners.base import RunnerKind
+from engines.runners.choice import AUTO_ORDER, Machine, choose_runner
 
 REFERENCE = RunnerKind.ONNXRUNTIME
 """The runner that is right by definition: float32 on the CPU."""
@@ -47,8 +47,12 @@ class Trial:
     agreement: Agreement | None = None
 
 
-def try_runners(bundle: Bundle) -> tuple[Trial, ...]:
+def try_runners(bundle: Bundle, machine: Machine) -> tuple[Trial, ...]:
     """Run a bundle's sample slices, or noise where it has none, on every runner.
+
+    Args:
+        bundle: the network.
+        machine: what the runners may use, and where plans are kept that are compiled for the trial.
 
     Returns: one trial for each runner, the reference first; of one that this machine lacks, what is missing.
     Raises: BundleError: if the reference can not run the network, or a slice's logits depend on the slices
@@ -56,8 +60,8 @@ def try_runners(bundle: Bundle) -> tuple[Trial, ...]:
     """
     graph, slices = read_graph(bundle.model_path), _slices(bundle)
     try:
-        name, expected = _run(bundle, REFERENCE, slices, batch=len(slices))
-        alone = _run(bundle, REFERENCE, slices, batch=1)[1]
+        name, expected = _run(bundle, REFERENCE, machine, slices, batch=len(slices))
+        alone = _run(bundle, REFERENCE, machine, slices, batch=1)[1]
     except RunnerError as exc:
         raise BundleError(bundle.folder.name, "model.file", _named(exc, graph)) from exc
     if not np.isfinite(expected).all():
@@ -72,7 +76,7 @@ def try_runners(bundle: Bundle) -> tuple[Trial, ...]:
         raise BundleError(bundle.folder.name, "model.file", problem)
     reference = _compared(bundle, REFERENCE, name, expected, expected)
     others = [kind for kind in AUTO_ORDER if kind is not REFERENCE]
-    return (reference, *(_try(bundle, graph, kind, slices, expected) for kind in others))
+    return (reference, *(_try(bundle, graph, kind, machine, slices, expected) for kind in others))
 
 
 def _slices(bundle: Bundle) -> NDArray[np.float32]:
@@ -84,9 +88,10 @@ def _slices(bundle: Bundle) -> NDArray[np.float32]:
 
 
 def _run(
-    bundle: Bundle, kind: RunnerKind, slices: NDArray[np.float32], batch: int
+    bundle: Bundle, kind: RunnerKind, machine: Machine, slices: NDArray[np.float32], batch: int
 ) -> tuple[str, NDArray[np.float32]]:
-    with open_runner(bundle, kind, RunnerSettings(batch=batch), samples=slices) as runner:
+    limited = replace(machine, limits=machine.limits.model_copy(update={"batch": batch}))
+    with choose_runner(bundle, kind, limited, samples=slices).runner as runner:
         return runner.name, runner.run(slices)
 
 
@@ -94,11 +99,12 @@ def _try(
     bundle: Bundle,
     graph: Graph,
     kind: RunnerKind,
+    machine: Machine,
     slices: NDArray[np.float32],
     expected: NDArray[np.float32],
 ) -> Trial:
     try:
-        name, found = _run(bundle, kind, slices, batch=len(slices))
+        name, found = _run(bundle, kind, machine, slices, batch=len(slices))
     except RunnerError as exc:
         return Trial(kind, problem=str(exc), lacking=tuple(_lacking(str(exc), graph.operators)))
     return _compared(bundle, kind, name, found, expected)

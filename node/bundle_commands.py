@@ -16,6 +16,7 @@ from engines.trial import try_runners
 from node.bundle_report import render_bundle
 from node.bundle_samples import samples_of_file, samples_of_study
 from node.console import Config, configured, out
+from node.segmentors import machine
 
 app = typer.Typer(
     help="Make a model bundle of a network from elsewhere, or show what one is.", no_args_is_help=True
@@ -47,7 +48,8 @@ def import_model(
             source = partial(samples_of_file, samples)
         elif study is not None:
             source = partial(samples_of_study, study, settings=settings)
-        bundle, trials = import_bundle(model, manifest, output, datetime.now(UTC).date(), source)
+        today = datetime.now(UTC).date()
+        bundle, trials = import_bundle(model, manifest, output, today, machine(settings), source)
         out.print(render_bundle(bundle, read_graph(bundle.model_path), trials))
         segment = bundle.manifest.segment.value
         out.print(f"To serve it: segmentors: {{{segment}: {output}}}", markup=False, soft_wrap=True)
@@ -59,6 +61,7 @@ def inspect(
     config: Config = None,
 ) -> None:
     """Show what a bundle is, what its network holds and how it fares on every runner of this machine."""
-    with configured(config):
+    with configured(config) as settings:
         bundle = load_bundle(folder)
-        out.print(render_bundle(bundle, read_graph(bundle.model_path), try_runners(bundle)))
+        trials = try_runners(bundle, machine(settings))
+        out.print(render_bundle(bundle, read_graph(bundle.model_path), trials))

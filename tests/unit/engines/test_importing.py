@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import onnx
@@ -12,12 +12,16 @@ import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 from engines.bundle import load_bundle, read_samples
-from engines.errors import BundleError
+from engines.errors import BundleError, RunnerUnavailableError
 from engines.importing import import_bundle
-from engines.runners.base import RunnerKind
+from engines.runners import choice
+from engines.runners.base import RunnerKind, RunnerSettings
+from engines.runners.choice import Machine
 from tests.support.onnx_models import write_threshold_model
 
 DAY = date(2026, 11, 25)
+
+HERE = Machine()
 
 DESCRIPTION: dict[str, Any] = {
     "name": "other",
@@ -66,7 +70,7 @@ def save(path: Path, nodes: list[Any], initializers: list[Any] | None = None, **
 
 
 def test_what_the_files_say_themselves_is_filled_in(tmp_path: Path, model: Path, description: Path) -> None:
-    bundle, trials = import_bundle(model, description, tmp_path / "mine", DAY, with_lesion)
+    bundle, trials = import_bundle(model, description, tmp_path / "mine", DAY, HERE, with_lesion)
     manifest = bundle.manifest
     assert (manifest.model.input, manifest.model.output) == ("image", "mask")
     assert manifest.created == DAY
@@ -83,8 +87,24 @@ def test_what_the_files_say_themselves_is_filled_in(tmp_path: Path, model: Path,
             assert trial.agreement.lesions == (1, 1)
 
 
+def test_a_trial_keeps_to_the_configured_machine(
+    tmp_path: Path, model: Path, description: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plans that a GPU's runner compiles for the trial lie where the node looks for them, not anywhere."""
+    asked: list[Machine] = []
+
+    def refuse(candidate: choice._Candidate) -> NoReturn:
+        asked.append(candidate.machine)
+        raise RunnerUnavailableError("tensorrt", "this is a test")
+
+    monkeypatch.setitem(choice.OPENERS, RunnerKind.TENSORRT, refuse)
+    configured = Machine(RunnerSettings(threads=1), folder=tmp_path / "plans")
+    import_bundle(model, description, tmp_path / "mine", DAY, configured, with_lesion)
+    assert [(one.folder, one.limits.threads) for one in asked] == [(tmp_path / "plans", 1)]
+
+
 def test_without_samples_the_bundle_has_none(tmp_path: Path, model: Path, description: Path) -> None:
-    bundle, trials = import_bundle(model, description, tmp_path / "mine", DAY)
+    bundle, trials = import_bundle(model, description, tmp_path / "mine", DAY, HERE)
     assert bundle.manifest.samples is None
     assert trials[0].largest_difference == 0.0
 
@@ -92,7 +112,7 @@ def test_without_samples_the_bundle_has_none(tmp_path: Path, model: Path, descri
 def test_a_folder_that_is_there_is_never_touched(tmp_path: Path, model: Path, description: Path) -> None:
     (tmp_path / "mine").mkdir()
     with pytest.raises(BundleError, match="is there already"):
-        import_bundle(model, description, tmp_path / "mine", DAY)
+        import_bundle(model, description, tmp_path / "mine", DAY, HERE)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +134,7 @@ def test_a_wrong_description_is_refused_by_field_and_leaves_nothing(
     path = tmp_path / "description.yaml"
     path.write_text(yaml.safe_dump(content))
     with pytest.raises(BundleError, match=field):
-        import_bundle(model, path, tmp_path / "made" / "mine", DAY)
+        import_bundle(model, path, tmp_path / "made" / "mine", DAY, HERE)
     assert not list((tmp_path / "made").glob("**/*"))
 
 
@@ -123,14 +143,14 @@ def test_a_description_that_can_not_be_read_is_refused(tmp_path: Path, model: Pa
     path = tmp_path / "description.yaml"
     path.write_text(text)
     with pytest.raises(BundleError, match=r"description\.yaml"):
-        import_bundle(model, path, tmp_path / "mine", DAY)
+        import_bundle(model, path, tmp_path / "mine", DAY, HERE)
 
 
 def test_an_operator_that_no_runner_has_is_named(tmp_path: Path, description: Path) -> None:
     path = tmp_path / "theirs.onnx"
     save(path, [helper.make_node("Shine", ["slices"], ["logits"], domain="org.example")])
     with pytest.raises(BundleError, match="Shine"):
-        import_bundle(path, description, tmp_path / "mine", DAY)
+        import_bundle(path, description, tmp_path / "mine", DAY, HERE)
     assert not (tmp_path / "mine").exists()
 
 
@@ -148,7 +168,7 @@ def test_an_operator_that_one_runner_lacks_is_named_and_the_others_serve(
         ],
         [zero],
     )
-    _, trials = import_bundle(path, description, tmp_path / "mine", DAY)
+    _, trials = import_bundle(path, description, tmp_path / "mine", DAY, HERE)
     lacking = {trial.runner: trial.lacking for trial in trials}
     assert lacking[RunnerKind.ONNXRUNTIME] == ()
     assert lacking[RunnerKind.OPENVINO] == ("Det",)
@@ -158,7 +178,7 @@ def test_a_network_with_two_inputs_is_refused_with_their_names(tmp_path: Path, d
     path = tmp_path / "theirs.onnx"
     save(path, [helper.make_node("Add", ["slices", "age"], ["logits"])], more=["age"])
     with pytest.raises(BundleError, match=r"model\.input.*age"):
-        import_bundle(path, description, tmp_path / "mine", DAY)
+        import_bundle(path, description, tmp_path / "mine", DAY, HERE)
 
 
 def test_a_network_whose_slices_depend_on_their_batch_is_refused(tmp_path: Path, description: Path) -> None:
@@ -174,7 +194,7 @@ def test_a_network_whose_slices_depend_on_their_batch_is_refused(tmp_path: Path,
         [axes],
     )
     with pytest.raises(BundleError, match="training mode"):
-        import_bundle(path, description, tmp_path / "mine", DAY, with_lesion)
+        import_bundle(path, description, tmp_path / "mine", DAY, HERE, with_lesion)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +216,7 @@ def test_probabilities_and_masks_are_not_taken_for_logits(
     """Of probabilities the node would make probabilities from 0.5 to 0.73: all of the head a lesion."""
     save(tmp_path / "theirs.onnx", nodes)
     with pytest.raises(BundleError, match=rf"model\.output: comes of {named}, so it is no logit"):
-        import_bundle(tmp_path / "theirs.onnx", description, tmp_path / "mine", DAY)
+        import_bundle(tmp_path / "theirs.onnx", description, tmp_path / "mine", DAY, HERE)
     assert not (tmp_path / "mine").exists()
 
 
@@ -204,7 +224,7 @@ def test_logits_that_are_no_numbers_are_refused(tmp_path: Path, description: Pat
     nodes = [helper.make_node("Neg", ["slices"], ["minus"]), helper.make_node("Log", ["minus"], ["logits"])]
     save(tmp_path / "theirs.onnx", nodes)
     with pytest.raises(BundleError, match="some logits are no finite numbers"):
-        import_bundle(tmp_path / "theirs.onnx", description, tmp_path / "mine", DAY)
+        import_bundle(tmp_path / "theirs.onnx", description, tmp_path / "mine", DAY, HERE)
 
 
 @pytest.mark.parametrize(
@@ -227,4 +247,4 @@ def test_axes_and_classes_of_other_frameworks_get_advice(
         output=shape,
     )
     with pytest.raises(BundleError, match=problem):
-        import_bundle(tmp_path / "theirs.onnx", description, tmp_path / "mine", DAY)
+        import_bundle(tmp_path / "theirs.onnx", description, tmp_path / "mine", DAY, HERE)

@@ -93,6 +93,19 @@ def test_a_plan_under_the_name_of_another_is_not_taken(tmp_path: Path) -> None:
     assert cache.find(KEY) is None
 
 
+def test_a_plan_that_another_process_removes_meanwhile_is_not_listed(tmp_path: Path) -> None:
+    cache = PlanCache(tmp_path)
+    cache.put(KEY, b"plan")
+    (tmp_path / "a-gone.plan").symlink_to(tmp_path / "gone")
+    assert [entry.key for entry in cache.entries()] == [KEY]
+
+
+def test_a_plan_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mine.plan").mkdir()
+    with pytest.raises(PlanCacheError, match=r"can not read mine\.plan: Is a directory"):
+        PlanCache(tmp_path).entries()
+
+
 def test_a_full_disk_leaves_the_plan_unkept_and_says_so(tmp_path: Path) -> None:
     """The operating system refuses to write more than 4 KiB into a file."""
     code = (
