@@ -13,7 +13,7 @@ from typing import Protocol
 from engines.bundle import Bundle
 from engines.cache import PlanKey
 from engines.precision import Precision
-from engines.runners.base import Runner, RunnerKind
+from engines.runners.base import Notice, Runner, RunnerKind, unheard
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,14 @@ class PlanBackend(Protocol):
         Raises: PlanError: if the network can not be compiled.
         """
 
-    def open(self, plan: bytes, bundle: Bundle, precision: Precision) -> Runner:
+    def open(self, plan: bytes, bundle: Bundle, precision: Precision, notice: Notice = unheard) -> Runner:
         """Open a plan.
+
+        Args:
+            plan: as it was compiled.
+            bundle: the model.
+            precision: of the plan.
+            notice: told what makes it slower than it could be.
 
         Raises:
             PlanError: if the plan is not for this runtime or device.

@@ -38,7 +38,7 @@ class EngineReport:
         runner: what runs the model.
         name: runtime, version, device and precision, as results cite it.
         precision: of the computation.
-        proof: on what ground it may serve, one sentence.
+        proof: on what ground it may serve, one sentence, and what makes it slower than it could be.
         passed_over: the other runners and precisions, in the order in which they were considered.
     """
 

@@ -11,7 +11,7 @@ from engines.engine_report import PassedOver
 from engines.errors import DeviceError, DeviceMemoryError, NotProvenError, PlanError
 from engines.precision import Precision, ladder
 from engines.proof import NO_SLICES, Referee
-from engines.runners.base import Runner
+from engines.runners.base import Notice, Runner
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Proven:
     Attributes:
         runner: open.
         precision: of its computation.
-        proof: on what ground it may serve, one sentence.
+        proof: on what ground it may serve, one sentence, and what makes it slower than it could be.
         passed_over: faster precisions that may not.
     """
 
@@ -57,8 +57,9 @@ def climb_down(
         raise NotProvenError(backend.kind.value, NO_SLICES)
     passed: list[PassedOver] = []
     for precision in ladder(first):
+        notices: list[str] = []
         try:
-            obtained, runner = _open(bundle, backend, cache, precision, progress)
+            obtained, runner = _open(bundle, backend, cache, precision, progress, notices.append)
         except DeviceMemoryError:
             raise
         except (PlanError, DeviceError) as exc:
@@ -66,8 +67,8 @@ def climb_down(
             continue
         reason, agrees = _judge(referee, runner)
         if agrees:
-            kept = f"; {obtained.problem}" if obtained.problem else ""
-            return Proven(runner, precision, f"{reason}{kept}", tuple(passed))
+            said = "; ".join(filter(None, (reason, *notices, obtained.problem)))
+            return Proven(runner, precision, said, tuple(passed))
         with runner:
             passed.append(PassedOver(backend.kind, precision, reason))
     raise NotProvenError(backend.kind.value, "; ".join(f"{one.precision}: {one.reason}" for one in passed))
@@ -89,7 +90,12 @@ def _judge(referee: Referee, runner: Runner) -> tuple[str, bool]:
 
 
 def _open(
-    bundle: Bundle, backend: PlanBackend, cache: PlanCache, precision: Precision, progress: Progress
+    bundle: Bundle,
+    backend: PlanBackend,
+    cache: PlanCache,
+    precision: Precision,
+    progress: Progress,
+    notice: Notice,
 ) -> tuple[Obtained, Runner]:
     """Open the kept or newly built plan; one that the runtime refuses is built again, once."""
     key = backend.key(bundle, precision)
@@ -99,9 +105,9 @@ def _open(
 
     obtained = cache.obtain(key, build)
     try:
-        return obtained, backend.open(obtained.plan, bundle, precision)
+        return obtained, backend.open(obtained.plan, bundle, precision, notice)
     except PlanError:
         if obtained.built:
             raise
         again = cache.replace(key, build)
-        return again, backend.open(again.plan, bundle, precision)
+        return again, backend.open(again.plan, bundle, precision, notice)

@@ -14,7 +14,7 @@ from engines.gpu.driver import PACKAGES_MISSING, SHOWN_BY_CUDA, Gpu, GpuProbe, N
 from engines.gpu.execution import TensorRtEngine
 from engines.gpu.flavour import LEAST_CAPABILITY, RTX_CAPABILITIES, FlavourKind, cuda_of, flavour_of
 from engines.precision import Precision
-from engines.runners.base import Runner, RunnerKind
+from engines.runners.base import Notice, Runner, RunnerKind, unheard
 from engines.runners.tensorrt import TensorRtRunner
 from engines.settings import EngineSettings
 
@@ -108,7 +108,7 @@ class TensorRtBackend:
         write_scratch(self._timings, timings)
         return plan
 
-    def open(self, plan: bytes, bundle: Bundle, precision: Precision) -> Runner:
+    def open(self, plan: bytes, bundle: Bundle, precision: Precision, notice: Notice = unheard) -> Runner:
         """Open a plan on the GPU.
 
         Raises:
@@ -123,7 +123,7 @@ class TensorRtBackend:
             self._flavour, plan, manifest.model, manifest.input_shape, host_code=self._version_compatible
         )
         name = f"{self.kind} {self._flavour.version} {self._gpu.name} {precision}"
-        return TensorRtRunner(name, engine, CudaRuntime(), manifest.input_shape, manifest.batch)
+        return TensorRtRunner(name, engine, CudaRuntime(), manifest.input_shape, manifest.batch, notice)
 
     @property
     def _timings(self) -> Path:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from engines.errors import DeviceError, DeviceMemoryError
 from engines.gpu.cuda import FLOAT_BYTES, Cuda
 from engines.gpu.execution import Context, Engine
+from engines.runners.base import Notice, unheard
 
 LANES = 2
 """Batches under way at a time: one on the GPU, one between it and the CPU."""
@@ -52,8 +53,11 @@ class Lane:
         self._target: NDArray[np.float32] | None = None
         self._host_slices[:] = 0
 
-    def warm_up(self, opened: ExitStack) -> None:
-        """Run once, so that everything lazy is done, and record the work where the GPU lets it be."""
+    def warm_up(self, opened: ExitStack) -> str:
+        """Run once, so that everything lazy is done, and record the work where the GPU lets it be.
+
+        Returns: why it can not be recorded, so that each batch queues it anew, which is slower; or nothing.
+        """
         self._queue()
         self._cuda.record(self._done, self._stream)
         self._cuda.wait(self._done)
@@ -61,10 +65,10 @@ class Lane:
             self._graph = self._cuda.capture(self._stream, self._queue)
         except DeviceMemoryError:
             raise
-        except DeviceError:
-            # Some kernels can not be recorded; then each batch queues them anew, which is only slower.
-            return
+        except DeviceError as exc:
+            return str(exc)
         opened.callback(self._cuda.destroy_graph, self._graph)
+        return ""
 
     def start(self, slices: NDArray[np.float32], target: NDArray[np.float32]) -> None:
         """Queue a batch; it may be smaller than the lane, whose rest then computes what nobody reads.
@@ -102,11 +106,14 @@ class Lanes:
         cuda: the GPU.
         engine: the opened plan.
         shape: (batch, channels, rows, columns).
+        notice: told if the work can not be recorded.
 
     Raises: DeviceMemoryError: if the GPU has no room; then nothing is kept.
     """
 
-    def __init__(self, cuda: Cuda, engine: Engine, shape: tuple[int, int, int, int]) -> None:
+    def __init__(
+        self, cuda: Cuda, engine: Engine, shape: tuple[int, int, int, int], notice: Notice = unheard
+    ) -> None:
         with ExitStack() as opened:
             self.batch = shape[0]
             stream = cuda.create_stream()
@@ -117,9 +124,12 @@ class Lanes:
             working = cuda.allocate(max(working_bytes, FLOAT_BYTES))
             opened.callback(cuda.free, working)
             self._lanes = [Lane(cuda, context, shape, stream, opened) for context in contexts]
+            refusals = []
             for lane, context in zip(self._lanes, contexts, strict=True):
                 context.bind(lane.slices, lane.logits, working, working_bytes)
-                lane.warm_up(opened)
+                refusals.append(lane.warm_up(opened))
+            if said := next(filter(None, refusals), ""):
+                notice(f"the GPU records no graph of it, so that each batch is queued anew ({said})")
             self._opened = opened.pop_all()
 
     def run(self, slices: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -124,14 +124,14 @@ def choose_runner(
     candidate = _Candidate(bundle, machine, referee, by_name=kind is not RunnerKind.AUTO)
     order = AUTO_ORDER if kind is RunnerKind.AUTO else (kind,)
     taken, proven, passed = _first_that_opens(candidate, order)
-    _warm_up(proven.runner, bundle)
+    notices = _warm_up(proven.runner, bundle)
     later = order[order.index(taken) + 1 :]
     report = EngineReport(
         segment=bundle.manifest.segment,
         runner=taken,
         name=proven.runner.name,
         precision=proven.precision,
-        proof=proven.proof,
+        proof="; ".join([proven.proof, *notices]),
         passed_over=(
             *passed,
             *proven.passed_over,
@@ -155,9 +155,14 @@ def _first_that_opens(
     return last, OPENERS[last](candidate), passed
 
 
-def _warm_up(runner: Runner, bundle: Bundle) -> None:
-    """Let a runner allocate and tune what it does on its first run, before a Study waits for it."""
-    runner.run(np.zeros((1, *bundle.manifest.input_shape), np.float32))
+def _warm_up(runner: Runner, bundle: Bundle) -> list[str]:
+    """Let a runner allocate and tune what it does on its first run, before a Study waits for it.
+
+    Returns: what did not go as its name says, as that the CPU ran instead.
+    """
+    notices: list[str] = []
+    runner.run(np.zeros((1, *bundle.manifest.input_shape), np.float32), notices.append)
+    return notices
 
 
 def _open_reference(candidate: _Candidate) -> Proven:

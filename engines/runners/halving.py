@@ -33,14 +33,15 @@ def run_halving(
     Returns: the batch that fitted, and what the work returned.
     Raises: DeviceMemoryError: if even the smallest batch does not fit.
     """
-    error: DeviceMemoryError | None = None
+    said = ""
     for size in halving(batch, smallest):
         try:
             result = attempt(size)
         except DeviceMemoryError as exc:
-            error = exc
+            # Only its words: the error would keep alive what the attempt had made on the GPU.
+            said = str(exc)
             continue
         if size != batch:
             notice(f"the GPU was short of memory: slices ran in batches of {size} instead of {batch}")
         return size, result
-    raise DeviceMemoryError(f"The GPU has no memory for {smallest} slices: {error}") from error
+    raise DeviceMemoryError(f"The GPU has no memory for {smallest} slices: {said}")

@@ -27,6 +27,7 @@ class TensorRtRunner:
         cuda: the GPU.
         input_shape: (channels, rows, columns) of a slice.
         batch: slices of a run; ``opt`` is what it begins with.
+        notice: told what makes it slower than it could be: smaller batches, or work that is not recorded.
 
     Raises: DeviceMemoryError: if the GPU has no room for the smallest batch.
     """
@@ -38,6 +39,7 @@ class TensorRtRunner:
         cuda: Cuda,
         input_shape: tuple[int, int, int],
         batch: BatchProfile,
+        notice: Notice = unheard,
     ) -> None:
         self.name = name
         self._engine: Engine | None = engine
@@ -45,7 +47,9 @@ class TensorRtRunner:
         self._batch = min(batch.opt, engine.max_batch)
         self._lanes: Lanes | None = None
         self._lock = threading.Lock()
-        self._batch, self._lanes = run_halving(self._batch, batch.min, self._open_lanes, unheard)
+        self._batch, self._lanes = run_halving(
+            self._batch, batch.min, lambda size: self._open_lanes(size, notice), notice
+        )
 
     @property
     def batch(self) -> int:
@@ -82,10 +86,10 @@ class TensorRtRunner:
             self._close_lanes()
             raise
 
-    def _open_lanes(self, batch: int) -> Lanes:
+    def _open_lanes(self, batch: int, notice: Notice = unheard) -> Lanes:
         if self._engine is None:
             raise RunnerError("This runner was closed: open another one")
-        return Lanes(self._cuda, self._engine, (batch, *self._shape))
+        return Lanes(self._cuda, self._engine, (batch, *self._shape), notice)
 
     def _close_lanes(self) -> None:
         lanes, self._lanes = self._lanes, None

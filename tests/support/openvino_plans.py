@@ -64,7 +64,9 @@ class OpenVinoPlans:
         compiled.export_model(stream)
         return stream.getvalue()
 
-    def open(self, plan: bytes, bundle: Bundle, precision: Precision) -> OpenVinoPlanRunner:
+    def open(
+        self, plan: bytes, bundle: Bundle, precision: Precision, notice: Notice = unheard
+    ) -> OpenVinoPlanRunner:
         try:
             compiled = openvino.Core().import_model(io.BytesIO(plan), "CPU", AS_WRITTEN)
         except RuntimeError as exc:

@@ -20,7 +20,7 @@ from engines.ladder import climb_down
 from engines.postprocessing import PostprocessingSpec
 from engines.precision import Precision, ladder
 from engines.proof import Referee
-from engines.runners.base import RunnerSettings
+from engines.runners.base import Notice, RunnerSettings, unheard
 from engines.runners.onnx_runtime import OnnxRuntimeRunner
 from tests.support.onnx_models import write_threshold_bundle
 from tests.support.openvino_plans import OpenVinoPlanRunner, OpenVinoPlans
@@ -194,8 +194,29 @@ def test_a_precision_that_loses_lesions_gives_way_to_the_next(tmp_path: Path) ->
 class FullGpu(OpenVinoPlans):
     """A GPU that has no room for a plan."""
 
-    def open(self, plan: bytes, bundle: Bundle, precision: Precision) -> OpenVinoPlanRunner:
+    def open(
+        self, plan: bytes, bundle: Bundle, precision: Precision, notice: Notice = unheard
+    ) -> OpenVinoPlanRunner:
         raise DeviceMemoryError("The GPU has no memory for 1 slices")
+
+
+class ShortOfMemory(OpenVinoPlans):
+    """A GPU that has room for a smaller batch only."""
+
+    def open(
+        self, plan: bytes, bundle: Bundle, precision: Precision, notice: Notice = unheard
+    ) -> OpenVinoPlanRunner:
+        notice("the GPU was short of memory: slices ran in batches of 4 instead of 8")
+        return super().open(plan, bundle, precision)
+
+
+def test_what_slows_a_runner_down_from_the_start_is_said_with_its_proof(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    cache, referee = PlanCache(tmp_path / "c"), referee_of(bundle)
+    proven = climb_down(bundle, ShortOfMemory(), cache, referee, Precision.FP16, silent)
+    assert proven.proof.startswith("Dice 1.0000")
+    assert proven.proof.endswith("; the GPU was short of memory: slices ran in batches of 4 instead of 8")
 
 
 def test_a_full_gpu_is_not_asked_for_slower_precisions(bundle: Bundle, tmp_path: Path) -> None:

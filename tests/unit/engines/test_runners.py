@@ -12,14 +12,18 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from engines.bundle import Bundle, load_bundle, write_manifest, write_samples
 from engines.errors import DeviceError, DeviceMemoryError, RunnerError
+from engines.ladder import Proven
 from engines.manifest import ModelFile
 from engines.postprocessing import PostprocessingSpec
+from engines.precision import Precision
 from engines.processors import granted_cpus
 from engines.proof import compare
-from engines.runners.base import RunnerKind, RunnerSettings
-from engines.runners.choice import open_runner
+from engines.runners import choice
+from engines.runners.base import Notice, RunnerKind, RunnerSettings, unheard
+from engines.runners.choice import choose_runner, open_runner
 from engines.runners.onnx_runtime import OnnxRuntimeRunner, infer, open_session
 from engines.runners.open_vino import OpenVinoRunner, has_bf16
+from engines.runners.reserve import ReservedRunner
 from tests.support.onnx_models import write_threshold_bundle, write_two_slice_model
 
 LEVEL, GAIN = 1.5, 20.0
@@ -250,6 +254,23 @@ def test_lesions_are_compared_as_they_would_be_reported(
     agreement = compare(reference, candidate, PostprocessingSpec(threshold=0.5, min_peak=0.9))
     assert agreement.agrees is agrees
     assert agreement.lesions == lesions
+
+
+def test_a_gpu_that_fails_when_it_is_warmed_up_is_in_the_report(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(OnnxRuntimeRunner):
+        def run(self, slices: np.ndarray, notice: Notice = unheard) -> np.ndarray:
+            raise DeviceError("unspecified launch failure")
+
+    def open_failing(candidate: choice._Candidate) -> Proven:
+        first = Failing(bundle.model_path, bundle.manifest.model, RunnerSettings(threads=1))
+        return Proven(ReservedRunner(first, candidate.reference), Precision.FP16, "Dice 1.0000")
+
+    monkeypatch.setitem(choice.OPENERS, RunnerKind.TENSORRT, open_failing)
+    chosen = choose_runner(bundle, RunnerKind.TENSORRT)
+    with chosen.runner:
+        assert chosen.report.proof.startswith("Dice 1.0000; the GPU could not be used (unspecified launch")
 
 
 def test_a_session_that_fails_on_a_gpu_leaves_the_work_to_the_cpu_and_slices_that_do_not_fit_do_not(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from engines.bundle import Bundle
 from engines.errors import DeviceError, DeviceMemoryError, RunnerError
 from engines.manifest import BatchProfile
 from engines.runners.base import Notice, RunnerSettings, unheard
+from engines.runners.halving import run_halving
 from engines.runners.onnx_runtime import OnnxRuntimeRunner
 from engines.runners.reserve import ReservedRunner
 from engines.runners.tensorrt import TensorRtRunner
@@ -71,6 +74,42 @@ def test_a_full_gpu_halves_the_batch(bundle: Bundle, room: int, batch: int) -> N
         image = slices(11)
         np.testing.assert_allclose(runner.run(image), GAIN * (image - LEVEL), atol=1e-4)
     assert cuda.used == 0
+
+
+def test_what_slows_a_runner_down_is_said_when_it_opens(bundle: Bundle) -> None:
+    notices: list[str] = []
+    engine, cuda = HostEngine(bundle.model_path, SHAPE), HostCuda(4 * PER_SLICE, records=False)
+    profile = BatchProfile(min=1, opt=8, max=32)
+    with TensorRtRunner("tensorrt test", engine, cuda, SHAPE, profile, notices.append) as runner:
+        graph, memory = notices
+        assert graph == (
+            "the GPU records no graph of it, so that each batch is queued anew "
+            "(The GPU failed in cudaStreamEndCapture: operation not permitted)"
+        )
+        assert memory == "the GPU was short of memory: slices ran in batches of 4 instead of 8"
+        heard: list[str] = []
+        runner.run(slices(5), heard.append)
+        assert heard == [], "no reader of a report needs to know"
+
+
+def test_what_a_failed_attempt_made_is_gone_before_the_next(bundle: Bundle) -> None:
+    """An execution context holds memory of the GPU until Python lets go of it."""
+    made: list[weakref.ref[set[int]]] = []
+
+    def attempt(batch: int) -> bool:
+        assert [one() for one in made] == [None] * len(made)
+        context = {batch}
+        made.append(weakref.ref(context))
+        if batch > 2:
+            raise DeviceMemoryError("The GPU is out of memory")
+        return True
+
+    gc.disable()
+    try:
+        assert run_halving(8, 1, attempt, unheard) == (2, True)
+        assert [one() for one in made] == [None] * 3
+    finally:
+        gc.enable()
 
 
 def test_a_gpu_without_room_for_the_smallest_batch_is_refused(bundle: Bundle) -> None:
