@@ -1,7 +1,9 @@
 """What NVIDIA driver and GPU are here, asked before anything is loaded that crashes without them.
 
 TensorRT ends the process when it opens a plan without a driver, so that nothing of it is called before
-``find_gpu`` returned. NVML and the CUDA runtime of ``cuda-bindings`` report a missing driver as an error.
+``find_gpu`` returned. NVML and the driver's own interface in ``cuda-bindings`` report a missing driver as an
+error. The CUDA runtime in ``cuda-bindings`` is not asked: it refuses a driver older than itself, which may be
+new enough for the runtime that a model is to run on.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 
 from engines.errors import NoDriverError, OldDriverError, RunnerUnavailableError, WrongGpuError
 
@@ -23,6 +25,9 @@ SHOWN_BY_CUDA = "CUDA_VISIBLE_DEVICES"
 
 SHOWN_TO_CONTAINER = "NVIDIA_VISIBLE_DEVICES"
 """The variable that chooses the GPUs that NVIDIA's runtime shows to a container."""
+
+NAME_BYTES = 256
+"""Room for the name of a GPU; CUDA's own structure of properties has as much."""
 
 NO_GPU = ("", "none", "void")
 """Values of it with which a container gets none."""
@@ -69,7 +74,7 @@ class GpuProbe(Protocol):
 
 
 class NvidiaProbe:
-    """Asks NVML and the CUDA runtime."""
+    """Asks NVML and CUDA's driver."""
 
     def driver(self) -> tuple[str, tuple[int, int]]:
         """Ask NVML."""
@@ -87,14 +92,36 @@ class NvidiaProbe:
             return ()
 
     def first(self) -> tuple[str, int]:
-        """Ask CUDA."""
-        from cuda.bindings import runtime
+        """Ask CUDA's driver."""
+        from cuda.bindings import driver
 
-        error, properties = runtime.cudaGetDeviceProperties(0)
-        if error != runtime.cudaError_t.cudaSuccess:
-            _, text = runtime.cudaGetErrorString(error)
-            raise NothingFoundError(bytes(text).decode())
-        return bytes(properties.name).rstrip(b"\0").decode(), 10 * properties.major + properties.minor
+        attributes = driver.CUdevice_attribute
+        try:
+            _called(driver, "cuInit", 0)
+            device = _called(driver, "cuDeviceGet", 0)
+            name = bytes(_called(driver, "cuDeviceGetName", NAME_BYTES, device))
+            major, minor = (
+                int(_called(driver, "cuDeviceGetAttribute", attribute, device))
+                for attribute in (
+                    attributes.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
+                    attributes.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
+                )
+            )
+        except RuntimeError as exc:  # cuda-bindings finds no driver, or not such a function in it
+            raise NothingFoundError(str(exc)) from exc
+        return name.rstrip(b"\0").decode(), 10 * major + minor
+
+
+def _called(driver: Any, function: str, *arguments: object) -> Any:
+    """Call a function of CUDA's driver and return its value, if it has one.
+
+    Raises: NothingFoundError: with what the driver says.
+    """
+    error, *values = getattr(driver, function)(*arguments)
+    if error != driver.CUresult.CUDA_SUCCESS:
+        _, text = driver.cuGetErrorString(error)
+        raise NothingFoundError(bytes(text).decode())
+    return values[0] if values else None
 
 
 @contextmanager

@@ -66,7 +66,8 @@ class OpenVinoRunner:
 
     def run(self, slices: NDArray[np.float32], notice: Notice = unheard) -> NDArray[np.float32]:
         """Return logits (n, 1, rows, columns) of slices (n, channels, rows, columns)."""
-        if self._compiled is None:
+        compiled = self._compiled
+        if compiled is None:
             raise RunnerError("This runner was closed: open another one")
         check_slices(slices)
         logits = np.empty((len(slices), 1, *slices.shape[2:]), np.float32)
@@ -74,7 +75,7 @@ class OpenVinoRunner:
         # Requests of its own for each call: requests are not shared between threads.
         # They never call back: a stream that waits for Python's lock while its network is freed would
         # wait for ever.
-        requests = [self._compiled.create_infer_request() for _ in starts[: self._streams]]
+        requests = [compiled.create_infer_request() for _ in starts[: self._streams]]
 
         def finish(number: int) -> None:
             request, start = requests[number % len(requests)], starts[number]

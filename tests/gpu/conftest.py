@@ -12,11 +12,14 @@ from engines.gpu.driver import Gpu, find_gpu
 
 REPORT = Path("build/gpu-report.md")
 
+OLDEST_CUDA = 12
+"""What the oldest runtime needs that may be under test; each runner asks for its own."""
+
 
 @pytest.fixture(scope="session")
 def gpu() -> Gpu:
     try:
-        return find_gpu("the GPU tests", 13)
+        return find_gpu("the GPU tests", OLDEST_CUDA)
     except RunnerUnavailableError as absent:
         pytest.fail(str(absent))
 

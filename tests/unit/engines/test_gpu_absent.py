@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +146,55 @@ def test_a_gpu_that_a_flavour_does_not_serve_is_named_with_the_runner_that_does(
         f"{kind.value} can not be used: it does not serve {name} (compute capability {capability / 10}): "
         f"use runner {instead}, or name another GPU in CUDA_VISIBLE_DEVICES"
     )
+
+
+DRIVER_OF_CUDA_12 = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+int cuInit(unsigned flags) { return getenv("NO_GPU") ? 100 : 0; }
+int cuDriverGetVersion(int *version) { *version = 12080; return 0; }
+int cuDeviceGet(int *device, int ordinal) { *device = ordinal; return 0; }
+int cuDeviceGetName(char *name, int length, int device) { strncpy(name, "NVIDIA L4", length); return 0; }
+int cuDeviceGetAttribute(int *value, int which, int device) { *value = which == 75 ? 8 : 9; return 0; }
+int cuGetErrorString(int error, const char **text) {
+    *text = error == 100 ? "no CUDA-capable device is detected" : "another";
+    return 0;
+}
+int cuGetProcAddress_v2(const char *name, void **function, int version, unsigned long flags, int *status) {
+    *function = dlsym(dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD), name);
+    return *function ? 0 : 500;
+}
+"""
+"""What ``cuda-bindings`` asks of a driver to name a GPU, as one of CUDA 12.8 answers."""
+
+
+@without_gpu
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+@pytest.mark.parametrize(
+    ("shown", "said"),
+    [
+        pytest.param({}, "('NVIDIA L4', 89)", id="a-gpu"),
+        pytest.param({"NO_GPU": "1"}, "no CUDA-capable device is detected", id="no-gpu"),
+    ],
+)
+def test_a_driver_older_than_the_bindings_names_its_gpu(
+    tmp_path: Path, shown: dict[str, str], said: str
+) -> None:
+    """The CUDA runtime in cuda-bindings 13 refuses a driver of CUDA 12, where onnxruntime of CUDA 12 runs."""
+    source, library = tmp_path / "driver.c", tmp_path / "libcuda.so.1"
+    source.write_text(DRIVER_OF_CUDA_12)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    code = (
+        "from engines.gpu.driver import NothingFoundError, NvidiaProbe\n"
+        "try:\n    print(NvidiaProbe().first())\nexcept NothingFoundError as error:\n    print(error)"
+    )
+    environment = {**os.environ, **shown, "LD_LIBRARY_PATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == said
 
 
 def test_onnxruntime_that_fell_back_without_a_word_counts_as_absent() -> None:
