@@ -157,7 +157,7 @@ def read_samples(bundle: Bundle) -> NDArray[np.float32] | None:
     """Read the sample slices of a bundle.
 
     Returns: (n, channels, rows, columns) float32, or None if it has none.
-    Raises: BundleError: if the file is missing, another, or has another shape.
+    Raises: BundleError: if the file is missing, another, has another shape, or values that are not finite.
     """
     samples, manifest = bundle.manifest.samples, bundle.manifest
     if samples is None:
@@ -171,6 +171,11 @@ def read_samples(bundle: Bundle) -> NDArray[np.float32] | None:
     shape = (manifest.channels, *manifest.preprocessing.pixel_grid)
     if slices.shape[1:] != shape or not len(slices):
         raise BundleError(bundle.folder.name, "samples.file", f"shape {slices.shape}, expected (n, *{shape})")
+    if not np.isfinite(slices).all():
+        problem = (
+            "some values are no finite numbers of half precision: prepare the slices as the manifest says"
+        )
+        raise BundleError(bundle.folder.name, "samples.file", problem)
     return slices
 
 

@@ -99,7 +99,8 @@ class Volume:
 
 def without_blank_ends(volume: Volume) -> Volume:
     """Cut constant slices off both ends: the padding of a resampled Series shows no anatomy."""
-    filled = [k for k in range(volume.grid.shape[0]) if np.ptp(volume.array[k]) > 0]
+    # Compared, not subtracted: the range of 16-bit integers may be wider than they reach.
+    filled = [k for k, one in enumerate(volume.array) if one.min() < one.max()]
     if not filled:
         return volume
     first, end = filled[0], filled[-1] + 1

@@ -159,6 +159,16 @@ def test_sample_slices_of_another_shape_are_refused(
         load_bundle(bundle.folder)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.float32(1e5)], ids=["nan", "beyond-half-precision"])
+def test_samples_that_are_no_numbers_are_refused(tmp_path: Path, value: float) -> None:
+    bundle = write_threshold_bundle(tmp_path / "wmh")
+    with np.errstate(over="ignore"):
+        samples = write_samples(bundle.folder, np.full((2, 1, 64, 64), value, np.float32))
+    write_manifest(bundle.folder, bundle.manifest.model_copy(update={"samples": samples}))
+    with pytest.raises(BundleError, match=r"wmh: samples\.file: some values are no finite numbers"):
+        load_bundle(bundle.folder)
+
+
 def test_samples_that_are_no_archive_are_refused(tmp_path: Path) -> None:
     bundle = write_threshold_bundle(tmp_path / "wmh")
     (bundle.folder / "samples.npz").write_bytes(b"text")

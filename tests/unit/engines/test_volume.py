@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from engines.errors import GeometryError
-from engines.volume import Grid, Volume
+from engines.volume import Grid, Volume, without_blank_ends
 
 
 def sheared() -> np.ndarray:
@@ -56,3 +56,20 @@ def test_a_grid_that_is_no_place_is_refused(shape: tuple[int, ...], affine: np.n
 def test_an_array_of_another_shape_is_refused() -> None:
     with pytest.raises(GeometryError, match="on a grid of"):
         Volume(np.zeros((3, 4, 6)), Grid((3, 4, 5), np.eye(4)))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [
+        pytest.param(np.int16, (-20000, 20000), id="a-range-beyond-the-dtype"),
+        pytest.param(np.uint16, (0, 65535), id="unsigned"),
+        pytest.param(np.bool_, (False, True), id="bool"),
+    ],
+)
+def test_blank_slices_are_cut_off_both_ends_and_no_others(dtype: type, values: tuple[int, int]) -> None:
+    """Slices 1 and 3 hold two values each; slice 2, between them, is as blank as those at the ends."""
+    array = np.full((6, 4, 5), values[0], dtype)
+    array[[1, 3], 2, 2] = values[1]
+    cut = without_blank_ends(Volume(array, Grid(array.shape, sheared())))
+    np.testing.assert_array_equal(cut.array, array[1:4])
+    np.testing.assert_allclose(cut.grid.affine[:3, 3], sheared()[:3, 3] + sheared()[:3, 0])
