@@ -105,6 +105,9 @@ def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
             "values": "0x60 1x140",
         },
         {"series": 'csvd_instances_received_total{result="refused"}', "values": "0x60 1x140"},
+        # Each process alone stays below the limit.
+        {"series": 'csvd_sign_ons_refused_total{instance="a"}', "values": "0x60 0+1x140"},
+        {"series": 'csvd_sign_ons_refused_total{instance="b"}', "values": "0x60 0+1x140"},
         {"series": 'csvd_disk_free_bytes{instance="a"}', "values": "9x200"},
         {"series": 'csvd_disk_size_bytes{instance="a"}', "values": "100x200"},
     ]
@@ -118,6 +121,7 @@ def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
         "CsvdCommitmentLag": 1,
         "CsvdDeliveryRefused": 1,
         "CsvdInstancesLost": 1,
+        "CsvdSignOnsRefused": 1,
         "CsvdDeliveryLag": 0,
         "CsvdIndexUnreachable": 0,
         "CsvdNodeAbsent": 0,

@@ -54,6 +54,11 @@ groups:
         labels: {severity: warning}
         annotations:
           summary: 'The {{ "{{ $labels.part }}" }} of the {{ "{{ $labels.use }}" }} is good for {{ "{{ $value | humanizeDuration }}" }} more; below zero it expired or can not be read.'
+      - alert: CsvdSignOnsRefused
+        expr: sum(increase(csvd_sign_ons_refused_total[15m])) > 20
+        labels: {severity: warning}
+        annotations:
+          summary: '{{ "{{ $value | humanize }}" }} attempts to sign on to the pages were refused within 15 minutes; somebody may be guessing.'
       - alert: CsvdIndexUnreachable
         expr: min by (instance) (csvd_index_reachable) == 0
         for: 2m
