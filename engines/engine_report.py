@@ -26,7 +26,7 @@ class PassedOver:
     def __str__(self) -> str:
         """Name and reason in one line."""
         name = self.runner.value if self.precision is None else f"{self.runner.value} {self.precision.value}"
-        return f"{name}: {self.reason}"
+        return self.reason if self.reason.startswith(f"{name} ") else f"{name}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)

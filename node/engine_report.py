@@ -18,7 +18,7 @@ def render_engines(reports: Iterable[EngineReport]) -> RenderableType:
     for report in reports:
         parts.append(Text(f"{report.segment.value}: {report.name} ({report.precision})", style="bold"))
         parts.append(Text(f"  proof: {report.proof}"))
-        parts.extend(Text(f"  not {passed}") for passed in report.passed_over)
+        parts.extend(Text(f"  passed over: {passed}") for passed in report.passed_over)
     return Group(*parts)
 
 

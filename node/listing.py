@@ -51,7 +51,7 @@ class StudyRow:
         conflict_count: Instances kept apart because their UIDs were taken.
         evaluation_id: its latest evaluation, if there is one.
         delivered_count: deliveries of the latest evaluation that arrived.
-        delivery_count: all deliveries of the latest evaluation.
+        delivery_count: deliveries of the latest evaluation, without those that another form replaced.
         destinations: why each destination was chosen, by its name.
     """
 
@@ -279,7 +279,7 @@ def _row(study: Row[Any], verdict: Verdict | None, collected: _Collected) -> Stu
         conflict_count=collected.conflicts.get(study.study_uid, 0),
         evaluation_id=evaluation.evaluation_id if evaluation else None,
         delivered_count=sum(_has_arrived(delivery) for delivery in outbox),
-        delivery_count=len(outbox),
+        delivery_count=sum(delivery.state != DeliveryState.REPLACED for delivery in outbox),
         destinations=collected.destinations.get(evaluation.evaluation_id, {}) if evaluation else {},
     )
 
@@ -309,7 +309,7 @@ def _state(
 
 def _sending(outbox: list[Row[Any]]) -> tuple[StudyState, str]:
     if not outbox:
-        return StudyState.EVALUATED, "No destination is configured; the results lie in the store."
+        return StudyState.EVALUATED, "The results go to no destination and lie in the store."
     replaced = [delivery for delivery in outbox if delivery.state == DeliveryState.REPLACED]
     missing = [delivery for delivery in outbox if not _has_arrived(delivery) and delivery not in replaced]
     refusals = sorted({f"{delivery.destination}: {delivery.last_comment}" for delivery in replaced})
@@ -321,7 +321,7 @@ def _sending(outbox: list[Row[Any]]) -> tuple[StudyState, str]:
     if tried is None:
         return state, ""
     waits = AWAITED if tried.next_attempt_at is not None else NOT_COMMITTED
-    said = ". ".join(filter(None, (tried.state == DeliveryState.SENT and waits, tried.last_comment)))
+    said = ": ".join(filter(None, (tried.state == DeliveryState.SENT and waits, tried.last_comment)))
     return state, f"{tried.destination}: {said}{_next_attempt(tried)}"
 
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from node.listing import StudyRow
 from node.study_states import StudyState
+from node.words import kept_apart
 
 STYLES = {
     StudyState.FAILED: "red",
@@ -62,7 +63,7 @@ def _remarks(row: StudyRow) -> Iterator[str]:
     if said := row.reason or row.progress:
         yield said
     if row.conflict_count:
-        yield f"{row.conflict_count} Instances came again with other content under the same UID; kept apart."
+        yield kept_apart(row.conflict_count)
     yield from (f"To {name}: {reason}" for name, reason in row.destinations.items())
 
 

@@ -28,6 +28,7 @@ def study_record(view: StudyView) -> dict[str, object]:
     """Return what is known of a Study as values that JSON can hold; times in ISO 8601."""
     return {
         **to_record(view.row),
+        "senders": list(view.senders),
         "evaluations": [
             {"number": one.number, "run": one.run, "state": one.state.value, "reason": one.reason}
             for one in view.evaluations

@@ -9,6 +9,9 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
+from sqlalchemy import select
+
+from engines.segments import Segment
 from node.completeness import CompletenessSettings
 from node.database import Database
 from node.deliveries import Deliveries, Delivery
@@ -18,10 +21,15 @@ from node.findings_record import FindingsRecord
 from node.listing import StudyChoice, StudyPage, StudyRow, study_page
 from node.outcomes import Outcomes
 from node.result_files import SELECTION, selection_name
+from node.results.forms import Form, form_of, part_of
 from node.store import Store
+from node.tables import instances
 
 FINDINGS, PICTURE = "findings.json", "overlays.png"
 """Files that the evaluator writes beside the results."""
+
+_ORDER = (Form.REPORT, *(form for form in Form if form is not Form.REPORT))
+"""Results in the order in which a person looks for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +57,8 @@ class StudyView:
         series: what an evaluation looked at, those that were chosen first.
         series_of: number of that evaluation, the latest that got so far; it may have failed. None before one.
         findings: of the latest evaluation with results; None before there is one.
-        deliveries: of the latest evaluation.
+        deliveries: of the latest evaluation, by destination; those that did not arrive come first.
+        senders: AE titles that its Instances came from.
         has_picture: whether there is a picture of the overlays.
     """
 
@@ -60,6 +69,7 @@ class StudyView:
     findings: FindingsRecord | None
     deliveries: tuple[Delivery, ...]
     has_picture: bool
+    senders: tuple[str, ...]
 
     def why(self, evaluation: Evaluation) -> str:
         """Say why an evaluation is where it is; empty where the line of the list says just that."""
@@ -113,13 +123,24 @@ class StudyViews:
             series=_series(selection),
             series_of=series_of,
             findings=FindingsRecord.model_validate_json(findings) if findings else None,
-            deliveries=tuple(self._deliveries.of_evaluation(row.evaluation_id)) if row.evaluation_id else (),
+            deliveries=self._in_order(row.evaluation_id) if row.evaluation_id else (),
             has_picture=latest is not None and self._store.exists(_beside(latest, PICTURE)),
+            senders=self._senders(study_uid),
         )
 
     def picture(self, study_uid: str) -> bytes | None:
         """Return the picture of the overlays as PNG, None if there is none."""
         return self._read_beside(self._latest_result(self._evaluations.of_study(study_uid)), PICTURE)
+
+    def _in_order(self, evaluation_id: str) -> tuple[Delivery, ...]:
+        """List the deliveries of an evaluation as a person looks for them."""
+        return tuple(sorted(self._deliveries.of_evaluation(evaluation_id), key=_place))
+
+    def _senders(self, study_uid: str) -> tuple[str, ...]:
+        """List who sent the Instances that are here."""
+        came_from = select(instances.c.calling_ae).distinct().where(instances.c.study_uid == study_uid)
+        with self._database.reading() as connection:
+            return tuple(connection.scalars(came_from.order_by(instances.c.calling_ae)))
 
     def _selection(self, evaluations: Sequence[Evaluation]) -> tuple[int, bytes] | tuple[None, None]:
         """Read what the latest run that got so far took each Series for, and of which evaluation it was."""
@@ -167,6 +188,13 @@ def _beside(result: Result, name: str) -> str:
     """Return the path of a file that was written beside a result."""
     made = PurePosixPath(result.path)
     return str(made.with_name(made.name.removesuffix(f"{result.kind}.dcm") + name))
+
+
+def _place(delivery: Delivery) -> tuple[str, bool, int, int]:
+    """Return where a delivery stands in the list: by destination, the missing first, then by result."""
+    form, part = form_of(delivery.kind), part_of(delivery.kind)
+    number = list(Segment).index(part) + 1 if isinstance(part, Segment) else part or 0
+    return delivery.destination, delivery.state.has_arrived, _ORDER.index(form), number
 
 
 def _series(selection: bytes | None) -> tuple[SeriesLine, ...]:

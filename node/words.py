@@ -37,6 +37,12 @@ _FORMS = {
 }
 
 
+def kept_apart(count: int) -> str:
+    """Say how many Instances came whose UIDs others had first."""
+    came = "1 Instance" if count == 1 else f"{count} Instances"
+    return f"{came} came again with other content under the same UID; kept apart."
+
+
 def clock(time: datetime | None) -> str:
     """Show a time in UTC to the second; a dash where there is none."""
     return f"{time:%Y-%m-%d %H:%M:%S}" if time else "–"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import secrets
 from collections.abc import Callable
 from typing import Annotated
@@ -24,8 +25,8 @@ SIGN_ON_PAUSE_S = 1.0
 MOST_WAITING = 32
 """Attempts that may wait at a time; each keeps a connection, of which probes and others need some."""
 
-MOST_SIGNED_ON = 1000
-"""Addresses that are remembered to have signed on."""
+SIGNED_ON = "csvd_signed_on"
+"""Holds the pass of a browser that signed on; only this process can make one, and it ends with it."""
 
 _basic = HTTPBasic(auto_error=False, realm="csvd-node")
 
@@ -33,8 +34,10 @@ _basic = HTTPBasic(auto_error=False, realm="csvd-node")
 class SignOn:
     """Asks for name and password where they are configured, and lets nobody guess fast.
 
-    Whoever signed on goes on at once. Each other attempt is answered after a pause, a right one as well as a
-    wrong one: else a guess would be known to be wrong as soon as its answer stays away. No thread waits.
+    A browser that signed on goes on at once, whoever else guesses from its address, which behind a reverse
+    proxy is that of all. Each other attempt is answered after a pause, a right one as well as a wrong one:
+    else a guess would be known to be wrong as soon as its answer stays away. No thread waits. Where too many
+    wait, those of the address with the most give way.
 
     Args:
         settings: name and password.
@@ -46,8 +49,8 @@ class SignOn:
         self, settings: WebSettings, refused: Callable[[], None], pause_s: float = SIGN_ON_PAUSE_S
     ) -> None:
         self._settings, self._refused, self._pause_s = settings, refused, pause_s
-        self._signed_on: set[str] = set()
-        self._waiting = 0
+        self._key = secrets.token_bytes(32)
+        self._waiting: dict[str, list[asyncio.Event]] = {}
 
     async def check(
         self, request: Request, given: Annotated[HTTPBasicCredentials | None, Depends(_basic)]
@@ -61,35 +64,65 @@ class SignOn:
         if password is None:
             return
         if given is None:
-            raise _unknown()
-        address = request.client.host if request.client else ""
-        if address not in self._signed_on:
-            await self._pause()
-        if _is_same(given, self._settings.user, password.get_secret_value()):
-            if len(self._signed_on) >= MOST_SIGNED_ON:
-                self._signed_on.clear()
-            self._signed_on.add(address)
+            raise _unknown("The pages ask for a name and a password (web.user, web.password)")
+        is_right = _is_same(given, self._settings.user, password.get_secret_value())
+        if is_right and self._is_pass(request.cookies.get(SIGNED_ON, "")):
             return
-        self._signed_on.discard(address)
+        address = request.client.host if request.client else ""
+        await self._pause(address)
+        if is_right:
+            request.state.new_pass = self._make_pass(secrets.token_hex(16))
+            return
         self._refused()
         # Neither of what was typed: a password stands in the field for the name now and then.
         log.warning("web.sign_on_refused", peer=address)
-        raise _unknown()
+        raise _unknown("Wrong name or password")
 
-    async def _pause(self) -> None:
-        if self._waiting >= MOST_WAITING:
-            raise HTTPException(
-                429, "Too many try to sign on at this moment; try again", {"Retry-After": "1"}
-            )
-        self._waiting += 1
+    def _make_pass(self, nonce: str) -> str:
+        return f"{nonce}.{hmac.digest(self._key, nonce.encode(), 'sha256').hex()}"
+
+    def _is_pass(self, shown: str) -> bool:
+        expected = self._make_pass(shown.partition(".")[0])
+        return secrets.compare_digest(shown.encode(), expected.encode())
+
+    async def _pause(self, address: str) -> None:
+        """Wait for a while; the address with the most attempts has to make room for others.
+
+        Raises:
+            HTTPException: 429 where there is no room, or another address needs it.
+        """
+        if sum(map(len, self._waiting.values())) >= MOST_WAITING:
+            most = max(self._waiting.values(), key=len)
+            if len(most) <= len(self._waiting.get(address, ())) + 1:
+                raise _too_many()
+            most.pop().set()
+        must_go = asyncio.Event()
+        own = self._waiting.setdefault(address, [])
+        own.append(must_go)
         try:
-            await asyncio.sleep(self._pause_s)
+            await asyncio.wait_for(must_go.wait(), self._pause_s)
+        except TimeoutError:
+            return
         finally:
-            self._waiting -= 1
+            if must_go in own:
+                own.remove(must_go)
+            if not own and self._waiting.get(address) is own:
+                del self._waiting[address]
+        raise _too_many()
 
 
-def _unknown() -> HTTPException:
-    return HTTPException(401, "Wrong name or password", {"WWW-Authenticate": 'Basic realm="csvd-node"'})
+def keep_pass(request: Request, response: Response) -> None:
+    """Give a browser that just signed on its pass."""
+    if new_pass := getattr(request.state, "new_pass", None):
+        response.set_cookie(SIGNED_ON, new_pass, httponly=True, samesite="lax")
+
+
+def _unknown(said: str) -> HTTPException:
+    return HTTPException(401, said, {"WWW-Authenticate": 'Basic realm="csvd-node"'})
+
+
+def _too_many() -> HTTPException:
+    return HTTPException(429, "Too many try to sign on at this moment; try again", {"Retry-After": "1"})
 
 
 def _is_same(given: HTTPBasicCredentials, user: str, password: str) -> bool:

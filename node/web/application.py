@@ -6,16 +6,16 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
-from fastapi.templating import Jinja2Templates
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 
 from node.errors import IndexUnavailableError, NodeError, NothingToEvaluateError, UnknownStudyError
 from node.health import Health
-from node.web.access import SignOn
-from node.web.pages import PageSources, page_router
+from node.web.access import SignOn, keep_pass
+from node.web.pages import PageSources, page_router, page_templates
 from node.web.probes import probe_router
 from node.web.settings import WebSettings
 
@@ -49,6 +49,7 @@ def make_application(health: Health, registry: CollectorRegistry) -> FastAPI:
         response = Response(status_code=413) if _is_long(request) else await call_next(request)
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
+        keep_pass(request, response)
         return response
 
     return application
@@ -66,7 +67,7 @@ def add_pages(
         refused: is told of each attempt to sign on with a wrong name or password.
     """
     here = Path(__file__).parent
-    templates = Jinja2Templates(here / "templates")
+    templates = page_templates()
 
     def tell(request: Request, error: Exception) -> HTMLResponse:
         code, said, headers = _answer_of(error)
@@ -74,7 +75,7 @@ def add_pages(
             request, "message.html", {"code": code, "said": said}, status_code=code, headers=headers
         )
 
-    for kind in (HTTPException, NodeError):
+    for kind in (HTTPException, NodeError, RequestValidationError):
         application.add_exception_handler(kind, tell)
     application.include_router(page_router(sources, settings, SignOn(settings, refused)))
     application.mount("/static", StaticFiles(directory=here / "static"), name="static")
@@ -89,5 +90,8 @@ def _is_long(request: Request) -> bool:
 def _answer_of(error: Exception) -> tuple[int, str, dict[str, str]]:
     if isinstance(error, HTTPException):
         return error.status_code, str(error.detail), dict(error.headers or {})
+    if isinstance(error, RequestValidationError):
+        faults = (f"{each['loc'][-1]}: {each['msg']}" for each in error.errors())
+        return 422, f"This address can not be answered: {'; '.join(faults)}", {}
     codes = {UnknownStudyError: 404, NothingToEvaluateError: 409, IndexUnavailableError: 503}
     return codes.get(type(error), 500), str(error), {}

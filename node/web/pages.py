@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.templating import Jinja2Templates
+from markupsafe import Markup, escape
 
 from engines.segmentation import Segmentor
 from engines.segments import Segment
@@ -22,10 +25,21 @@ from node.study_states import StudyState
 from node.study_view import StudyViews
 from node.web.access import SignOn, check_token, form_token, keep_token
 from node.web.settings import WebSettings
-from node.words import clock, delivered_result, delivery_state, dicom_status, number, series_name
+from node.words import (
+    clock,
+    delivered_result,
+    delivery_state,
+    dicom_status,
+    kept_apart,
+    number,
+    series_name,
+)
 
 SIZE = 50
 """Studies on a page."""
+
+_COMMAND = re.compile(r"`([^`]+)`")
+"""A command in a sentence, as terminals show it."""
 
 LONGEST_UID = 64
 """Characters of a UID (PS3.5 9.1)."""
@@ -33,12 +47,13 @@ LONGEST_UID = 64
 
 @dataclass(frozen=True, slots=True)
 class EngineLine:
-    """A model of this process and what runs it."""
+    """A model of this process, what runs it, on what proof, and why nothing else does."""
 
     segment: str
     model: str
     runner: str
-    reasons: tuple[str, ...]
+    proof: str
+    passed_over: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +80,7 @@ class Pages:
     """
 
     def __init__(self, sources: PageSources, settings: WebSettings) -> None:
-        self._sources, self._settings, self._templates = sources, settings, _templates()
+        self._sources, self._settings, self._templates = sources, settings, page_templates()
 
     def studies(
         self,
@@ -80,6 +95,8 @@ class Pages:
         wanted = uid.strip().replace("\0", "?")
         found = self._sources.views.page(StudyChoice(chosen, wanted, number=page, size=SIZE))
         pages = max(1, math.ceil(found.total / SIZE))
+        if page > pages:
+            return RedirectResponse(f"/?{urlencode({'uid': uid, 'state': state, 'page': pages})}")
         shown = {"found": found, "states": list(StudyState), "state": state, "uid": uid}
         return self._shown(request, "studies.html", {**shown, "page": page, "pages": pages})
 
@@ -146,16 +163,28 @@ def engine_lines(segmentors: Mapping[Segment, Segmentor]) -> list[EngineLine]:
 def _engine_line(segment: Segment, segmentor: Segmentor) -> EngineLine:
     model = f"{segmentor.manifest.name} {segmentor.manifest.version}"
     report = segmentor.report
-    said = [] if report is None else [report.proof, *map(str, report.passed_over)]
-    return EngineLine(segment.label, model, segmentor.runner.name, tuple(said))
+    proof, passed_over = ("", ()) if report is None else (report.proof, tuple(map(str, report.passed_over)))
+    return EngineLine(segment.label, model, segmentor.runner.name, proof, passed_over)
 
 
-def _templates() -> Jinja2Templates:
+def _marked_up(sentence: str, study_uid: str) -> Markup:
+    """Show a sentence on a page that is about its Study already; commands look like commands."""
+    about = f"Study {study_uid}: "
+    said = sentence.removeprefix(about)
+    if said != sentence:
+        said = said[:1].upper() + said[1:]
+    return Markup(_COMMAND.sub(r"<code>\1</code>", str(escape(said))))  # noqa: S704 - escaped just before
+
+
+def page_templates() -> Jinja2Templates:
+    """Return the templates, with what they say values by."""
     templates = Jinja2Templates(Path(__file__).with_name("templates"))
     templates.env.filters |= {
         "clock": clock,
         "delivered_result": delivered_result,
         "delivery_state": delivery_state,
+        "kept_apart": kept_apart,
+        "marked_up": _marked_up,
         "dicom_status": dicom_status,
         "number": number,
         "series_name": series_name,

@@ -262,7 +262,7 @@ def test_archive_that_never_commits_is_asked_again_and_then_told_of(
         assert delivery_state(given_up[0]) == "sent, the archive did not commit, given up"
         (row,) = study_rows(running.evaluated.database, running.clock(), running.settings.completeness)
         assert (row.state, row.delivered_count) == (StudyState.FAILED, 0)
-        assert row.reason.startswith(f"archive: sent, the archive did not commit. {why} (given up after ")
+        assert row.reason.startswith(f"archive: sent, the archive did not commit: {why} (given up after ")
         assert len(peer.stored) == len(ROLES), "what the archive has is not sent again"
         assert running.metrics.registry.get_sample_value("csvd_studies_failed_total") == 1
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
     not viewer_installed(), reason="`make viewer-tools` installs Node.js and what drives the browser"
 )
 
-SCREEN, TELEPHONE = 1280, 390
+SCREEN, TELEPHONE = 1280, 360
 """Widths, CSS pixels."""
 
 LEAST_CONTRAST = 4.5
@@ -41,16 +41,19 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 def filled(tmp_path: Path, database: Database) -> Shown:
-    """One Study came to one of two destinations, one failed for a long reason, one waits."""
+    """One Study came to one destination and not to others, one failed for a long reason, one waits."""
     shown, deliveries = Shown(tmp_path, database), Deliveries(database)
     (evaluation,) = shown.evaluations.of_study(STUDY_UID)
+    refused = "no presentation context accepted for Segmentation Storage; key images and pdf sent instead"
     for destination, state, status, comment in (
         ("pacs", DeliveryState.DELIVERED, 0x0000, ""),
         ("archive", DeliveryState.FAILED, 0xA700, "the disk is full, " * 6),
+        ("vendor-neutral-archive", DeliveryState.SENT, 0x0000, ""),
+        ("old", DeliveryState.REPLACED, None, refused),
     ):
         deliveries.queue(evaluation.evaluation_id, destination, ["1.2.3"], at(31))
         (queued,) = (one for one in deliveries.due(at(32)) if one.destination == destination)
-        again = None if state is DeliveryState.DELIVERED else at(900)
+        again = at(900) if state in (DeliveryState.FAILED, DeliveryState.SENT) else None
         deliveries.record_attempt(queued, state, status, comment, at(33), again)
     second = shown.evaluations.begin(str(uid_from("study", 2)), None, at(40))
     assert second is not None

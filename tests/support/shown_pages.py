@@ -70,7 +70,7 @@ class Shown:
         application = make_application(Health(), metrics.registry)
         sources = PageSources(
             self.views,
-            lambda: [EngineLine("WMH", "wmh 0.3.0", "onnxruntime", ("the reference",))],
+            lambda: [EngineLine("WMH", "wmh 0.3.0", "onnxruntime", "the reference", ())],
             lambda study_uid: retry_study(self.database, study_uid, ["PACS", "pacs"], at(1000)),
         )
         with WebServer(application, LOOPBACK, 0) as server:

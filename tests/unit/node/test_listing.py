@@ -178,7 +178,7 @@ def late_instance_after_delivery(played: Played) -> None:
         (waiting, StudyState.WAITING, "Waits for a worker."),
         (evaluating, StudyState.EVALUATING, ""),
         (failed, StudyState.FAILED, "Two slices at one position."),
-        (without_destination, StudyState.EVALUATED, "No destination is configured"),
+        (without_destination, StudyState.EVALUATED, "The results go to no destination"),
         (queued, StudyState.DELIVERING, ""),
         (
             one_to_come,

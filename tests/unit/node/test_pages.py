@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import httpx
 import pytest
 from fastapi import HTTPException, Request
 from fastapi.security import HTTPBasicCredentials
@@ -15,12 +17,12 @@ from structlog.testing import capture_logs
 
 from node.database import Database
 from node.deliveries import Deliveries, DeliveryState
-from node.evaluations import EvaluationState
+from node.evaluations import EvaluationState, Result
 from node.listing import StudyChoice
 from node.outcomes import Outcome, Outcomes
 from node.study_report import render_study, study_record
 from node.study_states import StudyState
-from node.web.access import MOST_WAITING, SIGN_ON_PAUSE_S, SignOn
+from node.web.access import MOST_WAITING, SIGN_ON_PAUSE_S, SIGNED_ON, SignOn
 from node.web.settings import WebSettings
 from tests.support.arrivals import STUDY_UID, at
 from tests.support.peers import LOOPBACK
@@ -79,7 +81,73 @@ def test_pages_show_what_is_there(shown: Shown) -> None:
         assert '<td data-label="Looked for on, by">T2-FLAIR and T1<br>' in study
         assert "<strong>Not assessed:</strong> no T1 &lt;Series&gt;" in study, "and not assessed is none"
         assert "the reference" in client.get("/engines").text
+        assert "<dt>Sent by</dt><dd>SCANNER1</dd>" in study
         assert client.get("/static/style.css").status_code == 200
+
+
+def test_page_beyond_the_last_leads_to_the_last(shown: Shown) -> None:
+    """A bookmark of it, or a Study that was removed meanwhile, is no reason to say that there is none."""
+    with shown.served() as client:
+        answer = client.get("/", params={"page": 9, "state": "waiting"})
+        assert (answer.status_code, answer.headers["location"]) == (307, "/?uid=&state=waiting&page=1")
+        assert "2 Studies of this choice" in client.get(answer.headers["location"]).text
+
+
+def test_address_that_can_not_be_answered_is_said_on_a_page(shown: Shown) -> None:
+    with shown.served() as client:
+        for query, named in (({"page": "next"}, "page: "), ({"uid": "1" * 65}, "uid: ")):
+            answer = client.get("/", params=query)
+            assert answer.status_code == 422
+            assert answer.headers["content-type"].startswith("text/html")
+            assert f"This address can not be answered: {named}" in answer.text
+
+
+def test_sentence_on_a_page_shows_commands_as_such_and_names_the_study_once(shown: Shown) -> None:
+    study_uid = str(uid_from("study", 2))
+    begun = shown.evaluations.begin(study_uid, None, at(40))
+    assert begun is not None
+    said = f"Study {study_uid}: nothing <i> can be assessed; `csvd-node study` shows why"
+    shown.evaluations.fail(begun.evaluation_id, said, at(50))
+    with shown.served() as client:
+        for path in ("/?state=failed", f"/studies/{study_uid}"):
+            page = client.get(path).text
+            assert "Nothing &lt;i&gt; can be assessed; <code>csvd-node study</code> shows why" in page
+            assert f"Study {study_uid}:" not in page
+
+
+def test_page_of_a_failed_study_says_what_to_do(shown: Shown) -> None:
+    study_uid = str(uid_from("study", 2))
+    with shown.served() as client:
+        assert "csvd-node retry" not in client.get(f"/studies/{study_uid}").text
+        begun = shown.evaluations.begin(study_uid, None, at(40))
+        assert begun is not None
+        shown.evaluations.fail(begun.evaluation_id, "The disk is full.", at(50))
+        assert (
+            f"<code>csvd-node retry {study_uid}</code> sends again"
+            in client.get(f"/studies/{study_uid}").text
+        )
+    with shown.served(allow_retry=True) as client:
+        assert "csvd-node retry" not in client.get(f"/studies/{study_uid}").text, "the button does it"
+
+
+def test_deliveries_stand_in_the_order_in_which_they_are_looked_for(shown: Shown) -> None:
+    deliveries, (evaluation,) = Deliveries(shown.database), shown.evaluations.of_study(STUDY_UID)
+    kinds = ("key-image-010", "key-image-002", "seg-LACUNE", "seg-WMH", "seg-combined", "pdf")
+    shown.evaluations.add_results(
+        evaluation.evaluation_id,
+        [Result(f"1.2.3.{number}", kind, "1.2", f"{kind}.dcm") for number, kind in enumerate(kinds)],
+    )
+    made = ["1.2.3", *(f"1.2.3.{number}" for number in range(len(kinds)))]
+    for destination in ("pacs", "archive"):
+        deliveries.queue(evaluation.evaluation_id, destination, made, at(30))
+    for one in deliveries.due(at(31)):
+        came_to = DeliveryState.FAILED if one.kind == "pdf" else DeliveryState.DELIVERED
+        if one.destination == "pacs":
+            deliveries.record_attempt(one, came_to, None, "", at(32), None)
+    listed = [(one.destination, one.kind) for one in shown.views.study(STUDY_UID).deliveries]
+    in_order = ["sr", "seg-combined", "seg-WMH", "seg-LACUNE", "key-image-002", "key-image-010", "pdf"]
+    assert listed[:7] == [("archive", kind) for kind in in_order]
+    assert listed[7:] == [("pacs", kind) for kind in ("pdf", *in_order[:-1])], "what is missing comes first"
 
 
 def test_findings_of_an_earlier_evaluation_are_called_so(shown: Shown) -> None:
@@ -176,7 +244,7 @@ def test_page_says_which_evaluation_took_the_series_for_what(shown: Shown) -> No
         shown.evaluations.fail(second.evaluation_id, "The disk is full.", at(60))
         page = client.get(path).text
         assert "first run" in page, "a run that was not begun has left nothing"
-        assert "As evaluation 2 took them" in page
+        assert "As evaluation" not in page, "it is the latest one that got so far"
         shown.evaluations.retry(STUDY_UID, at(70))
         assert "second run" in client.get(path).text
 
@@ -281,26 +349,44 @@ def test_nobody_guesses_fast_and_who_signed_on_waits_no_more(shown: Shown) -> No
         assert took_s(wrong) >= SIGN_ON_PAUSE_S
         assert took_s(right) >= SIGN_ON_PAUSE_S, "an answer that comes sooner would tell a right guess"
         assert min(took_s(right) for _ in range(3)) < SIGN_ON_PAUSE_S
-        took_s(wrong)
-        assert took_s(right) >= SIGN_ON_PAUSE_S, "who guesses loses that"
+        assert took_s(wrong) >= SIGN_ON_PAUSE_S, "who signed on does not guess fast either"
+        with httpx.Client(base_url=client.base_url) as another:
+            assert another.get("/", auth=wrong).status_code == 401
+        assert min(took_s(right) for _ in range(3)) < SIGN_ON_PAUSE_S, "all have one address behind a proxy"
+        client.cookies.set(SIGNED_ON, f"00.{'00' * 32}")
+        assert took_s(right) >= SIGN_ON_PAUSE_S, "a pass that the node did not make is none"
+
+
+WRONG = HTTPBasicCredentials(username="ward", password=str(MOST_WAITING))
+
+
+async def answers_to(sign_on: SignOn, attempts: Sequence[tuple[str, HTTPBasicCredentials]]) -> list[int]:
+    """Try to sign on from these addresses at once, and return the statuses."""
+    requests = [
+        Request({"type": "http", "client": (address, 4711), "headers": []}) for address, _ in attempts
+    ]
+    checks = [sign_on.check(request, given) for request, (_, given) in zip(requests, attempts, strict=True)]
+    answers = await asyncio.gather(*checks, return_exceptions=True)
+    return [error.status_code if isinstance(error, HTTPException) else 200 for error in answers]
 
 
 def test_attempts_to_sign_on_keep_only_so_many_connections_waiting() -> None:
     refused: list[int] = []
     sign_on = SignOn(WebSettings.model_validate(SIGN_ON), lambda: refused.append(1), pause_s=0.1)
-    wrong = HTTPBasicCredentials(username="ward", password=str(MOST_WAITING))
-    request = Request({"type": "http", "client": ("192.0.2.1", 4711)})
-
-    async def all_at_once() -> list[object]:
-        attempts = [sign_on.check(request, wrong) for _ in range(MOST_WAITING + 2)]
-        return await asyncio.gather(*attempts, return_exceptions=True)
-
     for _ in range(2):
-        answers = [
-            error.status_code for error in asyncio.run(all_at_once()) if isinstance(error, HTTPException)
-        ]
+        answers = asyncio.run(answers_to(sign_on, [("192.0.2.1", WRONG)] * (MOST_WAITING + 2)))
         assert answers == [401] * MOST_WAITING + [429] * 2
     assert len(refused) == 2 * MOST_WAITING
+
+
+def test_who_guesses_from_one_address_makes_room_for_those_from_others() -> None:
+    sign_on = SignOn(WebSettings.model_validate(SIGN_ON), lambda: None, pause_s=0.1)
+    right = HTTPBasicCredentials(username=SIGN_ON["user"], password=SIGN_ON["password"])
+    flood = [("192.0.2.1", WRONG)] * (2 * MOST_WAITING)
+    honest = [(f"192.0.2.{number}", right) for number in (2, 3)]
+    answers = asyncio.run(answers_to(sign_on, [*flood, *honest, *flood]))
+    assert answers[len(flood) : len(flood) + 2] == [200, 200]
+    assert answers.count(401) == MOST_WAITING - 2
 
 
 def test_user_without_password_is_refused() -> None:
