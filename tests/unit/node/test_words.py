@@ -33,7 +33,7 @@ DELIVERY = Delivery(
 @pytest.mark.parametrize(
     ("state", "will_go_on", "given_up"),
     [
-        (DeliveryState.PENDING, "not tried yet", "not tried yet"),
+        (DeliveryState.PENDING, "not tried yet", "not tried yet, given up"),
         (
             DeliveryState.SENT,
             "sent, waiting for the archive's commitment",
