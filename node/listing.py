@@ -22,6 +22,7 @@ from node.study_states import (
     EVALUATING,
     StudyState,
     in_state,
+    not_delivered,
     open_verdicts,
 )
 from node.tables import conflicts, deliveries, evaluations, instances, outcomes, studies
@@ -132,12 +133,28 @@ def study_page(
     """
     with database.reading() as connection:
         verdicts = open_verdicts(connection, now, settings)
+        if choice.state is StudyState.DELIVERED:
+            return _delivered_page(connection, choice)
         chosen = _chosen(choice, verdicts)
         total = connection.scalar(select(func.count()).select_from(chosen.subquery())) or 0
         page = chosen.order_by(*_LATEST_FIRST).limit(choice.size).offset((choice.number - 1) * choice.size)
         found = connection.execute(page).all()
         rows = _rows(connection, found, verdicts)
     return StudyPage(tuple(rows), total)
+
+
+def _delivered_page(connection: Connection, choice: StudyChoice) -> StudyPage:
+    """List delivered Studies, which nearly all are: the few others are worked out once, and left out."""
+    of_choice = _of_uid(choice).where(~studies.c.is_open).with_only_columns(studies.c.study_uid)
+    elsewhere = set(connection.scalars(not_delivered()))
+    others = sum(uid == choice.uid if choice.exactly else choice.uid in uid for uid in elsewhere)
+    closed = connection.scalar(select(func.count()).select_from(of_choice.subquery())) or 0
+    end = choice.number * choice.size
+    in_order = of_choice.order_by(*_LATEST_FIRST).limit(end + others)
+    delivered = [uid for uid in connection.scalars(in_order) if uid not in elsewhere]
+    shown = delivered[end - choice.size : end]
+    found = connection.execute(select(studies).where(studies.c.study_uid.in_(shown)).order_by(*_LATEST_FIRST))
+    return StudyPage(tuple(_rows(connection, found.all(), {})), closed - others)
 
 
 def study_rows(database: Database, now: datetime, settings: CompletenessSettings) -> list[StudyRow]:
@@ -198,11 +215,7 @@ def _rows(
 
 
 def _chosen(choice: StudyChoice, verdicts: Mapping[str, Verdict]) -> Select[Any]:
-    statement = select(studies)
-    if choice.exactly:
-        statement = statement.where(studies.c.study_uid == choice.uid)
-    elif choice.uid:
-        statement = statement.where(studies.c.study_uid.contains(choice.uid, autoescape=True))
+    statement = _of_uid(choice)
     if choice.state is None:
         return statement
     open_there = [uid for uid, verdict in verdicts.items() if ARRIVING[verdict.state] is choice.state]
@@ -210,6 +223,14 @@ def _chosen(choice: StudyChoice, verdicts: Mapping[str, Verdict]) -> Select[Any]
     parts = [still_open] if choice.state is StudyState.RECEIVING else [still_open, in_state(choice.state)]
     there = union_all(*parts).subquery("there")
     return statement.join(there, there.c.study_uid == studies.c.study_uid)
+
+
+def _of_uid(choice: StudyChoice) -> Select[Any]:
+    if choice.exactly:
+        return select(studies).where(studies.c.study_uid == choice.uid)
+    if choice.uid:
+        return select(studies).where(studies.c.study_uid.contains(choice.uid, autoescape=True))
+    return select(studies)
 
 
 @dataclass(frozen=True, slots=True)

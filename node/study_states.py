@@ -122,6 +122,12 @@ def in_state(state: StudyState) -> Select[Any]:
     return select(studies.c.study_uid).select_from(joined).where(~studies.c.is_open, delivered)
 
 
+def not_delivered() -> Select[Any]:
+    """Select the Study Instance UIDs of the Studies that are not open and not delivered."""
+    decided = _decided(_ANYWHERE_ELSE)
+    return select(decided.c.study_uid).where(decided.c.state != StudyState.DELIVERED)
+
+
 def count_states(
     connection: Connection, now: datetime, settings: CompletenessSettings
 ) -> dict[StudyState, int]:

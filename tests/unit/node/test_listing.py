@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom.uid import SegmentationStorage
@@ -21,6 +22,7 @@ from node.study_states import StudyState, count_states
 from node.study_view import StudyViews
 from tests.support.arrivals import STUDY_UID, Arrivals, at
 from tests.support.instances import mr_dataset
+from tests.support.series_files import uid_from
 from tests.support.statements import statements
 
 SETTINGS = CompletenessSettings()
@@ -253,6 +255,41 @@ def test_studies_are_listed_by_state_and_number(played: Played) -> None:
     assert [row.last_at for row in each_study(*now, limit=2)] == [at(50), at(20)]
     assert [row.state for row in each_study(*now, StudyState.FAILED)] == [StudyState.FAILED]
     assert list(each_study(*now, StudyState.DELIVERED)) == []
+
+
+def test_delivered_studies_are_paged_and_the_others_worked_out_once(played: Played) -> None:
+    """Nearly all of a large index are delivered: to work out twice where each is takes seconds."""
+    for study in range(1, 7):
+        played.arrivals.whole(f"association {study}", 10 * study, study=study)
+        evaluation = played.evaluations.begin(str(uid_from("study", study)), None, at(100))
+        assert evaluation is not None
+        name = evaluation.evaluation_id
+        if study == 6:
+            continue
+        if study == 3:
+            played.evaluations.fail(name, "Two slices at one position.", at(101))
+            continue
+        result = Result(f"1.2.{study}", "sr", SegmentationStorage, "results/1.2/abc/sr.dcm")
+        played.evaluations.add_results(name, [result])
+        played.evaluations.finish(name, at(101))
+        played.deliveries.queue(name, "PACS", [result.sop_instance_uid], at(102))
+    for one in played.deliveries.due(at(103)):
+        played.deliveries.record_attempt(one, DeliveryState.DELIVERED, 0x0000, "", at(104), None)
+
+    def listed(**choice: Any) -> tuple[list[str], int]:
+        page = study_page(played.database, at(1000), SETTINGS, StudyChoice(StudyState.DELIVERED, **choice))
+        return [row.study_uid for row in page.rows], page.total
+
+    delivered = [str(uid_from("study", study)) for study in (5, 4, 2, 1)]
+    with statements(played.database) as made:
+        assert listed() == (delivered, 4)
+    assert sum("MATERIALIZED" in text for text, _ in made) == 1
+    assert listed(size=3) == (delivered[:3], 4)
+    assert listed(size=3, number=2) == (delivered[3:], 4)
+    assert listed(size=3, number=3) == ([], 4)
+    assert listed(uid=delivered[1][3:-1]) == ([delivered[1]], 1)
+    assert listed(uid=delivered[1], exactly=True) == ([delivered[1]], 1)
+    assert listed(uid=str(uid_from("study", 3)), exactly=True) == ([], 0)
 
 
 def test_what_is_read_of_open_studies_needs_no_more_statements_for_more(played: Played) -> None:
