@@ -66,8 +66,8 @@ def _lost(found: SegmentFinding, there: int, left: int) -> Iterator[str]:
     everything, label = len(found.lesions), found.segment.label.lower()
     if there < everything:
         yield (
-            f"{everything - there} of {everything} lesions ({label}) lie between the slices of the "
-            f"{SeriesType.T2_FLAIR.label} or outside it and are only in the segmentation of the "
+            f"{everything - there} of {everything} lesions ({label}) between the slices of the "
+            f"{SeriesType.T2_FLAIR.label} or outside it: only in the segmentation of the "
             f"{found.series_type.label}"
         )
     if left < there:

@@ -25,7 +25,7 @@ def render_findings(findings: StudyFindings) -> RenderableType:
         if found is not None:
             table.add_row(*_assessed(found))
         elif segment in absent:
-            table.add_row(segment.label, Text("not assessed", style="yellow"), "", "", "")
+            table.add_row(segment.label, "–", "–", "–", Text("not assessed", style="yellow"))
     return Group(table, *_remarks(findings))
 
 

@@ -143,7 +143,7 @@ def _on_this_slice(finding: SegmentFinding, place: _Slice) -> str:
         return "No lesion on any slice."
     shown = "" if place.shown == place.with_lesions else f" {place.shown} of them are shown."
     with_lesions = "1 slice has" if place.with_lesions == 1 else f"{place.with_lesions} slices have"
-    return f"{lesion_count(here)} on this slice. {with_lesions} lesions.{shown}"
+    return f"{lesion_count(here)}, counted in 3D, on this slice. {with_lesions} lesions.{shown}"
 
 
 def _dataset(picture: Image.Image, number: int, context: EvaluationContext) -> Dataset:

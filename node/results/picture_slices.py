@@ -26,7 +26,8 @@ SECOND_LETTER_FROM = 0.3
 
 _WINDOW_PERCENTILES, _WINDOW_MARGIN = (1.0, 99.5), 0.2
 """Dark and bright ends of the grey scale, in the head without this share at each side: the fat of the scalp
-would else leave the brain in the dark."""
+would else leave the brain in the dark. The bright end is the median of those of the slices: near the base of
+the skull and the vertex fat lies in the middle, too."""
 
 _HEADROOM = 1.15
 """How far beyond its bright end the window reaches, so that bright lesions keep their texture."""
@@ -35,7 +36,8 @@ _HEAD_IN_SLICES = 0.2
 """A pixel belongs to the head if it is bright in more than this share of the slices: noise is not."""
 
 _SHOWN_LESION_WEIGHT = 0.05
-"""What the area of a lesion that another slice shows already counts when the next slice is chosen."""
+"""What the area of a lesion that another slice shows already counts when the next slice is chosen;
+less where that slice is near, since neighbours show the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +109,11 @@ def to_grey(array: NDArray[Any], volume: NDArray[Any]) -> NDArray[np.uint8]:
     """Map values to grey with one window for all slices of a volume."""
     box = (slice(0, volume.shape[0]), *head_box(volume, (1.0, 1.0), 0.0))
     middle = volume[tuple(_inner(part) for part in box)]
-    head = middle[middle > head_threshold(volume)]
-    low, high = np.percentile(head if head.size else volume, _WINDOW_PERCENTILES)
+    threshold = head_threshold(volume)
+    in_slices = [plane[plane > threshold] for plane in middle]
+    heads = [head for head in in_slices if head.size] or [volume]
+    low = np.percentile(np.concatenate([head.ravel() for head in heads]), _WINDOW_PERCENTILES[0])
+    high = np.median([np.percentile(head, _WINDOW_PERCENTILES[1]) for head in heads])
     scaled = (np.asarray(array, dtype=np.float32) - low) / max(float(high - low) * _HEADROOM, 1e-6)
     return np.asarray(np.clip(scaled, 0, 1) * 255, dtype=np.uint8)
 
@@ -132,7 +137,7 @@ def head_box(volume: NDArray[Any], spacing_mm: tuple[float, float], margin_mm: f
 
 
 def telling_slices(labels: NDArray[np.int32], count: int) -> list[int]:
-    """Choose the slices with most lesion area, lesions that no chosen slice shows coming first.
+    """Choose the slices with most lesion area, lesions that no chosen slice shows coming first, then spread.
 
     Args:
         labels: (slices, rows, columns), lesion numbers.
@@ -146,10 +151,13 @@ def telling_slices(labels: NDArray[np.int32], count: int) -> list[int]:
     areas = np.stack([np.bincount(plane.ravel(), minlength=numbers + 1)[1:] for plane in labels]).astype(
         float
     )
-    weights, chosen = np.ones(numbers), list[int]()
-    while len(chosen) < min(count, int((areas.sum(axis=1) > 0).sum())):
-        scores = areas @ weights
+    filled = int((areas.sum(axis=1) > 0).sum())
+    is_new, distance, chosen = np.ones(numbers), np.full(len(areas), np.inf), list[int]()
+    while len(chosen) < min(count, filled):
+        spread = np.minimum(1.0, distance * count / filled)
+        scores = areas @ is_new + _SHOWN_LESION_WEIGHT * spread * (areas @ (1 - is_new))
         scores[chosen] = -1
         chosen.append(int(scores.argmax()))
-        weights[areas[chosen[-1]] > 0] = _SHOWN_LESION_WEIGHT
+        is_new[areas[chosen[-1]] > 0] = 0
+        distance = np.minimum(distance, np.abs(np.arange(len(areas)) - chosen[-1]))
     return sorted(chosen)

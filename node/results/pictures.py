@@ -93,7 +93,8 @@ def _draw_header(sheet: Image.Image) -> None:
     draw.text((2 * GAP_PX, 14), "Cerebral small vessel disease on MR", WHITE, font(24))
     draw.text((sheet.width - 2 * GAP_PX, 14), NOT_REVIEWED, WARNING, font(24), anchor="ra")
     note = (
-        "Outlines lie just outside the lesions. Sides of the patient: R L A P H F. One scale for all slices."
+        f"Lesions are counted in 3D; at most {TILES_IN_A_ROW} slices of a Series are shown. Outlines lie "
+        "just outside the lesions. Sides of the patient: R L A P H F. One scale for all slices."
     )
     draw.text((2 * GAP_PX, 43), note, GREY, font(13))
 

@@ -23,9 +23,9 @@ from node.findings_report import render_findings, size_counts
 from tests.support.result_studies import finding
 
 
-def shown(findings: StudyFindings) -> str:
+def shown(findings: StudyFindings, width: int = 100) -> str:
     text = StringIO()
-    Console(file=text, width=100, color_system=None).print(render_findings(findings))
+    Console(file=text, width=width, color_system=None).print(render_findings(findings))
     return text.getvalue()
 
 
@@ -37,6 +37,18 @@ def test_not_assessed_is_said_with_its_reason_and_never_as_zero() -> None:
     rows = [line for line in said.splitlines() if line.startswith("│")]
     assert len(rows) == 4
     assert all("not assessed" in row and "0" not in row for row in rows)
+
+
+def test_table_shows_every_size_in_a_terminal_of_80_columns() -> None:
+    grid = Grid((4, 40, 40), np.diag([5.0, 3.0, 3.0, 1.0]))
+    mask = np.zeros(grid.shape, dtype=bool)
+    mask[1, :2, :2] = mask[1, 10:20, 10:20] = mask[1, 25:40, 5:40] = True
+    found = finding(Segment.WMH, SeriesType.T2_FLAIR, mask, grid)
+    assert len(size_counts(found.lesions)) > 1
+    said = shown(StudyFindings((found,), (NotAssessed(Segment.INFARCT, "no DWI"),)), 80)
+    assert "…" not in said
+    for size in size_counts(found.lesions):
+        assert size in said
 
 
 def test_size_classes_ascend_whatever_the_order_of_the_lesions() -> None:

@@ -104,6 +104,17 @@ def test_slice_that_shows_a_new_lesion_comes_before_more_of_the_same() -> None:
     assert telling_slices(labels, 9) == [1, 2, 4]
 
 
+def test_slices_of_one_large_lesion_are_spread_over_it() -> None:
+    """A confluent lesion fills most slices; its four largest areas lie side by side."""
+    labels = np.zeros((40, 20, 20), dtype=np.int32)
+    for index in range(2, 38):
+        size = 18 if 10 <= index < 14 else 12
+        labels[index, :size, :size] = 1
+    chosen = telling_slices(labels, 4)
+    assert min(np.diff(chosen)) >= 36 // 4 - 1
+    assert chosen[0] < 14 < chosen[-1]
+
+
 def test_middle_slice_stands_for_no_lesions() -> None:
     assert telling_slices(np.zeros((7, 4, 4), dtype=np.int32), 4) == [3]
 
@@ -112,6 +123,13 @@ def test_window_is_that_of_the_whole_volume() -> None:
     volume = np.zeros((2, 10, 10), dtype=np.float32)
     volume[0, 2:8, 2:8], volume[1, 2:8, 2:8] = 100, 400
     assert to_grey(volume[0], volume).max() < 100 < 200 < to_grey(volume[1], volume).max()
+
+
+def test_fat_at_the_base_of_the_skull_does_not_leave_the_brain_in_the_dark() -> None:
+    volume = np.zeros((20, 60, 60), dtype=np.float32)
+    volume[:, 5:55, 5:55] = np.linspace(50, 100, 50)
+    volume[:7, 25:35, 25:35] = 400  # in a third of the slices, some of them in the middle of the head
+    assert to_grey(volume[12], volume).max() >= 200
 
 
 def test_constant_volume_is_drawn_without_error() -> None:
