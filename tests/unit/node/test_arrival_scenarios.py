@@ -194,7 +194,7 @@ def test_study_that_stays_aborted_fails_with_one_sentence(node: Node, database: 
     assert node.evaluations.of_study(STUDY_UID) == []
     (row,) = study_rows(database, at(500), SETTINGS)
     assert row.state is StudyState.FAILED
-    assert f"`csvd-node retry {STUDY_UID}` processes the 3 Instances that are here." in row.reason
+    assert f"`csvd-node retry {STUDY_UID}` processes the 3 Instances that came." in row.reason
 
 
 def late_instances(node: Node, when: EvaluationState) -> list[Evaluation]:

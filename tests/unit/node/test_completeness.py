@@ -189,10 +189,17 @@ def test_study_without_an_mr_image_is_kept(second: float, expected: ArrivalState
     assert ("not evaluated" in verdict.reason) is (expected is KEPT)
 
 
+@pytest.mark.parametrize(("refused", "counted"), [(1, "1 Instance"), (2, "2 Instances")])
+def test_reason_says_how_many_instances_whom_it_refused(refused: int, counted: str) -> None:
+    verdict = is_complete(arrival(carried("a", 0, 10, 11, refused=refused), instances=3), at(4000), SETTINGS)
+    assert f"SCANNER1 had {counted} refused before" in verdict.reason
+    assert "and did not send the Study again" in verdict.reason
+
+
 def test_broken_off_study_without_an_mr_image_is_not_to_be_retried() -> None:
     verdict = is_complete(arrival(BROKEN, instances=3, images=0), at(4000), SETTINGS)
     assert verdict.state is ABANDONED
-    assert verdict.reason.endswith("none of the 3 Instances that are here is an MR image.")
+    assert verdict.reason.endswith("there is no MR image in the 3 Instances that came.")
 
 
 @pytest.mark.parametrize(
