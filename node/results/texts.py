@@ -89,8 +89,13 @@ def registration(record: RegistrationRecord) -> str:
         transform = f" Transform of LPS mm points from {fixed} to {moving}: {rows}"
     return ascii_text(
         f"{moving} to {fixed}: rigid registration {done}; rotation {record.rotation_deg:.2f} deg, "
-        f"shift {record.translation_mm:.2f} mm. {record.reason}{transform}"
+        f"shift {record.translation_mm:.2f} mm. {_sentence(record.reason)}{transform}"
     )
+
+
+def _sentence(text: str) -> str:
+    """Begin a text with a capital and end it with a full stop."""
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
 def exclusion(record: ExclusionRecord) -> str:

@@ -69,16 +69,16 @@ def test_not_assessed_is_never_said_as_absent() -> None:
 
 
 def test_applied_registration_is_said_with_its_transform() -> None:
-    record = RegistrationRecord(SeriesType.T2_FLAIR, SeriesType.T1, np.eye(4), 1.25, 2.5, True, "Good.")
+    record = RegistrationRecord(SeriesType.T2_FLAIR, SeriesType.T1, np.eye(4), 1.25, 2.5, True, "moved")
     assert registration(record) == (
-        "T1 to T2-FLAIR: rigid registration applied; rotation 1.25 deg, shift 2.50 mm. Good. Transform "
+        "T1 to T2-FLAIR: rigid registration applied; rotation 1.25 deg, shift 2.50 mm. Moved. Transform "
         "of LPS mm points from T2-FLAIR to T1: "
         "1.00000 0.00000 0.00000 0.00000; 0.00000 1.00000 0.00000 0.00000; 0.00000 0.00000 1.00000 0.00000"
     )
 
 
 def test_refused_registration_says_that_the_scanner_geometry_was_used() -> None:
-    record = RegistrationRecord(SeriesType.T2_FLAIR, SeriesType.T1, np.eye(4), 31, 4, False, "Too far.")
+    record = RegistrationRecord(SeriesType.T2_FLAIR, SeriesType.T1, np.eye(4), 31, 4, False, "too far")
     assert "not applied, the scanner's geometry was used" in registration(record)
 
 
