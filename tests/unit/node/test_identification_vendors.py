@@ -74,6 +74,9 @@ RESEMBLING_T1 = [
     ("time of flight, flow compensated", "MR angiogram", TOF, {"ScanOptions": "FC"}),
     ("time of flight with MTC", "gradient echo with magnetisation transfer or angiogram", TOF,
      {"SequenceVariant": ["SP", "MTC"]}),
+    ("time of flight of an enhanced object", "MR angiogram", TOF,
+     {"ImageType": ["ORIGINAL", "PRIMARY", "TOF", "NONE"]}),
+    ("first echo of a venogram", "gradient echo, neither T1 nor T2*", SWAN, {"EchoTime": 7.2}),
     ("phase contrast of Philips", "MR angiogram", TOF,
      {"ImageType": ["ORIGINAL", "PRIMARY", "M_PCA", "M", "PCA"]}),
     # dcm2niix docs/PARSER_GOTCHAS.md, issue 1022: W, F, IP, OP or FAT in the Image Type of Dixon images.
@@ -108,6 +111,15 @@ RESEMBLING_OTHERS = [
     ("filtered phase of SWAN", "phase or complex image", SWAN,
      {"ImageType": PROCESSED, "SeriesDescription": "FILT_PHA: Ax SWAN"}),
     ("projection by its overlapping slices", "intensity projection", SWAN, {"SliceThickness": 20}),
+    ("phase of SWI by text", "phase or complex image", SWAN, {"SeriesDescription": "SWI_phase"}),
+    # PS3.3 C.8.16.2.1.4, C.8.13.3.1.1: what was derived stands in the fourth value of Image Type.
+    ("smallest of several", "intensity projection", SWAN,
+     {"ImageType": ["DERIVED", "PRIMARY", "T2_STAR", "MINIMUM"]}),
+    ("spread of several", "image calculated from others", SWAN,
+     {"ImageType": ["DERIVED", "PRIMARY", "T2_STAR", "STD_DEVIATION"]}),
+    ("anisotropy of an enhanced object", "diffusion tensor map", EPI,
+     {"ImageType": ["DERIVED", "PRIMARY", "DIFFUSION", "DIFFUSION_ANISO"], "DiffusionBValue": 1000.0,
+      "DiffusionDirectionality": "ISOTROPIC"}),
     ("susceptibility map", "parametric map", SWAN, {"ImageType": COMPUTED, "SeriesDescription": "QSM"}),
     # Philips: dADC, eADC; GE FuncTool: Average DC, Exponential Atten.
     ("dADC of Philips", "ADC map", EPI, {"DiffusionBValue": 1000.0, "SeriesDescription": "dADC_map"}),
@@ -124,6 +136,11 @@ TAKEN = [
      {"RepetitionTime": 5000, "ImageType": ["DERIVED", "PRIMARY", "T1", "UNIFORM"]}),
     ("FLAIR with IR and no inversion time", FLAIR, "T2 FLAIR without inversion time", IR_TSE,
      {"InversionTime": None}),
+    # Seen in a header of GENESIS_SIGNA: RM, no inversion time, Sequence Name flair, Angio Flag Y in a FLAIR.
+    ("FLAIR of old GE by its name", FLAIR, "T2 FLAIR without inversion time", IR_TSE,
+     {"ScanningSequence": "RM", "InversionTime": None, "SequenceName": "flair", "AngioFlag": "Y"}),
+    ("spin echo of old GE that calls itself angiogram", T1, "T1 spin echo", T1_SE,
+     {"ScanningSequence": "RM", "AngioFlag": "Y"}),
     # Protocols of the vendors: the inversion time that nulls fluid follows the repetition time.
     *[(f"FLAIR {repetition}/{inversion}", FLAIR, "T2 FLAIR", IR_TSE,
        {"RepetitionTime": repetition, "InversionTime": inversion})
@@ -208,10 +225,17 @@ def test_b0_that_ge_labels_with_the_b_value_of_its_shell_is_no_trace() -> None:
     assert (found.series_type, found.kind) == (None, "DWI of one direction")
 
 
-def test_diffusion_without_any_b_value_says_why_it_is_not_taken() -> None:
-    """A PACS that strips private elements leaves Siemens' Image Type and nothing else."""
-    trace = ["DERIVED", "PRIMARY", "DIFFUSION", "TRACEW", "ND"]
-    selection = select_series(series({**EPI, "ScanningSequence": "EP"}, ImageType=trace))
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({"ImageType": ["DERIVED", "PRIMARY", "DIFFUSION", "TRACEW", "ND"]}, id="Siemens"),
+        pytest.param({"ScanningSequence": ["EP", "RM"]}, id="GE"),
+        pytest.param({}, id="Toshiba"),
+    ],
+)
+def test_diffusion_without_any_b_value_says_why_it_is_not_taken(changed: dict[str, Any]) -> None:
+    """A PACS that strips private elements leaves an Image Type at best."""
+    selection = select_series(series(EPI, **changed))
     assert "no element states its b-value" in selection.unavailable[DWI]
 
 
