@@ -84,6 +84,9 @@ _DIFFUSION_SEQUENCE = re.compile(r"dwi|^\*?(?:ep|re)_b\d", re.IGNORECASE)
 FLUID_T1_MS = 4300.0
 """T1 of cerebrospinal fluid, ms, at any field strength: Rooney et al., Magn Reson Med 2007, 57:308."""
 
+SHORTEST_DIFFUSION_ECHO_MS = 25.0
+"""An echo before this, ms, leaves no time for diffusion gradients: a b-value beside it was left over."""
+
 _DIFFUSION_TYPES = frozenset(("DIFFUSION", "TRACEW", "TRACE", "ADC", "FA", "EADC"))
 
 
@@ -115,14 +118,22 @@ def gather_facts(stack: Stack, *, after_agent: bool = False) -> Facts:
         after_agent: whether it was acquired after another of its Study that states a contrast agent.
     """
     header, frame = stack.header, stack.first
-    numbers = {**_stated_numbers(frame.acquisition, frame.diffusion), **_counted_numbers(stack)}
+    diffusion = _believed(frame.diffusion, frame.acquisition)
+    numbers = {**_stated_numbers(frame.acquisition, diffusion), **_counted_numbers(stack)}
     return Facts(
         numbers={name: value for name, value in numbers.items() if value is not None},
-        words=_words(stack, frame.acquisition, frame.diffusion, after_agent),
+        words=_words(stack, frame.acquisition, diffusion, after_agent),
         sequence_name=frame.acquisition.sequence_name,
         text=_WORD_JOINTS.sub(" ", _text(header)),
-        b_value_source=frame.diffusion.source,
+        b_value_source=diffusion.source,
     )
+
+
+def _believed(diffusion: Diffusion, acquisition: Acquisition) -> Diffusion:
+    """Return the diffusion weighting, none where a sequence can have none: GE states left-over b-values."""
+    echo, sequence = acquisition.echo_time_ms, acquisition.scanning_sequence
+    too_early = echo is not None and echo < SHORTEST_DIFFUSION_ECHO_MS
+    return Diffusion() if too_early or ("GR" in sequence and "EP" not in sequence) else diffusion
 
 
 def _text(header: ImageHeader) -> str:

@@ -218,6 +218,12 @@ def test_diffusion_of_ge_is_told_by_its_kind(
     assert (found.series_type, found.kind) == expected
 
 
+@pytest.mark.parametrize("physics", [T1_SE, MPRAGE, {**SWAN, "EchoTime": 30}], ids=["SE", "MPRAGE", "SWAN"])
+def test_b_value_left_over_in_another_sequence_of_ge_makes_no_diffusion(physics: dict[str, Any]) -> None:
+    """dcm2niix issues 264, 393, 449: GE writes (0043,1039) into FSPGR and FLAIR."""
+    assert identified(physics, ge_diffusion(1000)) == identified(physics)
+
+
 def test_b0_that_ge_labels_with_the_b_value_of_its_shell_is_no_trace() -> None:
     """dcm2niix issue 777: before 29.1, b0 within multi-shell DTI states b > 0 and no gradient."""
     zero = {"r": (0xBB, "DS", 0), "a": (0xBC, "DS", 0), "s": (0xBD, "DS", 0)}
