@@ -80,10 +80,14 @@ class DurableWriter:
             now_s: POSIX time; None takes the clock.
         """
         oldest = (time.time() if now_s is None else now_s) - STALE_S
-        stale = [path for path in self._temporary_folder.iterdir() if path.stat().st_mtime < oldest]
-        for path in stale:
-            path.unlink(missing_ok=True)
-        return len(stale)
+        cleared = 0
+        for path in self._temporary_folder.iterdir():
+            # One that another process is writing may have its name by now, and be gone from here.
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < oldest:
+                    path.unlink()
+                    cleared += 1
+        return cleared
 
     def _write_temporary(self, parts: tuple[bytes, ...]) -> Path:
         path = self._temporary_folder / uuid.uuid4().hex

@@ -169,6 +169,17 @@ def test_only_old_unfinished_files_are_cleared(tmp_path: Path) -> None:
     assert files_below(store.root) == ["incoming/young"]
 
 
+def test_file_that_another_process_has_just_named_stops_no_clearing(tmp_path: Path) -> None:
+    """A link to nothing stands for it: it is listed, and gone when it is looked at."""
+    store = Store(tmp_path / "root")
+    (store.root / "incoming" / "named").symlink_to("nothing")
+    left = store.root / "incoming" / "left"
+    left.touch()
+    os.utime(left, (0, 0))
+    assert store.clear_incoming() == 1
+    assert not left.exists()
+
+
 def test_files_and_conflicts_are_found_oldest_first(tmp_path: Path) -> None:
     store = Store(tmp_path / "root")
     instances = [
