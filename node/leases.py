@@ -91,14 +91,13 @@ class PostgresLease:
             if self._session is not None:
                 self._session.execute(text("SELECT 1"))
                 return True
-            session = self._engine.connect()
-            session.execute(text("SELECT pg_advisory_lock(:key)"), {"key": lock_key(process_id)})
+            self._session = self._engine.connect()
+            self._session.execute(text("SELECT pg_advisory_lock(:key)"), {"key": lock_key(process_id)})
         except DBAPIError as exc:
             self._forget_session()
             raise IndexUnavailableError(
                 f"The lease of this process can not be held: {cause_of(exc)}"
             ) from exc
-        self._session = session
         return False
 
     def holders(self, process_ids: Iterable[str]) -> set[str]:
