@@ -118,4 +118,6 @@ def _share_rescale(image: Dataset, frame: FrameReference) -> None:
         return
     for groups in image.get("PerFrameFunctionalGroupsSequence") or []:
         groups.pop("PixelValueTransformationSequence", None)
+    if not image.get("SharedFunctionalGroupsSequence"):
+        image.SharedFunctionalGroupsSequence = [Dataset()]
     image.SharedFunctionalGroupsSequence[0].PixelValueTransformationSequence = [found]

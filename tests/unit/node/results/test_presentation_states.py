@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,9 @@ from tests.support.result_studies import (
 STATES_AND_MASKS = (FormChoice(frozenset({Form.BINARY, Form.PRESENTATION_STATE})),)
 
 
-def results_on_enhanced(folder: Path, slopes: Sequence[float]) -> dict[str, Dataset]:
+def results_on_enhanced(
+    folder: Path, slopes: Sequence[float], change: Callable[[Path], None] = lambda _: None
+) -> dict[str, Dataset]:
     """Lesions on the lower of twelve frames, which stand in the file from the last slice to the first."""
     volume = phantom_volume(PhantomKind.T2_FLAIR, phantom_grid((12, 48, 52), (9.0, 3.6, 3.6)))
     path = write_enhanced(
@@ -32,6 +34,7 @@ def results_on_enhanced(folder: Path, slopes: Sequence[float]) -> dict[str, Data
         frame_of_reference_uid=FRAME_OF_REFERENCE_UID, series_number=1, order="descending",
         slopes=slopes, intercept=5.0,
     )  # fmt: skip
+    change(path)
     sources = {SeriesType.T2_FLAIR: source_from([path])}
     findings = findings_on(sources, {Segment.WMH: (((30.0, 20.0, -40.0), 20.0),)})
     return {one.role: one.dataset for one in build_results(findings, sources, context(), STATES_AND_MASKS)}
@@ -67,6 +70,23 @@ def test_window_that_shows_nothing_is_left_out(tmp_path: Path, center: str, widt
     made = build_results(findings_on(sources, {}), sources, context(), STATES_AND_MASKS)
     (state,) = [one.dataset for one in made if one.role == "presentation-state-WMH"]
     assert "SoftcopyVOILUTSequence" not in state
+
+
+@pytest.mark.parametrize("shared", ["empty", "absent"])
+def test_images_whose_frames_share_nothing_have_a_state(shared: str, tmp_path: Path) -> None:
+    """So older objects are written: what frames have in common stands with each."""
+
+    def move_shared(path: Path) -> None:
+        image = dcmread(path)
+        (common,) = image.SharedFunctionalGroupsSequence
+        for groups in image.PerFrameFunctionalGroupsSequence:
+            groups.update(common)
+        image.SharedFunctionalGroupsSequence = []
+        if shared == "absent":
+            del image.SharedFunctionalGroupsSequence
+        image.save_as(path)
+
+    assert "presentation-state-WMH" in results_on_enhanced(tmp_path, [2.0], move_shared)
 
 
 def test_frames_that_are_rescaled_differently_have_no_state_but_all_else(tmp_path: Path) -> None:
