@@ -72,17 +72,26 @@ def _read(source: SourceVolume, wanted: set[str]) -> dict[str, Dataset]:
                 setattr(image, keyword, "")
             # pydicom reads it unasked, highdicom does not know all of its values; ``stamp`` sets it.
             image.pop("SpecificCharacterSet", None)
-            _drop_unusable_window(image)
+            _drop_unusable_windows(image)
             images[str(image.SOPInstanceUID)] = image
     return images
 
 
-def _drop_unusable_window(image: Dataset) -> None:
-    """Leave a window out that shows nothing: its width is none, or one of its values no number."""
-    widths, centers = (_floats(image.get(keyword)) for keyword in ("WindowWidth", "WindowCenter"))
-    if not all(width >= 1 for width in widths) or not all(map(math.isfinite, (*widths, *centers))):
+def _drop_unusable_windows(image: Dataset) -> None:
+    """Leave windows out that show nothing, of the image and of its frames."""
+    if not _has_usable_window(image):
         for keyword in ("WindowCenter", "WindowWidth"):
             image.pop(keyword, None)
+    for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        for groups in image.get(keyword) or ():
+            if not all(map(_has_usable_window, groups.get("FrameVOILUTSequence") or ())):
+                del groups.FrameVOILUTSequence
+
+
+def _has_usable_window(described: Dataset) -> bool:
+    """Tell whether a window shows something: its width is at least 1, and all of its values are numbers."""
+    widths, centers = (_floats(described.get(keyword)) for keyword in ("WindowWidth", "WindowCenter"))
+    return all(width >= 1 for width in widths) and all(map(math.isfinite, (*widths, *centers)))
 
 
 def _floats(value: object) -> list[float]:

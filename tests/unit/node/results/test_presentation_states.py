@@ -89,5 +89,23 @@ def test_images_whose_frames_share_nothing_have_a_state(shared: str, tmp_path: P
     assert "presentation-state-WMH" in results_on_enhanced(tmp_path, [2.0], move_shared)
 
 
+@pytest.mark.parametrize(("center", "width"), [("nan", "100"), ("100", "inf"), ("100", "0")])
+@pytest.mark.parametrize("place", ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"])
+def test_window_of_frames_that_shows_nothing_is_left_out(
+    tmp_path: Path, place: str, center: str, width: str
+) -> None:
+    def set_window(path: Path) -> None:
+        image, window = dcmread(path), Dataset()
+        window.WindowCenter, window.WindowWidth = center, width
+        for groups in image.PerFrameFunctionalGroupsSequence:
+            groups.pop("FrameVOILUTSequence", None)
+        for groups in image[place].value:
+            groups.FrameVOILUTSequence = [window]
+        image.save_as(path)
+
+    state = results_on_enhanced(tmp_path, [2.0], set_window)["presentation-state-WMH"]
+    assert "SoftcopyVOILUTSequence" not in state
+
+
 def test_frames_that_are_rescaled_differently_have_no_state_but_all_else(tmp_path: Path) -> None:
     assert set(results_on_enhanced(tmp_path, [1.0, 2.0])) == {"seg-WMH", "seg-combined"}
