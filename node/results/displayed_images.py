@@ -44,6 +44,9 @@ DISPLAYED = (
 )
 """What a Presentation State takes over from images, beside the patient."""
 
+VOI_LUT_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+"""Of windows (PS3.3 C.11.2.1.3)."""
+
 
 def displayed_images(source: SourceVolume, planes: Sequence[int]) -> dict[str, Dataset]:
     """Read how the images of some planes are displayed, by SOP Instance UID.
@@ -73,6 +76,7 @@ def _read(source: SourceVolume, wanted: set[str]) -> dict[str, Dataset]:
             # pydicom reads it unasked, highdicom does not know all of its values; ``stamp`` sets it.
             image.pop("SpecificCharacterSet", None)
             _drop_unusable_windows(image)
+            _complete_rescale(image)
             images[str(image.SOPInstanceUID)] = image
     return images
 
@@ -80,7 +84,7 @@ def _read(source: SourceVolume, wanted: set[str]) -> dict[str, Dataset]:
 def _drop_unusable_windows(image: Dataset) -> None:
     """Leave windows out that show nothing, of the image and of its frames."""
     if not _has_usable_window(image):
-        for keyword in ("WindowCenter", "WindowWidth"):
+        for keyword in ("WindowCenter", "WindowWidth", "VOILUTFunction"):
             image.pop(keyword, None)
     for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
         for groups in image.get(keyword) or ():
@@ -89,9 +93,23 @@ def _drop_unusable_windows(image: Dataset) -> None:
 
 
 def _has_usable_window(described: Dataset) -> bool:
-    """Tell whether a window shows something: its width is at least 1, and all of its values are numbers."""
+    """Tell whether a window shows something: numbers in pairs, no width below 1, a function that there is."""
     widths, centers = (_floats(described.get(keyword)) for keyword in ("WindowWidth", "WindowCenter"))
-    return all(width >= 1 for width in widths) and all(map(math.isfinite, (*widths, *centers)))
+    return (
+        len(widths) == len(centers)
+        and all(width >= 1 for width in widths)
+        and all(map(math.isfinite, (*widths, *centers)))
+        and described.get("VOILUTFunction") in (None, "", *VOI_LUT_FUNCTIONS)
+    )
+
+
+def _complete_rescale(image: Dataset) -> None:
+    """Say what an image leaves out that states only one of slope and intercept: read so were its values."""
+    if ("RescaleSlope" in image) is not ("RescaleIntercept" in image):
+        image.RescaleSlope, image.RescaleIntercept = (
+            image.get("RescaleSlope", 1),
+            image.get("RescaleIntercept", 0),
+        )
 
 
 def _floats(value: object) -> list[float]:

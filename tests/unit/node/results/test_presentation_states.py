@@ -57,19 +57,45 @@ def test_frames_that_are_rescaled_alike_share_one_modality_lut(tmp_path: Path) -
     assert len(numbers) > 1
 
 
-@pytest.mark.parametrize(("center", "width"), [("nan", "100"), ("100", "inf"), ("100", "0")])
-def test_window_that_shows_nothing_is_left_out(tmp_path: Path, center: str, width: str) -> None:
+def state_on_classic(folder: Path, **attributes: object) -> Dataset:
+    """Return the state of a segment without a lesion on images with these attributes; None takes one away."""
     volume = phantom_volume(PhantomKind.T2_FLAIR, phantom_grid((4, 16, 16), (9, 12, 12)))
     uids = {"study_uid": STUDY_UID, "frame_of_reference_uid": FRAME_OF_REFERENCE_UID}
-    paths = write_series(volume, patterns.SIEMENS_FLAIR_TSE, tmp_path, series_number=1, **uids)
+    paths = write_series(volume, patterns.SIEMENS_FLAIR_TSE, folder, series_number=1, **uids)
     for path in paths:
         image = dcmread(path)
-        image.WindowCenter, image.WindowWidth = center, width
+        for keyword, value in attributes.items():
+            image.pop(keyword, None)
+            if value is not None:
+                setattr(image, keyword, value)
         image.save_as(path)
     sources = {SeriesType.T2_FLAIR: source_from(paths)}
     made = build_results(findings_on(sources, {}), sources, context(), STATES_AND_MASKS)
     (state,) = [one.dataset for one in made if one.role == "presentation-state-WMH"]
+    return state
+
+
+@pytest.mark.parametrize(
+    ("center", "width", "function"),
+    [
+        pytest.param("nan", "100", None, id="no-number"),
+        pytest.param("100", "inf", None, id="no-end"),
+        pytest.param("100", "0", None, id="no-width"),
+        pytest.param("100", None, None, id="center-alone"),
+        pytest.param(["100", "200"], ["50"], None, id="no-pairs"),
+        pytest.param("100", "200", "BENT", id="unknown-function"),
+    ],
+)
+def test_window_that_shows_nothing_is_left_out(
+    tmp_path: Path, center: str | list[str], width: str | list[str] | None, function: str | None
+) -> None:
+    state = state_on_classic(tmp_path, WindowCenter=center, WindowWidth=width, VOILUTFunction=function)
     assert "SoftcopyVOILUTSequence" not in state
+
+
+def test_slope_without_intercept_is_that_of_values_that_begin_at_zero(tmp_path: Path) -> None:
+    state = state_on_classic(tmp_path, RescaleSlope="2", RescaleIntercept=None)
+    assert (state.RescaleSlope, state.RescaleIntercept) == (2.0, 0.0)
 
 
 @pytest.mark.parametrize("shared", ["empty", "absent"])
