@@ -82,10 +82,13 @@ def _read(source: SourceVolume, wanted: set[str]) -> dict[str, Dataset]:
 
 
 def _drop_unusable_windows(image: Dataset) -> None:
-    """Leave windows out that show nothing, of the image and of its frames."""
+    """Leave windows out that show nothing, of the image and of its frames, and a table beside a window."""
     if not _has_usable_window(image):
         for keyword in ("WindowCenter", "WindowWidth", "VOILUTFunction"):
             image.pop(keyword, None)
+    if "WindowCenter" in image:
+        # Both are views to choose among, and a state says which one is meant.
+        image.pop("VOILUTSequence", None)
     for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
         for groups in image.get(keyword) or ():
             if not all(map(_has_usable_window, groups.get("FrameVOILUTSequence") or ())):

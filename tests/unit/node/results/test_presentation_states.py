@@ -93,6 +93,17 @@ def test_window_that_shows_nothing_is_left_out(
     assert "SoftcopyVOILUTSequence" not in state
 
 
+def test_window_goes_before_a_table_beside_it(tmp_path: Path) -> None:
+    table = Dataset()
+    table.LUTDescriptor, table.LUTData = [2, 0, 16], b"\x00\x00\xff\xff"
+    state = state_on_classic(
+        tmp_path, VOILUTSequence=[table], WindowCenter="100", WindowWidth="200", VOILUTFunction=None
+    )
+    (shown,) = state.SoftcopyVOILUTSequence
+    assert (shown.WindowCenter, shown.WindowWidth) == (100, 200)
+    assert "VOILUTSequence" not in shown
+
+
 def test_slope_without_intercept_is_that_of_values_that_begin_at_zero(tmp_path: Path) -> None:
     state = state_on_classic(tmp_path, RescaleSlope="2", RescaleIntercept=None)
     assert (state.RescaleSlope, state.RescaleIntercept) == (2.0, 0.0)
