@@ -4,28 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
+from rich.progress import track
 
 from engines.bundle import load_bundle
 from engines.errors import EngineError
 from engines.postprocessing import PostprocessingSpec
 from engines.segments import Segment
 from training.cases import CaseKind
-from training.checkpoint import Epoch
 from training.comparison import comparison_table, read_evaluations
 from training.errors import OtherSegmentError, TrainingError
 from training.evaluation import Prediction
 from training.judging import Evaluation, evaluate_study, write_evaluation
-from training.loop import Report
 from training.pool import Split
 from training.preview import write_contact_sheets
+from training.progress import progress_on, show_bar, tell_epochs
 from training.reader_example import write_example
 from training.reader_report import write_reader_report
 from training.reader_study import read_study
@@ -108,42 +106,15 @@ def run(
 
 
 def _train(study: Study, begin_with: Path | None = None) -> None:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = _bar(progress, study.recipe.segment)
-        report = bar if console.is_terminal else partial(_log_epoch, study.recipe.segment)
+    segment = study.recipe.segment
+    with progress_on(console) as progress:
+        report = show_bar(progress, segment) if console.is_terminal else tell_epochs(_announce, segment)
         train_study(study, report, _announce, begin_with)
     console.print(f"weights in {study.folder}", highlight=False, soft_wrap=True)
 
 
 def _announce(what: str) -> None:
     console.print(what, markup=False, highlight=False, soft_wrap=True)
-
-
-def _bar(progress: Progress, segment: Segment) -> Report:
-    task = progress.add_task(segment, total=None)
-    scores = ""
-
-    def report(epoch: Epoch, step: int, last: int) -> None:
-        nonlocal scores
-        scores = _scores(epoch) or scores
-        text = f"{segment} loss {epoch.loss:.3f} Dice {epoch.train_dice:.3f}{scores}"
-        progress.update(task, description=text, completed=step, total=last)
-
-    return report
-
-
-def _log_epoch(segment: Segment, epoch: Epoch, step: int, last: int) -> None:
-    """Print a line at the end of each epoch: what stands for the bar in a log file."""
-    if epoch.seconds:
-        text = f"{segment} step {step} of {last}: loss {epoch.loss:.3f} Dice {epoch.train_dice:.3f}"
-        _announce(f"{text}{_scores(epoch)}, {epoch.seconds:.0f} s")
-
-
-def _scores(epoch: Epoch) -> str:
-    if epoch.dice is None or epoch.f1 is None:
-        return ""
-    return f", validation Dice {epoch.dice:.3f} F1 {epoch.f1:.3f}"
 
 
 @app.command()

@@ -139,18 +139,14 @@ def judge(
 
     Returns: the scores, and the predictions of the real and the test cases.
     """
-    validation = [find_candidates(p) for p in predictions.validation]
-    real = [[find_candidates(p) for p in fold] for fold in predictions.folds]
-    spec = kept_point or choose(validation, list(chain.from_iterable(real)))
+    spec, points = _operating_points(predictions, kept_point)
     scores: dict[str, list[CaseScores]] = {}
     parts: dict[str, list[CaseScores]] = {}
-    for number, fold in enumerate(predictions.folds):
-        others = [one for n, part in enumerate(real) if n != number for one in part]
-        point = kept_point or choose(validation, others)
+    for fold, altered, point in zip(predictions.folds, predictions.altered, points, strict=True):
         scores.setdefault(REAL, []).extend(score_case(p, point) for p in fold)
         with_rims = [counting_unsure(p) for p in fold if p.unsure is not None]
         scores.setdefault(REAL_WITH_UNSURE, []).extend(score_case(p, point) for p in with_rims)
-        for prediction in predictions.altered[number]:
+        for prediction in altered:
             _add_to_parts(parts, REAL, prediction, score_case(prediction, point))
     kept = [prediction for fold in predictions.folds for prediction in fold]
     for prediction in predictions.test:
@@ -161,6 +157,18 @@ def judge(
     for prediction in predictions.bare:
         _add_to_parts(parts, f"{prediction.kind}, test", prediction, score_case(prediction, spec))
     return Evaluation(spec, _summed(scores), scores, _summed(parts), kept_point is not None), kept
+
+
+def _operating_points(
+    predictions: Predictions, kept_point: PostprocessingSpec | None
+) -> tuple[PostprocessingSpec, list[PostprocessingSpec]]:
+    """Return the operating point that all cases choose, and that of each fold, chosen by all others."""
+    if kept_point is not None:
+        return kept_point, [kept_point] * len(predictions.folds)
+    validation = [find_candidates(p) for p in predictions.validation]
+    real = [[find_candidates(p) for p in fold] for fold in predictions.folds]
+    others = [chain.from_iterable(real[:number] + real[number + 1 :]) for number in range(len(real))]
+    return choose(validation, list(chain.from_iterable(real))), [choose(validation, list(o)) for o in others]
 
 
 def _add_to_parts(

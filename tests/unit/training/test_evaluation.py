@@ -1,5 +1,7 @@
 """Evaluation: whole cases on their own grid, unsure voxels left out, sums by hand."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
@@ -15,6 +17,7 @@ from training.evaluation import (
     predict_cases,
     score_case,
 )
+from training.judging import Predictions, judge
 from training.metrics import LesionScores
 from training.summary import summarise
 
@@ -96,6 +99,18 @@ def test_what_only_cases_with_a_lesion_tell_is_not_told_without_one() -> None:
     assert summary.lesion_f1 is None
     assert summary.false_per_case is None
     assert summary.false_per_free_case == 1.0
+
+
+def test_a_kept_operating_point_asks_no_validation_case() -> None:
+    def unasked() -> Iterator[Prediction]:
+        raise AssertionError("a network ran for nothing")
+        yield
+
+    test = [prediction(plane(LESION), plane(LESION))]
+    evaluation, kept = judge(Predictions(unasked(), [], [], test), PostprocessingSpec(threshold=0.5))
+    assert evaluation.point_was_kept
+    assert evaluation.summaries["real, test"].dice == 1.0
+    assert kept == test
 
 
 def test_there_is_no_summary_of_nothing() -> None:
