@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.alignment import Alignment
-from engines.components import keep, label, sizes
-from engines.intensity import head_threshold
+from engines.head import Points, head_points
 from engines.segments import Segment, SeriesType
 from engines.volume import Grid, Volume, without_blank_ends
 
@@ -28,16 +27,11 @@ LEAST_SHARE = 0.85
 """A Series that covers less of the head is remarked on: a slice too few at an end is 1 to 5%. In the same
 heads a slab that ends where the remark begins lacks 2 to 20% of the brain, 8% on average."""
 
-SAMPLE_MM = 6.0
-"""Voxels of the head are looked at about this far apart, mm: about ten thousand of them, in milliseconds."""
-
 NAMED_SIDE = 0.25
 """A side is named where at least this share of what lies on the fullest side lies."""
 
 SIDES = (("right of", "left of"), ("in front of", "behind"), ("below", "above"))
 """Words for the negative and the positive direction along x, y and z of patient space."""
-
-Points = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +66,6 @@ def cover(points_lps: Points, grid: Grid) -> Coverage:
     named = [one for one in np.argsort(-counts, kind="stable") if counts[one] >= least]
     beyond = {SIDES[one // 2][one % 2]: float(distance[side == one].max()) for one in named}
     return Coverage(1 - len(outside) / len(points_lps), beyond)
-
-
-def head_points(volume: Volume) -> Points:
-    """Return the (n, 3) LPS mm centres of voxels of the head, about ``SAMPLE_MM`` apart; n may be 0.
-
-    The head is the largest connected part that is brighter than air: ghosts and noise are not.
-    """
-    steps = [max(1, round(SAMPLE_MM / spacing)) for spacing in volume.grid.spacing_mm]
-    sampled: NDArray[Any] = volume.array[tuple(slice(None, None, step) for step in steps)]
-    values = np.asarray(sampled, dtype=np.float32)
-    labels, count = label(values > head_threshold(values))
-    largest = sizes(labels, count) == sizes(labels, count).max(initial=0)
-    return volume.grid.to_lps(np.argwhere(keep(labels, largest)) * steps)
 
 
 def coverage_remarks(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from engines.findings import RegistrationRecord
+from engines.head import head_points, share_in_head
 from engines.mutual_information import NothingToCompareError
 from engines.rigid_search import MAX_STEPS, FoundMovement, find_movement
 from engines.segments import SeriesType
@@ -18,6 +19,12 @@ from engines.volume import Volume, without_blank_ends
 
 MIN_SIZE = 4
 """Voxels along each axis that the smoothing needs."""
+
+
+LEAST_OVERLAP = 0.5
+"""Least share of one head in the other where a registration is believed. On 7 labelled heads of the
+development data FLAIR and T1 have 0.89 to 0.96, a slab of six slices 0.85 to 0.97; 60 mm apart they have at
+most 0.47. Mutual information alone was satisfied with a head that lay 80 mm away."""
 
 
 class RegistrationSpec(BaseModel):
@@ -60,7 +67,8 @@ def register(
         spec: limits.
 
     Returns: the record. If the registration failed, is implausible or gains nothing, its transform is the
-        identity, which is the scanner geometry, and its reason says why.
+        identity, which is the scanner geometry, and its reason says why. It is refused, too, if the heads
+        hardly overlap: then the search began too far away, and the information that it found says nothing.
     Source: Mattes et al., IEEE TMI 2003, doi 10.1109/TMI.2003.809072.
     """
     spec = spec or RegistrationSpec()
@@ -71,7 +79,34 @@ def register(
         found = find_movement(fixed, moving, fixed.grid.centre_lps)
     except NothingToCompareError as exc:
         return _refused(names, f"the two Series could not be compared: {exc}")
-    return _judge(found, fixed.grid.centre_lps, names, spec)
+    record = _judge(found, fixed.grid.centre_lps, names, spec)
+    overlap = head_overlap(fixed, moving, record.fixed_to_moving)
+    if not record.refused and overlap < LEAST_OVERLAP:
+        problem = f"only {overlap:.0%} of one head would lie in the other"
+        return _refused(names, problem, record.rotation_deg, record.translation_mm)
+    return record
+
+
+def head_overlap(fixed: Volume, moving: Volume, fixed_to_moving: NDArray[np.float64]) -> float:
+    """Return which share of one head lies in the other, 0 to 1, whichever is more: one may be a slab.
+
+    Args:
+        fixed: the one volume.
+        moving: the other.
+        fixed_to_moving: (4, 4) transform of LPS mm points between their patient spaces.
+
+    Returns: 1 where neither shows a head, so that nothing speaks against the transform.
+    """
+    moving_to_fixed = np.linalg.inv(fixed_to_moving)
+    shares = [
+        share_in_head(points @ matrix[:3, :3].T + matrix[:3, 3], other)
+        for points, matrix, other in (
+            (head_points(fixed), fixed_to_moving, moving),
+            (head_points(moving), moving_to_fixed, fixed),
+        )
+        if len(points)
+    ]
+    return max(shares, default=1.0)
 
 
 def _judge(

@@ -9,8 +9,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from engines.alignment import Alignment
-from engines.coverage import cover, coverage_remarks, head_points
+from engines.coverage import cover, coverage_remarks
 from engines.findings import RegistrationRecord
+from engines.head import head_points
 from engines.segments import Segment, SeriesType
 from engines.volume import Grid, Volume
 from tests.support.head import axial_grid

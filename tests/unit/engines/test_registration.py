@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813 - the name that its own documentation uses
@@ -105,6 +107,18 @@ def test_an_implausible_movement_is_refused(limits: dict[str, float], complaint:
     assert complaint in record.reason
     assert record.rotation_deg == pytest.approx(6, abs=TOLERANCE_DEG)
     np.testing.assert_array_equal(record.fixed_to_moving, np.eye(4))
+
+
+@pytest.mark.parametrize("shift_mm", [(0, 0, 100), (100, 0, 0)], ids=["above", "beside"])
+def test_a_head_that_lies_too_far_away_to_be_found_is_refused(shift_mm: tuple[float, ...]) -> None:
+    """As where another Frame of Reference began elsewhere: no gain, or a plausible movement, is no proof."""
+    fixed = head(axial_grid((20, 64, 64), (6.5, 3.2, 3.2)), FLAIR, seed=1)
+    moving = head(axial_grid((20, 56, 56), (6.5, 3.6, 3.6)), DWI, seed=3)
+    elsewhere = moved(moving, rigid((0, 0, 0), shift_mm, np.zeros(3)))
+    record = register(fixed, elsewhere, (FLAIR, DWI))
+    assert record.refused
+    assert not record.applied
+    assert re.search(r"only \d+% of one head would lie in the other", record.reason)
 
 
 def test_blank_slices_at_the_ends_do_not_mislead() -> None:
