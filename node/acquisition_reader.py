@@ -23,8 +23,9 @@ _GE_MAPS = {18: "FA"}
 """(0043,xx30) of GE where the image is a map whose Image Type says no more than PROCESSED."""
 
 _NO_AGENT = re.compile(
-    r"$|(no|non|none|nil|null|without|w/?o|ohne|kein\w*|sans|senza|sin|sem|bez|zonder|nativ\w*|unknown|false|n/?a?)\b"
-    r"|[-0.]+$",
+    r"$|(no|not|non(?![ -]?ion)|none|nil|null|without|w/?o|ohne|nicht|kein\w*|sans|aucun\w*|senza|nessun\w*"
+    r"|sin|ningun\w*|sem|nenhum\w*|bez|brak|zonder|geen|ingen|ut[ae]n|uden|yok|nativ\w*|unknown|false|n/?a?)\b"
+    r"|[-0.]+ ?(ml|cc)?$",
     re.IGNORECASE,
 )
 """Contrast/Bolus Agent that means none: GE writes NONE, an operator whatever the language has for it."""

@@ -123,6 +123,8 @@ RESEMBLING_OTHERS = [
     ("susceptibility map", "parametric map", SWAN, {"ImageType": COMPUTED, "SeriesDescription": "QSM"}),
     # Philips: dADC, eADC; GE FuncTool: Average DC, Exponential Atten.
     ("dADC of Philips", "ADC map", EPI, {"DiffusionBValue": 1000.0, "SeriesDescription": "dADC_map"}),
+    ("isotropic ADC", "ADC map", EPI,
+     {"ImageType": COMPUTED, "DiffusionBValue": 1000.0, "SeriesDescription": "ADC (Iso)"}),
     ("average DC of GE", "ADC map", EPI, {"ImageType": PROCESSED, "SeriesDescription": "Average DC"}),
     # dcm2niix Canon/README.md: the direction is in Image Comments.
     ("direction of Canon", "DWI of one direction", EPI, {"ImageComments": "b=1000(0.445,0.000,0.895)"}),
@@ -131,6 +133,19 @@ TAKEN = [
     ("3D scout is no T1, 3D SPGR is", T1, "T1 3D GRE", T1_GRE_3D, {}),
     ("SWAN", T2_STAR, "T2* GRE", SWAN, {"ScanOptions": ["FC_SLICE_AX_GEMS"]}),
     ("slices interpolated to half their distance", T2_STAR, "T2* GRE", SWAN, {"SliceThickness": 10}),
+    # Flow compensation and computed images leave two answers, which the text settles.
+    ("flow-compensated SPGR", T1, "T1 3D GRE", T1_GRE_3D,
+     {"ScanOptions": "FC_SLICE_AX_GEMS", "SeriesDescription": "Ax 3D SPGR"}),
+    ("flow-compensated FFE", T1, "T1 3D GRE", T1_GRE_3D,
+     {"ScanOptions": "FC", "SeriesDescription": "T1W_3D_FFE"}),
+    ("SPGR that a PACS compressed", T1, "computed T1 image", T1_GRE_3D,
+     {"ImageType": ["DERIVED", "PRIMARY"], "SeriesDescription": "Sag T1 SPGR"}),
+    ("magnitude of a protocol named after its map", T2_STAR, "T2* GRE", SWAN,
+     {"SeriesDescription": "gre_qsm_3D"}),
+    ("computed trace by isotropic", DWI, "computed DWI b1000, trace by its text", EPI,
+     {"ImageType": COMPUTED, "DiffusionBValue": 1000.0, "SeriesDescription": "DWI Isotropic"}),
+    ("computed trace by its b-value", DWI, "computed DWI b1000, trace by its text", EPI,
+     {"ImageType": COMPUTED, "DiffusionBValue": 1000.0, "SeriesDescription": "Ax DWI b1000"}),
     # dcm2niix issue 675: XA30 writes UNIFORM, its private copy UNI.
     ("UNI of XA without private elements", T1, "T1 MP2RAGE", MPRAGE,
      {"RepetitionTime": 5000, "ImageType": ["DERIVED", "PRIMARY", "T1", "UNIFORM"]}),
@@ -257,6 +272,12 @@ AGENTS = [
     "N/A",
     "-",
     "0",
+    "0 ml",
+    "not given",
+    "nicht gegeben",
+    "aucun",
+    "ninguno",
+    "yok",
 ]
 
 
@@ -265,7 +286,9 @@ def test_agent_that_means_none_is_none(agent: str) -> None:
     assert identified(T1_SE, ContrastBolusAgent=agent).series_type is T1
 
 
-@pytest.mark.parametrize("agent", ["Gadobutrol", "Dotarem 10 ml", "Novist", "Sinerem", "0.1 mmol/kg"])
+@pytest.mark.parametrize(
+    "agent", ["Gadobutrol", "Dotarem 10 ml", "Novist", "Sinerem", "0.1 mmol/kg", "Non-ionic Gd"]
+)
 def test_agent_that_begins_like_none_is_one(agent: str) -> None:
     assert identified(T1_SE, ContrastBolusAgent=agent).kind == "contrast-enhanced T1"
 
@@ -276,7 +299,14 @@ def test_agent_that_begins_like_none_is_one(agent: str) -> None:
         ("T1 SE AX INJECTE", True), ("t1 tra MDC", True), ("T1Gd", True), ("T1 con contraste", True),
         ("T1 +", True), ("t1_mprage_KM", True), ("T1 w/ contrast", True), ("T1 na contrast", True),
         ("T1 sin contraste", False), ("T1 nativ vor KM", False), ("T1 sans inj", False),
-        ("HEAD INJURY T1", False),
+        ("HEAD INJURY T1", False), ("T1 SANS PDC", False), ("T1 AVANT INJECTION", False),
+        ("avant l'injection T1", False),
+        ("T1 PRÉ CONTRASTE", False), ("T1 antes do contraste", False), ("T1 prima del mdc", False),
+        ("T1 uten kontrast", False), ("T1 före kontrast", False), ("T1 KONTRASTSIZ", False),
+        ("T1 PRZED KONTRASTEM", False), ("T1 zonder contrast", False), ("T1 prä KM", False),
+        ("KM-frei T1", False),
+        ("T1 non CE", False), ("T1 pre/post contrast", True), ("T1 KONTRASTLI", True),
+        ("T1 depois do contraste", True),
     ],
 )  # fmt: skip
 def test_agent_is_told_by_texts_of_several_languages(text: str, enhanced: bool) -> None:
