@@ -154,8 +154,8 @@ def _store(case: Case, recipe: SegmentRecipe, place: Path) -> PreparedCase:
     if recipe.segment not in case.masks:
         raise CaseError(case.name, f"no {recipe.segment} mask; label it or leave the case out")
     digest, geometry = case_digest(case, recipe), grid_digest(case.masks[recipe.segment].grid)
-    stem = place / f"{case.provenance.dataset}_{case.name}_{digest[:8]}_{geometry}"
-    images, targets = stem.with_suffix(".images.npy"), stem.with_suffix(".targets.npy")
+    stem = f"{case.provenance.dataset}_{case.name}_{digest[:8]}_{geometry}"
+    images, targets = place / f"{stem}.images.npy", place / f"{stem}.targets.npy"
     if not targets.is_file():
         pixels, labels = _prepare(case, recipe)
         _save(images, pixels)

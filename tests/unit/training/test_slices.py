@@ -31,6 +31,13 @@ def test_a_stored_case_is_not_prepared_again(tmp_path) -> None:
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")} == first
 
 
+def test_cases_whose_names_hold_points_are_kept_apart(tmp_path) -> None:
+    names = [f"1.2.826.{number}" for number in (3, 4)]
+    cases = [bright_spot_case(name, seed=seed) for seed, name in enumerate(names)]
+    first, second = store_cases(cases, tiny_recipe(), tmp_path)
+    assert not np.array_equal(first.targets, second.targets)
+
+
 def test_a_full_disk_is_told_and_leaves_no_half_of_an_array(tmp_path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
