@@ -159,6 +159,9 @@ def fill_pool(listed: tuple[Order, ...], workers: int = 1) -> Iterator[Path]:
                 yield done.result()
         except BrokenProcessPool as error:
             raise SimulationStoppedError(missing[0].pool) from error
+        finally:
+            # what one process met is told when the cases that are begun have ended, not when all have
+            executor.shutdown(wait=False, cancel_futures=True)
 
 
 def make(order: Order) -> Path:

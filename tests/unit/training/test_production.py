@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +95,15 @@ def test_a_damaged_source_is_named_by_the_process_that_meets_it(data: Path, tmp_
     with pytest.raises(SimulationSourceError, match=r"training_seg_01\.nii\.gz: can not be read") as told:
         list(fill_pool(listed))
     assert told.value.source == path
+
+
+def test_what_a_process_meets_is_told_before_the_other_cases_are_made(data: Path, tmp_path: Path) -> None:
+    (one,) = orders(Segment.INFARCT, data, tmp_path / "pool", {Split.TRAIN: 1}, variants=0)
+    sound = [replace(one, number=number) for number in range(1, 7)]
+    with pytest.raises(SimulationSourceError, match="training_seg_99"):
+        list(fill_pool((replace(one, source="training_seg_99"), *sound)))
+    # a process has taken some already
+    assert sum(order.path.is_file() for order in sound) < len(sound) - 1
 
 
 @dataclass(frozen=True, slots=True)
