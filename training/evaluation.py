@@ -137,6 +137,9 @@ def predict_cases(cases: Iterable[Case], recipe: Seen, infer: Infer) -> Iterator
         reference = mask.with_array(mask.array != 0)
         origin = case.provenance
         unsure = case.unsure.get(recipe.segment)
+        if unsure is not None:
+            # a lesion stays one where somebody marked it as unsure, too: so it is taught
+            unsure = unsure.with_array(unsure.array & ~reference.array)
         traits = made_traits(case, image) if origin.kind is not CaseKind.REAL else ()
         yield Prediction(case.name, origin.patient, origin.kind, image, found, reference, unsure, traits)
 

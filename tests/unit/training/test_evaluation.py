@@ -1,6 +1,7 @@
 """Evaluation: whole cases on their own grid, unsure voxels left out, sums by hand."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -74,6 +75,19 @@ def test_a_perfect_network_scores_one_on_the_grid_of_the_case() -> None:
     (result,) = predict_cases([case], recipe, bright)
     assert result.probability.array.shape == case.masks[Segment.WMH].array.shape
     assert score_case(result, PostprocessingSpec(threshold=0.5)).dice > 0.85
+
+
+def test_a_lesion_that_is_marked_as_unsure_too_counts() -> None:
+    case = bright_spot_case("a")
+    lesion = case.masks[Segment.WMH]
+    doubted = replace(case, unsure={Segment.WMH: lesion})
+
+    def nothing(slices: np.ndarray) -> np.ndarray:
+        return np.full((len(slices), 1, *slices.shape[2:]), -5.0, np.float32)
+
+    (result,) = predict_cases([doubted], tiny_recipe(), nothing)
+    exact = replace(result, probability=lesion.with_array(lesion.array.astype(np.float32)))
+    assert score_case(exact, PostprocessingSpec(threshold=0.5)).dice == 1.0
 
 
 def test_means_are_over_cases_with_lesions_and_false_alarms_over_those_without() -> None:
