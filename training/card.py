@@ -65,8 +65,10 @@ NEVER_TESTED: Mapping[Segment, str] = {
         "mainly from one 1.5 T scanner. Isotropic FLAIR with fat suppression, contrast medium, children."
     ),
     Segment.INFARCT: (
-        "Any real infarct: all lesions of training and test are painted or simulated. Haemorrhagic infarcts, "
-        "tumours, abscesses, b-values outside 800 to 1200 s/mm2."
+        "Any real infarct: all lesions of training and test are painted or simulated. A trace image of a "
+        "person whom training has not seen: painted test cases show one direction, or the mean of three that "
+        "lie 41 to 61 degrees apart. Haemorrhagic infarcts, tumours, abscesses, b-values outside 800 to 1200 "
+        "s/mm2."
     ),
     Segment.MICROBLEED: (
         "Any real microbleed and any clinical T2*-weighted or susceptibility-weighted scan of the brain: all "

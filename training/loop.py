@@ -29,6 +29,8 @@ from training.run_folder import (
     check_cases,
     held,
     load_weights,
+    name_bundle,
+    read_data,
     write_data,
     write_recipe,
     write_steps,
@@ -94,10 +96,13 @@ def train(
         epoch_steps = schedule.epoch_steps or max(1, sampler.slices // schedule.batch)
         last = epoch_steps * schedule.epochs
         if state.step < last and not _is_finished(state, schedule):
+            begun_with = name_bundle(begin_with)
             if state.step:
                 check_cases(folder, training)
+                # what it was begun with, whatever it goes on with
+                begun_with = read_data(folder).get("begun_with")
             write_recipe(folder, recipe)
-            write_data(folder, training, validation, last, begin_with)
+            write_data(folder, training, validation, last, begun_with)
         with naming_shortage(folder / CHECKPOINT):
             save(state, folder, recipe)
             reserve(folder, RESERVED * (folder / CHECKPOINT).stat().st_size)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import re
 from pathlib import Path
 
 from engines.bundle import CARD_NAME, load_bundle, write_manifest
 from engines.manifest import Manifest
 from engines.runners.base import RunnerSettings
 from engines.runners.onnx_runtime import OnnxRuntimeRunner
-from training.card import KEPT_POINT, POINT_END, UNTRIED, manifest_scores, write_card, write_contact_sheet
+from training.card import POINT_END, UNTRIED, manifest_scores, write_card, write_contact_sheet
 from training.errors import ExportError
 from training.evaluation import Prediction
 from training.judging import Evaluation, judge, predict_study
@@ -17,6 +18,9 @@ from training.study import Announce, Study
 
 SAME_WEIGHTS = "The weights are those of {}; all scores were measured anew, at an operating point of {}."
 """What a card says of a bundle that was not trained again."""
+
+OF_THE_POINT = re.compile(r"The operating point .*?\.(?: |$)")
+"""A sentence of a card on how its operating point came about; false once another one was chosen."""
 
 
 def rescore(
@@ -68,7 +72,7 @@ def write_rescored(
     )
     protocol = protocol_of(folder / CARD_NAME)
     if not evaluation.point_was_kept:
-        protocol = protocol.replace(f"{KEPT_POINT} ", "")
+        protocol = OF_THE_POINT.sub("", protocol).strip()
     if version != before.version:
         origin = before.version if before.postprocessing == evaluation.postprocessing else "its own"
         protocol = f"{SAME_WEIGHTS.format(before.version, origin)} {protocol}"

@@ -118,7 +118,7 @@ def write_data(
     training: Sequence[PreparedCase],
     validation: Sequence[PreparedCase],
     steps: int,
-    begin_with: Path | None,
+    begun_with: str | None,
 ) -> None:
     """Write which cases take part, by digest, for how many steps, and from which bundle's weights on."""
     cases = [
@@ -136,10 +136,16 @@ def write_data(
         for case in part
     ]
     counts = dict(Counter(case.kind.value for case in training))
-    bundle = load_bundle(begin_with).manifest if begin_with is not None and begin_with.is_dir() else None
-    begun = f"{bundle.name} {bundle.version}" if bundle else None
-    content = {"training": counts, "steps": steps, "begun_with": begun, "cases": cases}
+    content = {"training": counts, "steps": steps, "begun_with": begun_with, "cases": cases}
     write_text_whole(folder / DATA, json.dumps(content, indent=1))
+
+
+def name_bundle(begin_with: Path | None) -> str | None:
+    """Return name and version of the bundle that a run is to begin with; None of a file of weights."""
+    if begin_with is None or not begin_with.is_dir():
+        return None
+    bundle = load_bundle(begin_with).manifest
+    return f"{bundle.name} {bundle.version}"
 
 
 def write_steps(folder: Path, steps: int) -> None:

@@ -106,7 +106,12 @@ def ship(
 def describe_data(study: Study) -> str:
     """Return what the shipped networks learned from, by kind of case, from their run folders."""
     runs = [read_data(folder) for folder in shipped_folders(study)]
-    cases = {case["name"]: case for run in runs for case in run["cases"] if case["use"] == "training"}
+    cases = {
+        (case["dataset"], case["name"]): case
+        for run in runs
+        for case in run["cases"]
+        if case["use"] == "training"
+    }
     sentences = []
     for kind, meaning in KINDS.items():
         learned = [case for case in cases.values() if case["kind"] == kind]
@@ -142,7 +147,7 @@ def _training(study: Study) -> Iterator[str]:
             f", on from {rounds_before} steps of earlier rounds, whose false alarms were looked at more often"
         )
     if recipe.pretraining is not None:
-        before = recipe.pretraining.epoch_steps * recipe.pretraining.epochs
+        before = read_data(study.folder / PRETRAINED)["steps"]
         text += f", after {before} steps on simulated cases alone"
     yield f"{text}."
     if recipe.ships is Ships.ROUNDS:

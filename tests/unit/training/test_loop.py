@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from engines.bundle import load_bundle, shipped_bundles
 from tests.support.training_cases import bright_spot_case, tiny_recipe
 from training.errors import BusyError, CheckpointError, MemoryShortError, NoSamplesError, StorageError
 from training.loop import train
 from training.recipe import AugmentationSettings, Decay, Keep, NetworkSettings
+from training.run_folder import name_bundle, read_data
 from training.safekeeping import RESERVE, keep, reserve
 from training.slices import store_cases
 
@@ -107,6 +109,17 @@ def test_a_run_whose_cases_lie_otherwise_is_refused(cases, tmp_path) -> None:
     turned = replace(cases[1], geometry="another")
     with pytest.raises(CheckpointError, match=rf"1 are new or changed \({cases[1].name}\)"):
         train(tiny_recipe(), [cases[0], turned], [], tmp_path / "run")
+
+
+def test_a_run_that_goes_on_still_tells_which_bundle_it_was_begun_with(cases, tmp_path) -> None:
+    train(tiny_recipe(), cases[:2], [], tmp_path / "run", stop_after=1)
+    named = name_bundle(shipped_bundles() / "wmh")
+    assert named == f"csvd-wmh {load_bundle(shipped_bundles() / 'wmh').manifest.version}"
+    assert name_bundle(tmp_path / "run" / "weights.pt") is None
+    data = read_data(tmp_path / "run") | {"begun_with": named}
+    (tmp_path / "run" / "data.json").write_text(json.dumps(data))
+    train(tiny_recipe(), cases[:2], [], tmp_path / "run")
+    assert read_data(tmp_path / "run")["begun_with"] == named
 
 
 def test_an_ended_run_goes_on_to_tell_what_it_learned_from(cases, tmp_path) -> None:

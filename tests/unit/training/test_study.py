@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from engines.bundle import shipped_bundles
 from engines.segments import Segment, SeriesType
 from tests.support.training_cases import bright_spot_case, tiny_recipe
-from training.card import contact_sheet, manifest_scores, write_card
+from training.card import FAILURES, NEVER_TESTED, contact_sheet, manifest_scores, write_card
 from training.cases import CaseKind
 from training.errors import CheckpointError
 from training.judging import REAL, REAL_WITH_UNSURE, evaluate_study, write_evaluation
@@ -194,8 +195,11 @@ def test_folds_start_from_simulated_cases_alone_and_their_mean_is_shipped(study,
     told = "The networks went on from"
     assert told not in describe_protocol(other)
     path = other.folder / "pretrained" / "data.json"
-    path.write_text(json.dumps(data | {"begun_with": "csvd-wmh 0.7.0"}), encoding="utf-8")
+    path.write_text(json.dumps(data | {"begun_with": "csvd-wmh 0.7.0", "steps": 3}), encoding="utf-8")
     assert f"{told} csvd-wmh 0.7.0" in describe_protocol(other)
+    assert "after 3 steps on simulated cases alone" in describe_protocol(
+        other
+    )  # as they were, not as planned
 
 
 def test_a_card_says_from_which_bundle_a_training_went_on(study) -> None:
@@ -205,4 +209,21 @@ def test_a_card_says_from_which_bundle_a_training_went_on(study) -> None:
     path.write_text(json.dumps(json.loads(before) | {"begun_with": "csvd-wmh 0.2.0"}), encoding="utf-8")
     assert "The weights of csvd-wmh 0.2.0 were trained on." in describe_protocol(study)
     assert "if that had learned from these patients, their scores say nothing" in describe_protocol(study)
+    path.write_text(before, encoding="utf-8")
+
+
+@pytest.mark.parametrize("segment", list(Segment))
+def test_a_shipped_card_warns_as_the_next_one_would(segment) -> None:
+    card = (shipped_bundles() / segment.lower() / "card.md").read_text(encoding="utf-8")
+    assert f"## Never tested\n{NEVER_TESTED[segment]}\n" in card
+    assert f"## Known failures\n{FAILURES[segment]}\n" in card
+
+
+def test_cases_of_two_data_sets_with_one_name_are_two(study) -> None:
+    path = study.folder / "final" / "data.json"
+    before = path.read_text(encoding="utf-8")
+    data = json.loads(before)
+    other = data["cases"][0] | {"dataset": "elsewhere"}
+    path.write_text(json.dumps(data | {"cases": [*data["cases"], other]}), encoding="utf-8")
+    assert "9 real scans" in describe_data(study)
     path.write_text(before, encoding="utf-8")

@@ -244,13 +244,16 @@ def test_a_bundle_is_scored_again_and_keeps_its_weights(places) -> None:
     assert card.count("The weights are those of") == 1
     assert f"{SAME_WEIGHTS.format('1.0.1', '1.0.1')} {protocol}" in card
     assert "simulated, test, with skull" in card
-    (bundle / "card.md").write_text(card.replace("in 2 epochs.", f"in 2 epochs. {KEPT_POINT}"))
+    by_hand = "The operating point is that of 0.5.1; that it was kept was decided afterwards."
+    (bundle / "card.md").write_text(card.replace("in 2 epochs.", f"in 2 epochs. {KEPT_POINT} {by_hand}"))
     for options, tells in ((["--keep-point"], True), ([], False)):
         told = runner.invoke(
             app, ["rescore", arguments[0], str(bundle), "--version", "1.0.2", *arguments[1:5], *options]
         )
         assert told.exit_code == 0, told.output
-        assert (KEPT_POINT in (bundle / "card.md").read_text()) == tells
+        told_of = (bundle / "card.md").read_text()
+        assert [KEPT_POINT in told_of, by_hand in told_of] == [tells, tells]
+        assert "in 2 epochs. " in told_of
     elsewhere = after.postprocessing.model_copy(update={"min_lesion_ml": 9.0})
     write_manifest(bundle, after.model_copy(update={"postprocessing": elsewhere}))
     told = runner.invoke(app, ["rescore", arguments[0], str(bundle), "--version", "1.0.2", *arguments[1:5]])
