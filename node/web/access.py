@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
@@ -26,7 +27,11 @@ MOST_WAITING = 32
 """Attempts that may wait at a time; each keeps a connection, of which probes and others need some."""
 
 SIGNED_ON = "csvd_signed_on"
-"""Holds the pass of a browser that signed on; only this process can make one, and it ends with it."""
+"""Holds the pass of a browser that signed on. Whichever process made it, it counts for all that show the
+pages behind one address, until the password is changed."""
+
+PASS_ROUNDS = 200_000
+"""Rounds of PBKDF2 that make a password of a pass slow to guess."""
 
 _basic = HTTPBasic(auto_error=False, realm="csvd-node")
 
@@ -49,7 +54,7 @@ class SignOn:
         self, settings: WebSettings, refused: Callable[[], None], pause_s: float = SIGN_ON_PAUSE_S
     ) -> None:
         self._settings, self._refused, self._pause_s = settings, refused, pause_s
-        self._key = secrets.token_bytes(32)
+        self._key = _key_of(settings)
         self._waiting: dict[str, list[asyncio.Event]] = {}
 
     async def check(
@@ -109,6 +114,14 @@ class SignOn:
             if not own and self._waiting.get(address) is own:
                 del self._waiting[address]
         raise _too_many()
+
+
+def _key_of(settings: WebSettings) -> bytes:
+    """Return the key of passes; all processes with the same name and password have the same."""
+    if settings.password is None:
+        return b""
+    password = settings.password.get_secret_value().encode()
+    return hashlib.pbkdf2_hmac("sha256", password, f"{SIGNED_ON}:{settings.user}".encode(), PASS_ROUNDS)
 
 
 def keep_pass(request: Request, response: Response) -> None:

@@ -357,6 +357,21 @@ def test_nobody_guesses_fast_and_who_signed_on_waits_no_more(shown: Shown) -> No
         assert took_s(right) >= SIGN_ON_PAUSE_S, "a pass that the node did not make is none"
 
 
+@pytest.mark.parametrize(("password", "counts"), [("secret words", True), ("new words", False)])
+def test_pass_counts_at_each_process_that_shows_the_pages_until_the_password_is_changed(
+    shown: Shown, password: str, *, counts: bool
+) -> None:
+    """Behind the one address of a Kubernetes Service, connections go to any of them."""
+    with shown.served(**SIGN_ON) as client:
+        client.get("/", auth=("ward", "secret words"))
+        given = client.cookies[SIGNED_ON]
+    with shown.served(**{**SIGN_ON, "password": password}) as client:
+        client.cookies.set(SIGNED_ON, given)
+        answer = client.get("/", auth=("ward", password))
+    assert answer.status_code == 200
+    assert (SIGNED_ON not in answer.cookies) is counts, "who had to wait gets another pass"
+
+
 WRONG = HTTPBasicCredentials(username="ward", password=str(MOST_WAITING))
 
 
