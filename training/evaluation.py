@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -157,7 +157,7 @@ def score_case(prediction: Prediction, spec: PostprocessingSpec) -> CaseScores:
     found = prediction.judged(lesion_mask(prediction.probability, spec).array)
     reference = prediction.reference.array
     grid, probability = prediction.probability.grid, prediction.probability.array
-    voxels = voxel_scores(found, reference)
+    voxels, parts = voxel_scores(found, reference), split_by_size(found, reference, grid.spacing_mm)
     sure = None if prediction.unsure is None else ~prediction.unsure.array
     return CaseScores(
         case=prediction.case,
@@ -172,8 +172,8 @@ def score_case(prediction: Prediction, spec: PostprocessingSpec) -> CaseScores:
         patch_dice=patch_scores(found, reference).dice,
         any_overlap=lesion_f1(found, reference),
         strict=lesion_scores(found, reference),
-        by_size=scores_by_size(found, reference, grid.spacing_mm),
-        sizes=_score_sizes(found, reference, grid.spacing_mm),
+        by_size=scores_by_size(parts, found, reference),
+        sizes=_score_sizes(parts, scores_by_size(parts, found, reference, HIT_SHARE)),
         volume_difference=volume_difference(found, reference),
         hausdorff95_mm=hausdorff95_mm(found, reference, grid.spacing_mm),
         volumes_ml=(found.sum() * grid.voxel_mm3 / 1000, reference.sum() * grid.voxel_mm3 / 1000),
@@ -181,14 +181,13 @@ def score_case(prediction: Prediction, spec: PostprocessingSpec) -> CaseScores:
 
 
 def _score_sizes(
-    found: Mask, reference: Mask, spacing_mm: tuple[float, float, float]
+    parts: Mapping[SizeClass, tuple[Mask, Mask]], strict: Mapping[SizeClass, LesionScores]
 ) -> dict[SizeClass, SizeScores]:
-    strict = scores_by_size(found, reference, spacing_mm, HIT_SHARE)
     return {
         size: SizeScores(
             voxel_scores(one, other).dice, patch_scores(one, other).dice, strict[size], bool(other.any())
         )
-        for size, (one, other) in split_by_size(found, reference, spacing_mm).items()
+        for size, (one, other) in parts.items()
     }
 
 

@@ -7,7 +7,7 @@ was found, else 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,14 +115,20 @@ def lesion_scores(found: Mask, reference: Mask, hit_share: float = HIT_SHARE) ->
 
 
 def scores_by_size(
-    found: Mask, reference: Mask, spacing_mm: Sequence[float], hit_share: float = 0.0
+    parts: Mapping[SizeClass, tuple[Mask, Mask]], found: Mask, reference: Mask, hit_share: float = 0.0
 ) -> dict[SizeClass, LesionScores]:
-    """Count lesions within each size class of ``split_by_size``.
+    """Count lesions within each size class.
 
     What hits a lesion may belong to another class: a found lesion that covers two belongs to one of them.
+
+    Args:
+        parts: what ``split_by_size`` makes of both masks.
+        found: the whole mask.
+        reference: likewise.
+        hit_share: as in ``lesion_scores``.
     """
     result: dict[SizeClass, LesionScores] = {}
-    for size, (part, own) in split_by_size(found, reference, spacing_mm).items():
+    for size, (part, own) in parts.items():
         hits, missed = _covered(own, found, hit_share)
         right, false = _covered(part, reference, hit_share)
         result[size] = LesionScores(hits, missed, right, false)

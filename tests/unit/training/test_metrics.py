@@ -6,10 +6,12 @@ import pytest
 from engines.findings import SizeClass
 from training.metrics import (
     LesionScores,
+    Mask,
     hausdorff95_mm,
     lesion_f1,
     lesion_scores,
     scores_by_size,
+    split_by_size,
     volume_difference,
     voxel_scores,
 )
@@ -81,10 +83,15 @@ def test_lesion_counts_add_up_over_cases() -> None:
     assert LesionScores(1, 2, 3, 4) + LesionScores(10, 20, 30, 40) == LesionScores(11, 22, 33, 44)
 
 
+def by_size(found: Mask, reference: Mask) -> dict[SizeClass, LesionScores]:
+    """Count lesions by size on pixels of 2 mm."""
+    return scores_by_size(split_by_size(found, reference, (5.0, 2.0, 2.0)), found, reference)
+
+
 def test_lesions_are_counted_in_the_class_of_their_largest_slice() -> None:
     # pixels of 2 mm x 2 mm: 2x2 = 16 mm2 small, 4x4 = 64 mm2 medium, 7x7 = 196 mm2 large
     reference = mask(box(0, 2), box(4, 4), box(10, 7))
-    scores = scores_by_size(mask(box(10, 7)), reference, (5.0, 2.0, 2.0))
+    scores = by_size(mask(box(10, 7)), reference)
     assert scores[SizeClass.SMALL] == LesionScores(0, 1, 0, 0)
     assert scores[SizeClass.MEDIUM] == LesionScores(0, 1, 0, 0)
     assert scores[SizeClass.LARGE] == LesionScores(1, 0, 1, 0)
@@ -92,7 +99,7 @@ def test_lesions_are_counted_in_the_class_of_their_largest_slice() -> None:
 
 def test_what_was_found_counts_in_the_class_of_the_lesion_that_it_covers() -> None:
     # of a large lesion 4x4 pixels of 2 mm, which would be medium by themselves; 2x2 elsewhere are small
-    scores = scores_by_size(mask(box(10, 4), box(0, 2)), mask(box(10, 7)), (5.0, 2.0, 2.0))
+    scores = by_size(mask(box(10, 4), box(0, 2)), mask(box(10, 7)))
     assert scores[SizeClass.LARGE] == LesionScores(1, 0, 1, 0)
     assert scores[SizeClass.MEDIUM] == LesionScores(0, 0, 0, 0)
     assert scores[SizeClass.SMALL] == LesionScores(0, 0, 0, 1)
@@ -101,7 +108,7 @@ def test_what_was_found_counts_in_the_class_of_the_lesion_that_it_covers() -> No
 def test_one_found_lesion_hits_lesions_of_two_classes_and_belongs_to_one() -> None:
     # a bar of 2 x 16 pixels over a large and a small lesion; the second small one is missed
     found, reference = mask(np.s_[1:2, 0:2, 0:16]), mask(box(0, 7), np.s_[1:2, 0:2, 14:16], box(15, 2))
-    scores = scores_by_size(found, reference, (5.0, 2.0, 2.0))
+    scores = by_size(found, reference)
     assert scores[SizeClass.LARGE] == LesionScores(1, 0, 1, 0)
     assert scores[SizeClass.SMALL] == LesionScores(1, 1, 0, 0)
     assert not scores[SizeClass.SMALL].rates_what_was_found
