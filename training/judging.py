@@ -32,6 +32,7 @@ from training.recipe import SegmentRecipe
 from training.run_folder import check_held_out
 from training.study import Announce, Study, load_network, load_shipped
 from training.summary import Summary, summarise
+from training.whole_files import write_text_whole
 
 REAL = "real, cross-validated"
 """Name of the scores of held-out real cases."""
@@ -199,7 +200,7 @@ def write_evaluation(evaluation: Evaluation, path: Path) -> None:
         "parts": {name: asdict(summary) for name, summary in evaluation.parts.items()},
         "cases": {name: as_rows(scores) for name, scores in evaluation.scores.items()},
     }
-    path.write_text(json.dumps(_finite(content), indent=1), encoding="utf-8")
+    write_text_whole(path, json.dumps(_finite(content), indent=1))
 
 
 def _finite(value: object) -> object:

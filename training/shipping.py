@@ -78,7 +78,7 @@ def ship(
     recipe, network = study.recipe, load_shipped(study)
     training_data, ours = describe_data(study), _is_ours(study)
     proof, slices = proof_slices(study, predictions, evaluation)
-    protocol = [describe_protocol(study)]
+    protocol = [describe_protocol(study, point_was_kept=evaluation.point_was_kept)]
     if evaluation.point_was_kept:
         protocol.append(KEPT_POINT)
     kinds = {prediction.kind for prediction in predictions}
@@ -121,9 +121,14 @@ def describe_data(study: Study) -> str:
     return f"Cases, variants of one scan counted apart: {', '.join(sentences)}."
 
 
-def describe_protocol(study: Study) -> str:
-    """Return how long it was trained and how cases were kept apart, from the run folders."""
-    return " ".join([*_training(study), *_validation(study)])
+def describe_protocol(study: Study, *, point_was_kept: bool = False) -> str:
+    """Return how long it was trained and how cases were kept apart, from the run folders.
+
+    Args:
+        study: with a trained network.
+        point_was_kept: whether the operating point is another bundle's: by what it was chosen is not known.
+    """
+    return " ".join([*_training(study), *_validation(study, point_was_kept=point_was_kept)])
 
 
 def _is_ours(study: Study) -> bool:
@@ -162,15 +167,16 @@ def _begun_with(study: Study) -> str | None:
     return begun_with
 
 
-def _validation(study: Study) -> Iterator[str]:
+def _validation(study: Study, *, point_was_kept: bool) -> Iterator[str]:
     """Yield sentences on how real cases were scored, where there are some."""
     groups = study.held_out()
     if not groups:
         return
     names = "; ".join(", ".join(group) for group in groups)
+    point = "" if point_was_kept else ", at an operating point for which none was scored"
     yield (
         f"Real cases are scored by {len(groups)}-fold cross-validation over patients ({names}): each by a "
-        "network that learned from no scan of the patient, at an operating point for which none was scored."
+        f"network that learned from no scan of the patient{point}."
     )
     if begun_with := _begun_with(study):
         yield NO_CROSS_VALIDATION.format(begun_with)

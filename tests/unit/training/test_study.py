@@ -202,6 +202,12 @@ def test_folds_start_from_simulated_cases_alone_and_their_mean_is_shipped(study,
     )  # as they were, not as planned
 
 
+def test_a_card_says_nothing_of_how_the_point_of_another_bundle_was_chosen(study) -> None:
+    told = ", at an operating point for which none was scored."
+    assert told in describe_protocol(study)
+    assert told not in describe_protocol(study, point_was_kept=True)
+
+
 def test_a_card_says_from_which_bundle_a_training_went_on(study) -> None:
     path = study.folder / "final" / "data.json"
     before = path.read_text(encoding="utf-8")
