@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydicom import Dataset
@@ -22,7 +23,7 @@ from node.mosaic import read_mosaic, tile_planes
 from node.private_elements import PrivateBlocks
 from node.sop_classes import MR_IMAGE_SOP_CLASSES, unread_encoding
 
-_DATE_AND_TIME = re.compile(r"\d{14}(\.\d+)?")
+_DATE_AND_TIME = re.compile(r"(?P<date>\d{8})(?P<time>\d{6})", re.ASCII)
 
 FARTHEST_MM = 100_000.0
 """A position farther from the origin than this is no place in a scanner, mm."""
@@ -204,12 +205,20 @@ def _instance(dataset: Dataset, layers: HeaderLayers, frames: Sequence[FrameHead
     )
 
 
-def _acquired_at(layers: HeaderLayers) -> str:
-    """Return Acquisition DateTime or Date and Time; those of a computed image are its source's."""
+def _acquired_at(layers: HeaderLayers) -> datetime | None:
+    """Return Acquisition DateTime or Date and Time; those of a computed image are its source's.
+
+    Midnight sharp stands for a time that is not known.
+    """
     date, time = layers.text("AcquisitionDate", "SeriesDate", "StudyDate"), layers.text("AcquisitionTime")
-    stated = layers.text("AcquisitionDateTime") or (f"{date}{time}" if date and time else "")
+    stated = layers.text("AcquisitionDateTime") or f"{date}{time}"
     found = _DATE_AND_TIME.match(stated.replace(":", ""))
-    return found.group(0) if found else ""
+    if found is None or not int(found["time"]):
+        return None
+    try:
+        return datetime.strptime(found["date"] + found["time"], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def _unread_encoding(dataset: Dataset) -> str:

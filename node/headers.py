@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 Vector3 = tuple[float, float, float]
@@ -137,7 +138,8 @@ class ImageHeader:
         rows: of one frame; of one tile for a mosaic.
         columns: of one frame; of one tile for a mosaic.
         mosaic_tiles_across: tiles in a row of a mosaic; 0 if the Instance is not a mosaic.
-        acquired_at: when its acquisition began, ``YYYYMMDDHHMMSS.ffffff``; empty if not stated.
+        acquired_at: when its acquisition began, to the second, by the scanner's clock in whatever zone (given
+            as UTC); None if not stated.
         unread_encoding: name of the transfer syntax if it is not read, as it may have changed grey values.
     """
 
@@ -155,7 +157,7 @@ class ImageHeader:
     columns: int
     frames: tuple[FrameHeader, ...]
     mosaic_tiles_across: int = 0
-    acquired_at: str = ""
+    acquired_at: datetime | None = None
     unread_encoding: str = ""
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from engines.segments import SeriesType
@@ -18,6 +19,10 @@ from node.volume_errors import MissingFrameOfReferenceError, UnreadEncodingError
 
 SLAB_MM = 80.0
 """A stack that reaches less far is a slab of the brain, and comes after all that are more."""
+
+AGENT_STAYS = timedelta(days=1)
+"""A Series acquired within this time after a contrast agent may show it: half of it is excreted within
+some two hours (gadobutrol, label: 1.8 h). Dates that lie farther apart are those of other examinations."""
 
 WHOLE_BRAIN_MM = 120.0
 """A stack that reaches this far covers the brain; reaching further is no advantage."""
@@ -118,16 +123,20 @@ def identify_stacks(
     stacks: Sequence[Stack], rules: Sequence[IdentificationRule], settings: VolumeSettings
 ) -> tuple[IdentifiedStack, ...]:
     """Identify the stacks of a Study, and check encoding and geometry of those that are wanted."""
-    agent_at = min(
-        (one.acquired_at for one in stacks if one.first.acquisition.contrast_agent and one.acquired_at),
-        default="",
-    )
+    enhanced = (one for one in stacks if one.first.acquisition.contrast_agent)
+    given_at = [at for one in enhanced if (at := one.acquired_at) is not None]
     identified = []
     for stack in stacks:
-        identification = identify(stack, rules, after_agent=bool(agent_at) and stack.acquired_at > agent_at)
+        identification = identify(stack, rules, after_agent=_is_after(stack, given_at))
         problem = _problem(stack, settings) if identification.series_type else ""
         identified.append(IdentifiedStack(stack, identification, problem))
     return tuple(identified)
+
+
+def _is_after(stack: Stack, given_at: Sequence[datetime]) -> bool:
+    """Tell whether a stack was acquired after an agent was given, and before that had left the body."""
+    at = stack.acquired_at
+    return at is not None and any(given < at <= given + AGENT_STAYS for given in given_at)
 
 
 def select(identified: Sequence[IdentifiedStack]) -> Selection:

@@ -10,6 +10,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from node.headers import FrameHeader, ImageHeader, Plane
 
@@ -92,9 +93,9 @@ class Stack:
         return self.header.series_uid
 
     @property
-    def acquired_at(self) -> str:
-        """When its acquisition began, as text that sorts by time; empty if not stated."""
-        return min(filter(None, (item.instance.acquired_at for item in self.frames)), default="")
+    def acquired_at(self) -> datetime | None:
+        """When its acquisition began; None if not stated."""
+        return min(filter(None, (item.instance.acquired_at for item in self.frames)), default=None)
 
     @property
     def first(self) -> FrameHeader:

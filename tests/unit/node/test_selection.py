@@ -155,6 +155,9 @@ def test_longest_useful_echo_of_a_multi_echo_series_is_taken() -> None:
         pytest.param({"AcquisitionDate": "20240301", "AcquisitionTime": "101500.2"}, 1, id="time and date"),
         pytest.param({"AcquisitionDateTime": "20240301101500.2+0100"}, 1, id="date and time in one"),
         pytest.param({"StudyDate": "20240301", "AcquisitionTime": "093000"}, 3, id="before the agent"),
+        pytest.param({"AcquisitionDate": "20240302", "AcquisitionTime": "080000"}, 1, id="past midnight"),
+        pytest.param({"AcquisitionDate": "20240401", "AcquisitionTime": "101500"}, 3, id="a month later"),
+        pytest.param({"AcquisitionDate": "20249901", "AcquisitionTime": "101500"}, 3, id="no date"),
         pytest.param({}, 3, id="nobody knows when"),
     ],
 )
@@ -173,6 +176,17 @@ def test_t1_acquired_after_a_series_with_an_agent_is_not_taken(elements: dict[st
             "Taken for T1 after contrast agent, and not taken as T1: "
             "a Series of the Study that was acquired before it states a contrast agent."
         )
+
+
+def test_agent_of_a_series_without_a_time_is_none_before_all_others() -> None:
+    """A computed Series may come with the time 000000."""
+    day = {"StudyDate": "20240301"}
+    computed = {**T1, "ImageType": ["DERIVED", "SECONDARY", "SUB"], "ContrastBolusAgent": "Gadobutrol"}
+    selection = select_series(
+        series(1, AcquisitionTime="090000", **day, **T1)
+        + series(2, AcquisitionTime="000000", **day, **computed)
+    )
+    assert chosen_number(selection, SeriesType.T1) == 1
 
 
 def test_magnitude_is_taken_and_phase_is_not() -> None:
