@@ -241,6 +241,8 @@ def check_config(config: Config = None) -> None:
             out.print(f"{certificate.use}: {certificate.part} good until {certificate.expires_at:%Y-%m-%d}")
             if remark := certificate.remark(now()):
                 out.print(remark, style="yellow", soft_wrap=True)
+        zone = f"UTC{now().astimezone():%z}"
+        out.print(f"Results of Series that name no time zone are dated in that of this machine: {zone}.")
         if not settings.receiver.calling_aes and not settings.receiver.accept_any_calling_ae:
             out.print("No AE may send: name some in receiver.calling_aes.", style="yellow")
         for line in describe_destinations(settings):

@@ -130,10 +130,14 @@ def test_study_that_never_came_is_said_in_one_sentence(tmp_path: Path, configura
     assert "Study 1.2.3.4: not in the index" in done.stderr
 
 
-def test_check_config_names_models_and_what_is_missing(configuration: Path) -> None:
+def test_check_config_names_models_time_zone_and_what_is_missing(
+    configuration: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "JST-9")
     done = run_command("check-config", "--config", str(configuration))
     assert done.returncode == 0, done.stderr
     assert "WMH: threshold-wmh" in done.stdout
+    assert "dated in that of this machine: UTC+0900." in done.stdout
     assert "No AE may send" in done.stdout
 
 
