@@ -21,6 +21,7 @@ from training.inference import predict
 from training.losses import IGNORE
 from training.networks import UNet
 from training.slices import PreparedCase
+from training.whole_files import write_text_whole
 
 FILE = "calibration.json"
 """Beside the weights that it belongs to."""
@@ -82,7 +83,7 @@ def fit(counts: NDArray[np.int64]) -> Calibration:
 
 def write_calibration(calibration: Calibration, folder: Path) -> None:
     """Write a calibration into a run folder."""
-    (folder / FILE).write_text(json.dumps(asdict(calibration)), encoding="utf-8")
+    write_text_whole(folder / FILE, json.dumps(asdict(calibration)))
 
 
 def read_calibration(folder: Path) -> Calibration:
