@@ -93,6 +93,18 @@ class Admission:
             "too many Studies wait, send again later",
         )
 
+    def strain(self) -> str:
+        """Say that the queue is too long and what follows from that; nothing if it is not.
+
+        Raises:
+            IndexUnavailableError: if the index can not be read.
+        """
+        waiting, limit = self._count(), self._settings.limit
+        if waiting <= limit:
+            return ""
+        follows = "new ones are refused" if self._settings.refuse else "new ones are taken all the same"
+        return f"{waiting} Studies wait for a worker, more than backpressure.limit ({limit}): {follows}"
+
     def _count(self) -> int:
         with self._lock:
             if time.monotonic() - self._asked_at >= KEPT_S:

@@ -165,7 +165,8 @@ def _held(
     what = (
         f"{sender} aborted its association at {_clock(_last_heard(broken))}"
         if broken.end is AssociationEnd.ABORTED
-        else f"{sender} had {_counted(broken.refused)} refused before {_clock(_last_heard(broken))}"
+        else f"{sender} had {_counted(broken.refused)} refused before {_clock(_last_heard(broken))} "
+        "(the log says why)"
     )
     if waits_since is None:
         return Verdict(

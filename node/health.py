@@ -11,11 +11,15 @@ from node.errors import NodeError
 
 
 class PartState(StrEnum):
-    """How far a part of the process is."""
+    """How far a part of the process is.
+
+    STRAINED: it does its work, and somebody should do something before it no longer can.
+    """
 
     WAITING = "waiting"
     OPENING = "opening"
     OPEN = "open"
+    STRAINED = "strained"
     BROKEN = "broken"
 
 
@@ -36,10 +40,21 @@ class Condition:
     @property
     def is_well(self) -> bool:
         """Whether it does its work."""
-        return self.state is PartState.OPEN
+        return self.state in (PartState.OPEN, PartState.STRAINED)
 
 
-Check = Callable[[], str]
+@dataclass(frozen=True, slots=True)
+class Strain:
+    """What a check says of a part that does its work, but not as it should.
+
+    Attributes:
+        reason: what is so and what can be done, in words.
+    """
+
+    reason: str
+
+
+Check = Callable[[], str | Strain]
 """Says in words how a part is, or raises NodeError or OSError, which says why it is not well."""
 
 
@@ -106,6 +121,9 @@ def _ask(said: Condition, check: Check | None) -> Condition:
     if said.state is not PartState.OPEN or check is None:
         return said
     try:
-        return Condition(said.part, PartState.OPEN, check())
+        found = check()
     except (NodeError, OSError) as error:
         return Condition(said.part, PartState.BROKEN, str(error))
+    if isinstance(found, Strain):
+        return Condition(said.part, PartState.STRAINED, found.reason)
+    return Condition(said.part, PartState.OPEN, found)

@@ -30,7 +30,7 @@ from node.errors import IndexUnavailableError, StoreUnreachableError
 from node.evaluations import Evaluations
 from node.evaluator import Evaluator
 from node.gauges import DiskCollector, EngineCollector, IndexCollector
-from node.health import Health
+from node.health import Health, Strain
 from node.index import Index
 from node.intake import Intake
 from node.later_pictures import LaterPictures
@@ -233,7 +233,7 @@ class Service:
         receiver = Receiver(settings.receiver, store, index, now, observer, intake, desk.reporting)
         self.receiver = opened.enter_context(receiver)
         opened.enter_context(presence.listening())
-        self.health.opened("receiver", self.receiver.check)
+        self.health.opened("receiver", partial(_receiving, receiver, admission))
 
     def _open_database(self, opened: ExitStack) -> Database:
         """Open the index, and export what it and the disk say."""
@@ -257,6 +257,7 @@ class Service:
             StudyViews(database, store, self.settings.completeness, now),
             lambda: engine_lines(self._engines),
             lambda study_uid: retry_study(database, study_uid, self.settings.destinations, now()),
+            self.health.conditions,
         )
         add_pages(self._application, sources, self.settings.web, self.metrics.sign_on_refused)
 
@@ -273,3 +274,12 @@ class Service:
         self.health.opened("engines", lambda: running)
         self.metrics.registry.register(EngineCollector(segmentors))
         return Assessor(self.settings, segmentors)
+
+
+def _receiving(receiver: Receiver, admission: Admission) -> str | Strain:
+    """Say where the receiver listens, and whether more comes than is evaluated."""
+    said, strain = receiver.check(), ""
+    # An index that can not be read is told of as the database.
+    with suppress(IndexUnavailableError):
+        strain = admission.strain()
+    return Strain(f"{said}; {strain}") if strain else said

@@ -15,6 +15,10 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from node.durable_files import DurableWriter
+from node.health import Strain
+
+LOW_SHARE = 0.1
+"""Share of the disk below which its free space is little; the alert CsvdDiskLow says the same."""
 
 
 class StorageSettings(BaseModel):
@@ -64,7 +68,7 @@ class Files(Protocol):
     def try_out(self) -> None:
         """Do what the store needs, so that a place which can not do it is found at start."""
 
-    def check(self) -> str:
+    def check(self) -> str | Strain:
         """Say in words how the place is."""
 
     def write_new(self, path: str, parts: tuple[bytes, ...]) -> bool:
@@ -117,11 +121,18 @@ class FolderFiles:
         self._incoming.mkdir(parents=True, exist_ok=True)
         self._writer.try_out()
 
-    def check(self) -> str:
-        """Say how much room there is."""
+    def check(self) -> str | Strain:
+        """Say how much room there is, and if that is little what to do."""
         if not os.access(self._root, os.W_OK):
             raise OSError(None, "is not there or can not be written")
-        return f"{shutil.disk_usage(self._root).free / 1e9:.1f} GB free"
+        usage = shutil.disk_usage(self._root)
+        said = f"{_size(usage.free)} of {_size(usage.total)} free"
+        if usage.free >= LOW_SHARE * usage.total:
+            return said
+        return Strain(
+            f"only {said}: free space before Instances are refused (`csvd-node remove`, retention.days), "
+            "or give the store a larger disk"
+        )
 
     def write_new(self, path: str, parts: tuple[bytes, ...]) -> bool:
         """Write, force to disk, and link under the name."""
@@ -182,3 +193,7 @@ def _raise_unless_gone(error: OSError) -> None:
     """Let no folder that can not be read pass for an empty one; one that is not there is as good as empty."""
     if not isinstance(error, FileNotFoundError):
         raise error
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"

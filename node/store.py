@@ -29,6 +29,7 @@ from node.errors import (
     UnreadableDatasetError,
     words_of,
 )
+from node.health import Strain
 from node.part10 import InstanceHeader, dataset_digest, encode_file_meta, is_uid, read_part10
 from node.storage import Files, FolderFiles, FoundFile, StorageSettings
 
@@ -180,7 +181,7 @@ class Store:
             ) from exc
         return path
 
-    def check(self) -> str:
+    def check(self) -> str | Strain:
         """Say how much room there is, or that the object store answers.
 
         Raises:

@@ -75,8 +75,10 @@ class PatientMismatchError(ResultError):
         super().__init__(
             study_uid,
             "",
-            f"{keyword} of {other} is not that of {first}",
-            "correct the patient at the source and send the Study again",
+            f"{keyword} of {other} is not that of {first}: no results, since they would be filed under one "
+            "of two patients",
+            f"correct the patient at the source, remove what is here with `csvd-node remove {study_uid}`, "
+            "and send the Study again",
         )
 
 

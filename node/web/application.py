@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
@@ -71,9 +72,12 @@ def add_pages(
 
     def tell(request: Request, error: Exception) -> HTMLResponse:
         code, said, headers = _answer_of(error)
-        return templates.TemplateResponse(
-            request, "message.html", {"code": code, "said": said}, status_code=code, headers=headers
-        )
+        shown = {
+            "title": f"{HTTPStatus(code).phrase} ({code})",
+            "said": said,
+            "is_index_away": isinstance(error, IndexUnavailableError),
+        }
+        return templates.TemplateResponse(request, "message.html", shown, status_code=code, headers=headers)
 
     for kind in (HTTPException, NodeError, RequestValidationError):
         application.add_exception_handler(kind, tell)

@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 from engines.segmentation import Segmentor
 from engines.segments import Segment
 from node.errors import UnknownStudyError
+from node.health import Condition, PartState
 from node.identity import SOFTWARE_VERSION
 from node.listing import StudyChoice
 from node.part10 import is_uid
@@ -64,11 +65,13 @@ class PageSources:
         views: the Studies.
         engines: the models of this process; none where it does not evaluate.
         retry: takes up a Study again and says how.
+        conditions: the parts of this process, and how each is now.
     """
 
     views: StudyViews
     engines: Callable[[], Sequence[EngineLine]]
     retry: Callable[[str], str]
+    conditions: Callable[[], Sequence[Condition]]
 
 
 class Pages:
@@ -97,7 +100,8 @@ class Pages:
         pages = max(1, math.ceil(found.total / SIZE))
         if page > pages:
             return RedirectResponse(f"/?{urlencode({'uid': uid, 'state': state, 'page': pages})}")
-        shown = {"found": found, "states": list(StudyState), "state": state, "uid": uid}
+        concerns = [each for each in self._sources.conditions() if each.state is not PartState.OPEN]
+        shown = {"found": found, "states": list(StudyState), "state": state, "uid": uid, "concerns": concerns}
         return self._shown(request, "studies.html", {**shown, "page": page, "pages": pages})
 
     def study(self, request: Request, study_uid: str) -> Response:
@@ -125,7 +129,18 @@ class Pages:
 
     def engines(self, request: Request) -> Response:
         """Show what runs each model."""
-        return self._shown(request, "engines.html", {"engines": self._sources.engines()})
+        engines = self._sources.engines()
+        opened = {engine.segment for engine in engines}
+        shown: dict[str, object] = {
+            "engines": engines,
+            "left_out": [segment.label for segment in Segment if segment.label not in opened],
+            "part": next((each for each in self._sources.conditions() if each.part == "engines"), None),
+        }
+        return self._shown(request, "engines.html", shown)
+
+    def health(self, request: Request) -> Response:
+        """Show how each part of this process is."""
+        return self._shown(request, "health.html", {"conditions": self._sources.conditions()})
 
     def _shown(self, request: Request, template: str, values: dict[str, object]) -> Response:
         return self._templates.TemplateResponse(request, template, values)
@@ -146,6 +161,7 @@ def page_router(sources: PageSources, settings: WebSettings, sign_on: SignOn) ->
     router.get("/studies/{study_uid}/overlays.png")(pages.picture)
     router.post("/studies/{study_uid}/retry", dependencies=[Depends(check_token)])(pages.retry)
     router.get("/engines", response_class=HTMLResponse)(pages.engines)
+    router.get("/health", response_class=HTMLResponse)(pages.health)
     return router
 
 

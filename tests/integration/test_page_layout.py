@@ -12,6 +12,7 @@ import pytest
 
 from node.database import Database
 from node.deliveries import Deliveries, DeliveryState
+from node.health import Health, Strain
 from tests.support.arrivals import STUDY_UID, at
 from tests.support.series_files import uid_from
 from tests.support.shown_pages import Shown
@@ -62,8 +63,10 @@ def filled(tmp_path: Path, database: Database) -> Shown:
 
 
 def test_pages_fit_the_screen_and_the_telephone_and_can_be_read(tmp_path: Path, database: Database) -> None:
-    paths = ["/", "/engines", f"/studies/{STUDY_UID}", f"/studies/{uid_from('study', 2)}"]
-    with filled(tmp_path, database).served(allow_retry=True) as client:
+    paths = ["/", "/engines", "/health", f"/studies/{STUDY_UID}", f"/studies/{uid_from('study', 2)}"]
+    health = Health(["store"])
+    health.opened("store", lambda: Strain("only 1 MB of 20.0 GB free: free space (`csvd-node remove`). " * 3))
+    with filled(tmp_path, database).served(health, allow_retry=True) as client:
         asked = {
             "pages": [str(client.base_url.join(path)) for path in paths],
             "widths": [SCREEN, TELEPHONE],

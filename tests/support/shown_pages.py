@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,6 +40,9 @@ FINDINGS = FindingsRecord(
 )
 
 
+ENGINES = (EngineLine(Segment.WMH.label, "wmh 0.3.0", "onnxruntime", "the reference", ()),)
+
+
 class Shown:
     """An index with three Studies, the first evaluated, and pages over it."""
 
@@ -65,13 +68,16 @@ class Shown:
         return StudyViews(self.database, self.arrivals.store, CompletenessSettings(), lambda: at(1000))
 
     @contextmanager
-    def served(self, **settings: object) -> Iterator[httpx.Client]:
-        metrics = Metrics()
-        application = make_application(Health(), metrics.registry)
+    def served(
+        self, health: Health | None = None, engines: Sequence[EngineLine] = ENGINES, **settings: object
+    ) -> Iterator[httpx.Client]:
+        metrics, health = Metrics(), health or Health()
+        application = make_application(health, metrics.registry)
         sources = PageSources(
             self.views,
-            lambda: [EngineLine("WMH", "wmh 0.3.0", "onnxruntime", "the reference", ())],
+            lambda: engines,
             lambda study_uid: retry_study(self.database, study_uid, ["PACS", "pacs"], at(1000)),
+            health.conditions,
         )
         with WebServer(application, LOOPBACK, 0) as server:
             # As the running node does: the pages come when there is something to show.

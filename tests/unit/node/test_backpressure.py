@@ -70,6 +70,25 @@ def test_new_study_is_refused_above_the_limit_and_one_begun_is_not(database: Dat
 
 
 @pytest.mark.usefixtures("arrivals")
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"limit": 2, "refuse": True}, ""),
+        (
+            {"limit": 1, "refuse": True},
+            "2 Studies wait for a worker, more than backpressure.limit (1): new ones are refused",
+        ),
+        (
+            {"limit": 1},
+            "2 Studies wait for a worker, more than backpressure.limit (1): new ones are taken all the same",
+        ),
+    ],
+)
+def test_queue_that_is_too_long_is_said(database: Database, settings: dict[str, object], said: str) -> None:
+    assert Admission(database, BackPressureSettings.model_validate(settings)).strain() == said
+
+
+@pytest.mark.usefixtures("arrivals")
 @pytest.mark.parametrize("settings", [{"limit": 2, "refuse": True}, {"limit": 1, "refuse": False}])
 def test_new_study_is_let_in(database: Database, settings: dict[str, object]) -> None:
     Admission(database, BackPressureSettings.model_validate(settings)).check(NEW)

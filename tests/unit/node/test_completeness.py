@@ -193,6 +193,7 @@ def test_study_without_an_mr_image_is_kept(second: float, expected: ArrivalState
 def test_reason_says_how_many_instances_whom_it_refused(refused: int, counted: str) -> None:
     verdict = is_complete(arrival(carried("a", 0, 10, 11, refused=refused), instances=3), at(4000), SETTINGS)
     assert f"SCANNER1 had {counted} refused before" in verdict.reason
+    assert "UTC (the log says why)" in verdict.reason
     assert "and did not send the Study again" in verdict.reason
 
 

@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from node.errors import IndexUnavailableError, WebUnavailableError
-from node.health import Health
+from node.health import Health, Strain
 from node.web.application import make_application
 from node.web.server import WebServer
 from tests.support.peers import LOOPBACK
@@ -61,6 +61,18 @@ def test_part_that_broke_makes_the_process_unready_and_says_why(
     assert said["parts"] == {"database": {"state": "broken", "reason": str(error)}}
     assert ask(health, "startup")[0] == 200
     assert ask(health, "live")[0] == 200
+
+
+def test_part_under_strain_is_told_and_leaves_the_process_ready() -> None:
+    health = Health(["receiver"])
+    health.opened("receiver", lambda: Strain("new Studies are refused"))
+    assert ask(health, "ready") == (
+        200,
+        {
+            "status": "ready",
+            "parts": {"receiver": {"state": "strained", "reason": "new Studies are refused"}},
+        },
+    )
 
 
 def test_process_that_was_asked_to_stop_is_not_ready() -> None:

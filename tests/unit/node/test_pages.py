@@ -17,11 +17,15 @@ from structlog.testing import capture_logs
 
 from node.database import Database
 from node.deliveries import Deliveries, DeliveryState
+from node.errors import IndexUnavailableError, PartStoppedError
 from node.evaluations import EvaluationState, Result
-from node.listing import StudyChoice
+from node.health import Health, Strain
+from node.listing import StudyChoice, StudyPage
 from node.outcomes import Outcome, Outcomes
+from node.results.errors import PatientMismatchError
 from node.study_report import render_study, study_record
 from node.study_states import StudyState
+from node.study_view import StudyViews
 from node.web.access import MOST_WAITING, SIGN_ON_PAUSE_S, SIGNED_ON, SignOn
 from node.web.settings import WebSettings
 from tests.support.arrivals import STUDY_UID, at
@@ -126,6 +130,15 @@ def test_page_of_a_failed_study_says_what_to_do(shown: Shown) -> None:
             f"<code>csvd-node retry {study_uid}</code> sends again"
             in client.get(f"/studies/{study_uid}").text
         )
+        again = shown.evaluations.begin(study_uid, None, at(60))
+        assert again is not None
+        mixed = PatientMismatchError(study_uid, "PatientID", "T2-FLAIR", "T1")
+        shown.evaluations.fail(again.evaluation_id, str(mixed), at(70))
+        page = client.get(f"/studies/{study_uid}").text
+        assert f"<code>csvd-node remove {study_uid}</code>" in page, (
+            "Instances that come again are kept apart"
+        )
+        assert "csvd-node retry" not in page, "it would fail again"
     with shown.served(allow_retry=True) as client:
         assert "csvd-node retry" not in client.get(f"/studies/{study_uid}").text, "the button does it"
 
@@ -247,6 +260,56 @@ def test_page_says_which_evaluation_took_the_series_for_what(shown: Shown) -> No
         assert "As evaluation" not in page, "it is the latest one that got so far"
         shown.evaluations.retry(STUDY_UID, at(70))
         assert "second run" in client.get(path).text
+
+
+def test_pages_say_how_each_part_is_and_the_list_which_one_needs_somebody(shown: Shown) -> None:
+    health = Health(["store", "database", "receiver"])
+    health.opened("store", lambda: Strain("only 1 MB free: see `csvd-node remove`"))
+    health.opened("database", lambda: "sqlite answers")
+
+    def check() -> str:
+        raise PartStoppedError("receiver")
+
+    health.opened("receiver", check)
+    with shown.served(health) as client:
+        listed, page = client.get("/").text, client.get("/health").text
+        for text in (listed, page):
+            assert "only 1 MB free: see <code>csvd-node remove</code>" in text
+            assert str(PartStoppedError("receiver")) in text
+        assert "Not ready" in page
+        assert "sqlite answers" in page
+        assert "sqlite answers" not in listed, "what is well needs nobody"
+        health.opened("receiver")
+        assert "Ready: every part" in client.get("/health").text, "strain is no fault"
+
+
+def test_page_of_the_models_says_which_are_left_out_and_whether_they_are_open_yet(shown: Shown) -> None:
+    with shown.served() as client:
+        page = client.get("/engines").text
+        assert "Cerebral microbleed: no model" in page
+        assert "White matter hyperintensity: no model" not in page
+    health = Health(["engines"])
+    health.opening("engines", "tensorrt can not be used: there is no NVIDIA driver")
+    with shown.served(health, engines=()) as client:
+        page = client.get("/engines").text
+        assert "No model is open yet: tensorrt can not be used" in page
+        assert "does not evaluate" not in page, "it will"
+    with shown.served(engines=()) as client:
+        assert "This process does not evaluate" in client.get("/engines").text
+
+
+def test_index_that_is_away_is_said_with_what_follows_and_what_to_do(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> StudyPage:
+        raise IndexUnavailableError("connection refused")
+
+    monkeypatch.setattr(StudyViews, "page", away)
+    with shown.served() as client:
+        answer = client.get("/")
+    assert answer.status_code == 503
+    for words in ("Service Unavailable (503)", "connection refused", "takes no Instance", 'href="/health"'):
+        assert words in answer.text
 
 
 def test_what_is_not_there_is_said_on_a_page(shown: Shown) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, 
 
 from node.durable_files import STALE_S
 from node.errors import OutOfResourcesError, StoreUnusableError, UnreadableDatasetError
+from node.health import Strain
 from node.part10 import read_header
 from node.storage import FolderFiles
 from node.store import PlacementKind, ReceivedInstance, Store
@@ -138,6 +140,28 @@ def test_root_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "root").write_text("")
     with pytest.raises(StoreUnusableError, match="can not be used"):
         Store(tmp_path / "root")
+
+
+@pytest.mark.parametrize(
+    ("free", "said"),
+    [
+        pytest.param(2_000_000_000, "2.0 GB of 20.0 GB free", id="enough"),
+        pytest.param(
+            999_000_000,
+            Strain(
+                "only 999 MB of 20.0 GB free: free space before Instances are refused (`csvd-node remove`, "
+                "retention.days), or give the store a larger disk"
+            ),
+            id="little",
+        ),
+    ],
+)
+def test_store_says_how_much_room_there_is_and_what_to_do_when_it_is_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, said: str | Strain
+) -> None:
+    usage = shutil._ntuple_diskusage(20_000_000_000, 20_000_000_000 - free, free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    assert Store(tmp_path).check() == said
 
 
 class Silent(FolderFiles):
