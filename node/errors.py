@@ -214,7 +214,10 @@ class UnknownStudyError(NodeError):
 
     def __init__(self, study_uid: str) -> None:
         self.study_uid = study_uid
-        super().__init__(f"Study {study_uid}: not in the index; send it, or see `csvd-node studies`")
+        super().__init__(
+            f"Study {study_uid}: not in the index, since it never came or was removed; send it, or see "
+            "`csvd-node studies`"
+        )
 
 
 class UnknownEvaluationError(NodeError):

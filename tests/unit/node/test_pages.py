@@ -315,7 +315,7 @@ def test_index_that_is_away_is_said_with_what_follows_and_what_to_do(
 def test_what_is_not_there_is_said_on_a_page(shown: Shown) -> None:
     with shown.served() as client:
         for path, words in (
-            ("/studies/1.2.3.4", "Study 1.2.3.4: not in the index"),
+            ("/studies/1.2.3.4", "Study 1.2.3.4: not in the index, since it never came or was removed"),
             ("/nowhere", "Not Found"),
             (f"/studies/{STUDY_UID}/overlays.png", "There is no picture of this Study"),
         ):
