@@ -196,7 +196,8 @@ def test_interrupted_rebuild_says_that_the_next_one_goes_on(tmp_path: Path) -> N
     slow = tmp_path / "data" / "studies" / "1.2" / "1.2.3" / "1.2.3.4.dcm"
     slow.parent.mkdir(parents=True)
     os.mkfifo(slow)
-    command = [COMMAND, "rebuild-index", "--config", str(path)]
+    # A shell lets what it starts in the background ignore the signal, and so do its children.
+    command = ["env", "--default-signal=INT", COMMAND, "rebuild-index", "--config", str(path)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as rebuilding:
         # It is opened for writing only once somebody reads it.
         with slow.open("wb"):

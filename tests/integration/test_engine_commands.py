@@ -79,7 +79,7 @@ def test_what_serves_and_what_does_not_is_shown(config: Path) -> None:
     shown = run(config)
     assert "WMH: onnxruntime" in shown
     assert "proof: float32 on the CPU is the reference" in shown
-    assert "not tensorrt: tensorrt can not be used" in shown
+    assert "passed over: tensorrt can not be used" in shown
 
 
 def test_a_build_without_a_gpu_says_why(config: Path) -> None:
