@@ -59,12 +59,8 @@ def _remarks(findings: StudyFindings) -> Iterator[Text]:
             yield Text(f"{found.segment.label}: {outside} outside the method's size limits, kept and flagged")
     for registration in findings.registrations:
         kept = "left as scanned beside" if registration.shares_frame else "in another Frame of Reference than"
-        verb = "moved onto" if registration.applied else kept
-        yield Text(
-            f"{registration.moving.label} {verb} {registration.fixed.label}: "
-            f"{registration.rotation_deg:.1f} degrees, {registration.translation_mm:.1f} mm "
-            f"({registration.reason})"
-        )
+        verb = "brought onto" if registration.applied else kept
+        yield Text(f"{registration.moving.label} {verb} {registration.fixed.label}: {registration.reason}")
     for exclusion in findings.exclusions:
         if exclusion.performed:
             yield Text(

@@ -75,9 +75,15 @@ def test_every_series_that_a_network_saw_is_said_and_recorded() -> None:
 
 def test_registration_and_exclusion_are_said_with_names_for_people() -> None:
     registration = RegistrationRecord(
-        SeriesType.T2_FLAIR, SeriesType.DWI_B1000, np.eye(4), 1.25, 2.5, True, "it rose"
+        SeriesType.T2_FLAIR,
+        SeriesType.DWI_B1000,
+        np.eye(4),
+        1.25,
+        2.5,
+        True,
+        "moved by 1.2 degrees and 2.5 mm",
     )
     exclusion = ExclusionRecord(Segment.WMH, Segment.INFARCT, True, 12, 0.23)
     said = shown(StudyFindings((), (), registrations=(registration,), exclusions=(exclusion,)))
-    assert "DWI b1000 moved onto T2-FLAIR: 1.2 degrees, 2.5 mm (it rose)" in said
+    assert "DWI b1000 brought onto T2-FLAIR: moved by 1.2 degrees and 2.5 mm" in said
     assert "White matter hyperintensity minus recent small subcortical infarct: 0.23 ml removed" in said
