@@ -16,7 +16,7 @@ from node.stacks import Stack
 class Quantity(StrEnum):
     """A number; those from RepetitionTime to AcquisitionMatrix are DICOM keywords, ms, degrees, mm, T.
 
-    FluidSignal is what an inversion leaves of fluid, as a share of its full signal, see ``_fluid_signal``;
+    FluidSignal is what an inversion leaves of fluid, as a share of its full signal: about 0 in FLAIR;
     SliceOverlap is how many times thicker a slice is than the way to the next one.
     """
 
