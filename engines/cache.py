@@ -224,7 +224,8 @@ class PlanCache:
             except FileNotFoundError:
                 continue  # another process has removed it meanwhile
             except OSError as exc:
-                raise PlanCacheError(str(self.folder), f"can not read {path.name}: {exc.strerror}") from exc
+                problem = f"can not read {path.name}: {exc.strerror or exc}"
+                raise PlanCacheError(str(self.folder), problem) from exc
         return found
 
     def _keep(self, key: PlanKey, plan: bytes) -> Obtained:

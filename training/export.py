@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -113,49 +114,41 @@ def write_bundle(
 
     Raises: ExportError: if torch and onnxruntime differ or the file is too large.
     """
+    with _put_whole(folder) as made:
+        write_onnx(model, recipe, made / MODEL_NAME)
+        # Samples are kept in half precision: the parity is measured on what the node will read.
+        check_parity(model, made / MODEL_NAME, samples.astype(np.float16).astype(np.float32))
+        manifest = Manifest(
+            name=f"{'csvd' if recipe.name == OWN_RECIPE else recipe.name}-{recipe.segment.lower()}",
+            version=recipe.version,
+            segment=recipe.segment,
+            inputs=recipe.inputs,
+            optional_inputs=recipe.optional_inputs,
+            preprocessing=recipe.preprocessing,
+            postprocessing=postprocessing,
+            model=ModelFile(file=MODEL_NAME, sha256=file_sha256(made / MODEL_NAME)),
+            samples=write_samples(made, samples),
+            licence=licence,
+            training_data=training_data,
+            recipe=f"csvd-train run {recipe.name} --segment {recipe.segment}",
+            scores=tuple(scores),
+            created=datetime.datetime.now(tz=datetime.UTC).date(),
+        )
+        write_manifest(made, manifest)
+        (made / CARD_NAME).write_text(card, encoding="utf-8")
+    return manifest
+
+
+@contextmanager
+def _put_whole(folder: Path) -> Iterator[Path]:
+    """Yield a folder for a bundle, and put it in its place once it is written and the node would take it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as unfinished:
         made = Path(unfinished) / folder.name
         made.mkdir()
-        manifest = _write(made, model, recipe, postprocessing, samples, scores, training_data, licence)
-        (made / CARD_NAME).write_text(card, encoding="utf-8")
+        yield made
         load_bundle(made)
         folder.mkdir(exist_ok=True)
         # the manifest last: until then a bundle that is there already is refused rather than half another
         for path in sorted(made.iterdir(), key=lambda path: path.name == MANIFEST_NAME):
             path.replace(folder / path.name)
-    return manifest
-
-
-def _write(
-    folder: Path,
-    model: nn.Module,
-    recipe: SegmentRecipe,
-    postprocessing: PostprocessingSpec,
-    samples: NDArray[np.float32],
-    scores: Sequence[Score],
-    training_data: str,
-    licence: str,
-) -> Manifest:
-    """Write model, proof slices and manifest."""
-    write_onnx(model, recipe, folder / MODEL_NAME)
-    # Samples are kept in half precision: the parity is measured on what the node will read.
-    check_parity(model, folder / MODEL_NAME, samples.astype(np.float16).astype(np.float32))
-    manifest = Manifest(
-        name=f"{'csvd' if recipe.name == OWN_RECIPE else recipe.name}-{recipe.segment.lower()}",
-        version=recipe.version,
-        segment=recipe.segment,
-        inputs=recipe.inputs,
-        optional_inputs=recipe.optional_inputs,
-        preprocessing=recipe.preprocessing,
-        postprocessing=postprocessing,
-        model=ModelFile(file=MODEL_NAME, sha256=file_sha256(folder / MODEL_NAME)),
-        samples=write_samples(folder, samples),
-        licence=licence,
-        training_data=training_data,
-        recipe=f"csvd-train run {recipe.name} --segment {recipe.segment}",
-        scores=tuple(scores),
-        created=datetime.datetime.now(tz=datetime.UTC).date(),
-    )
-    write_manifest(folder, manifest)
-    return manifest
