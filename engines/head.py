@@ -25,8 +25,8 @@ def head_points(volume: Volume) -> Points:
     steps = _steps(volume)
     values = _sampled(volume, steps)
     labels, count = label(values > head_threshold(values))
-    largest = sizes(labels, count) == sizes(labels, count).max(initial=0)
-    return volume.grid.to_lps(np.argwhere(keep(labels, largest)) * steps)
+    voxels = sizes(labels, count)
+    return volume.grid.to_lps(np.argwhere(keep(labels, voxels == voxels.max(initial=0))) * steps)
 
 
 def share_in_head(points_lps: Points, volume: Volume) -> float:

@@ -8,6 +8,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from node.words import instances_in_words
+
 NO_MR_IMAGE = "It holds no MR image: its Instances are kept and not evaluated."
 """Why a Study that is here goes no further."""
 
@@ -154,7 +156,7 @@ def is_complete(arrival: StudyArrival, now: datetime, settings: CompletenessSett
         return Verdict(ArrivalState.RECEIVING, f"Waits for more Instances until {_clock(quiet_until)}.")
     if not arrival.mr_image_count:
         return Verdict(ArrivalState.KEPT, NO_MR_IMAGE)
-    extent = f"{_counted(arrival.instance_count)} in {_series_count(arrival)} Series"
+    extent = f"{instances_in_words(arrival.instance_count)} in {_series_count(arrival)} Series"
     return Verdict(ArrivalState.COMPLETE, f"{extent}, quiet since {_clock(last_heard)}.")
 
 
@@ -165,8 +167,8 @@ def _held(
     what = (
         f"{sender} aborted its association at {_clock(_last_heard(broken))}"
         if broken.end is AssociationEnd.ABORTED
-        else f"{sender} had {_counted(broken.refused)} refused before {_clock(_last_heard(broken))} "
-        "(the log says why)"
+        else f"{sender} had {instances_in_words(broken.refused)} refused before "
+        f"{_clock(_last_heard(broken))} (the log says why)"
     )
     if waits_since is None:
         return Verdict(
@@ -186,9 +188,9 @@ def _advice(arrival: StudyArrival) -> str:
     if not arrival.instance_count:
         return "nothing of it is here"
     if not arrival.mr_image_count:
-        return f"there is no MR image in the {_counted(arrival.instance_count)} that came"
+        return f"there is no MR image in the {instances_in_words(arrival.instance_count)} that came"
     processes = f"`csvd-node retry {arrival.study_uid}` processes"
-    return f"it may be incomplete; {processes} the {_counted(arrival.instance_count)} that came"
+    return f"it may be incomplete; {processes} the {instances_in_words(arrival.instance_count)} that came"
 
 
 def _not_sent_again(arrival: StudyArrival) -> list[Carriage]:
@@ -219,10 +221,6 @@ def _is_open(carried: Carriage) -> bool:
 
 def _last_heard(carried: Carriage) -> datetime:
     return max(carried.last_instance_at, carried.closed_at or carried.last_instance_at)
-
-
-def _counted(instances: int) -> str:
-    return "1 Instance" if instances == 1 else f"{instances} Instances"
 
 
 def _series_count(arrival: StudyArrival) -> int:

@@ -26,7 +26,7 @@ from node.study_states import (
     open_verdicts,
 )
 from node.tables import conflicts, deliveries, evaluations, instances, outcomes, studies
-from node.words import AWAITED, NOT_COMMITTED, next_attempt
+from node.words import AWAITED, NOT_COMMITTED, instances_in_words, next_attempt
 
 AT_ONCE = 500
 """Studies of which all is read at once."""
@@ -81,7 +81,7 @@ class StudyRow:
             if self.mr_image_count and others
             else ""
         )
-        held = "1 Instance" if self.instance_count == 1 else f"{self.instance_count} Instances"
+        held = instances_in_words(self.instance_count)
         return f"{held} in {self.series_count} Series{apart}"
 
 

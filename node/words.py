@@ -37,10 +37,14 @@ _FORMS = {
 }
 
 
+def instances_in_words(count: int) -> str:
+    """Say how many Instances there are."""
+    return "1 Instance" if count == 1 else f"{count} Instances"
+
+
 def kept_apart(count: int) -> str:
     """Say how many Instances came whose UIDs others had first."""
-    came = "1 Instance" if count == 1 else f"{count} Instances"
-    return f"{came} came again with other content under the same UID; kept apart."
+    return f"{instances_in_words(count)} came again with other content under the same UID; kept apart."
 
 
 def clock(time: datetime | None) -> str:
