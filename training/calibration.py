@@ -17,14 +17,13 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_expit
 
+from training.errors import MissingWeightsError
 from training.inference import predict
 from training.losses import IGNORE
 from training.networks import UNet
+from training.run_folder import CALIBRATION
 from training.slices import PreparedCase
 from training.whole_files import write_text_whole
-
-FILE = "calibration.json"
-"""Beside the weights that it belongs to."""
 
 LIMIT, BINS = 40.0, 1600
 """Logits are counted from minus to plus this, in so many bins of 0.05: finer than any threshold needs."""
@@ -83,10 +82,15 @@ def fit(counts: NDArray[np.int64]) -> Calibration:
 
 def write_calibration(calibration: Calibration, folder: Path) -> None:
     """Write a calibration into a run folder."""
-    write_text_whole(folder / FILE, json.dumps(asdict(calibration)))
+    write_text_whole(folder / CALIBRATION, json.dumps(asdict(calibration)))
 
 
 def read_calibration(folder: Path) -> Calibration:
-    """Read the calibration of a run folder; none was needed if there is none."""
-    path = folder / FILE
-    return Calibration(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else Calibration()
+    """Read the calibration of a run folder.
+
+    Raises: MissingWeightsError: if the training ended before it was calibrated.
+    """
+    path = folder / CALIBRATION
+    if not path.is_file():
+        raise MissingWeightsError(path)
+    return Calibration(**json.loads(path.read_text(encoding="utf-8")))

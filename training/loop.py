@@ -24,6 +24,7 @@ from training.inference import autocast, device_at_hand, predict
 from training.metrics import lesion_f1, voxel_scores
 from training.recipe import Decay, Keep, ScheduleSettings, SegmentRecipe
 from training.run_folder import (
+    CALIBRATION,
     CHECKPOINT,
     WEIGHTS,
     check_cases,
@@ -286,5 +287,7 @@ def _is_finished(state: State, schedule: ScheduleSettings) -> bool:
 def _finish(state: State, schedule: ScheduleSettings, folder: Path) -> networks.UNet:
     if schedule.keep is not Keep.LAST and state.best_weights:
         state.average.load_state_dict(state.best_weights)
+    # that of the weights before would be taken for that of these if what calibrates them is killed
+    (folder / CALIBRATION).unlink(missing_ok=True)
     keep(state.average.state_dict(), folder / WEIGHTS)
     return state.average.eval()

@@ -30,6 +30,9 @@ RECIPE, CHECKPOINT = "recipe.yaml", "checkpoint.pt"
 WEIGHTS, DATA, HISTORY = "weights.pt", "data.json", "history.json"
 """Files of a finished training in its run folder: what it learned, from what, and how it went."""
 
+CALIBRATION = "calibration.json"
+"""File of a calibrated training in its run folder, of the weights that lie beside it."""
+
 SEEN = ("segment", "preprocessing", "network", "inputs", "optional_inputs")
 """Keys of a recipe that say what a network sees and is."""
 

@@ -16,6 +16,7 @@ from training.calibration import (
     read_calibration,
     write_calibration,
 )
+from training.errors import MissingWeightsError
 from training.slices import store_cases
 
 
@@ -58,7 +59,8 @@ def test_every_pixel_that_teaches_is_counted_once(tmp_path) -> None:
     assert counts.sum(axis=1).tolist() == [6 * 32 * 32 - lesion, lesion]
 
 
-def test_a_run_without_a_calibration_keeps_its_logits(tmp_path) -> None:
-    assert read_calibration(tmp_path) == Calibration()
+def test_what_was_written_is_read_and_what_is_missing_is_named(tmp_path) -> None:
+    with pytest.raises(MissingWeightsError, match=r"no .*calibration\.json: train first, to the end"):
+        read_calibration(tmp_path)
     write_calibration(Calibration(0.5, -1.0), tmp_path)
     assert read_calibration(tmp_path) == Calibration(0.5, -1.0)

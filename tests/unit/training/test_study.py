@@ -13,12 +13,13 @@ from engines.segments import Segment, SeriesType
 from tests.support.training_cases import bright_spot_case, tiny_recipe
 from training.card import FAILURES, NEVER_TESTED, contact_sheet, manifest_scores, write_card
 from training.cases import CaseKind
-from training.errors import CheckpointError
+from training.errors import CheckpointError, MissingWeightsError
 from training.judging import REAL, REAL_WITH_UNSURE, evaluate_study, write_evaluation
+from training.loop import train
 from training.pool import Split, write_pool_case
 from training.recipe import Keep, Ships
 from training.shipping import describe_data, describe_protocol
-from training.slices import store_cases
+from training.slices import store_cases, variants
 from training.sources import Sources, folds
 from training.study import (
     Study,
@@ -167,6 +168,20 @@ def test_weights_of_another_architecture_are_refused(study) -> None:
     with pytest.raises(CheckpointError, match=r"weights\.pt"):
         load_network(study.folder / "final", study.recipe.model_copy(update={"network": network}))
     (study.folder / "final" / "kept.yaml").rename(study.folder / "final" / "recipe.yaml")
+
+
+def test_weights_that_a_kill_left_uncalibrated_are_not_served(study, tmp_path) -> None:
+    recipe = study.recipe.model_copy(update={"folds": 0})
+    begun = Study(recipe, study.sources, tmp_path)
+    train_study(begun, None, quiet)
+    final = begun.folder / "final"
+    longer = recipe.model_copy(update={"schedule": recipe.schedule.model_copy(update={"epochs": 4})})
+    cases = (variant for case in study.sources.real(Segment.WMH) for variant in variants(case))
+    train(longer, store_cases(cases, recipe, tmp_path / "prepared"), [], final)
+    with pytest.raises(MissingWeightsError, match=r"calibration\.json: train first, to the end"):
+        load_network(final, longer)
+    train_study(Study(longer, study.sources, tmp_path), None, quiet)
+    load_network(final, longer)
 
 
 def test_simulated_cases_are_read_from_their_split_only(study) -> None:
