@@ -75,6 +75,7 @@ def _changed(case: Case, suffix: str, change: Callable[[Volume], Volume]) -> Cas
         volumes={kind: change(volume) for kind, volume in case.volumes.items()},
         masks={segment: change(mask) for segment, mask in case.masks.items()},
         unsure={segment: change(mask) for segment, mask in case.unsure.items()},
+        excluded={segment: change(mask) for segment, mask in case.excluded.items()},
         brain=None,
     )
 

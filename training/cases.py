@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import reduce
 from itertools import product
 
 import numpy as np
@@ -56,10 +57,11 @@ class Case:
         brain: Volume of bool, brain without skull, or None where the data set has none.
         unsure: Volume of bool by segment: voxels that one reader would mark and another not, which neither
             teach nor count.
+        excluded: likewise what is neither lesion nor its absence to any reader, as another pathology.
 
     Raises:
-        CaseError: if a mask, an unsure part or the brain lies on none of the volumes' grids, or there is no
-            volume.
+        CaseError: if a mask, a part that does not count or the brain lies on none of the volumes' grids, or
+            there is no volume.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Case:
     provenance: Provenance
     brain: Volume | None = None
     unsure: Mapping[Segment, Volume] = field(default_factory=dict)
+    excluded: Mapping[Segment, Volume] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.volumes:
@@ -76,9 +79,14 @@ class Case:
         if self.brain is not None:
             marked["brain mask"] = self.brain
         marked |= {f"unsure part of {segment}": mask for segment, mask in self.unsure.items()}
+        marked |= {f"excluded part of {segment}": mask for segment, mask in self.excluded.items()}
         for label, mask in marked.items():
             if not any(same_place(mask.grid, volume.grid) for volume in self.volumes.values()):
                 raise CaseError(self.name, f"the {label} {self._misfit(mask.grid)}")
+
+    def uncounted(self, segment: Segment) -> Volume | None:
+        """Return what neither teaches nor counts, unsure or excluded, or None if there is no such part."""
+        return join_masks(self.unsure.get(segment), self.excluded.get(segment))
 
     def _misfit(self, grid: Grid) -> str:
         """Say how a mask's grid differs from those of the images."""
@@ -89,6 +97,12 @@ class Case:
             return f"lies up to {apart:.1f} mm from its image; write it with the affine of the image"
         held = ", ".join(f"{s} {' x '.join(map(str, v.grid.shape))}" for s, v in self.volumes.items())
         return f"has {sizes} voxels, its images {held}; resample it onto the one that it was drawn on"
+
+
+def join_masks(*masks: Volume | None) -> Volume | None:
+    """Return the union of bool masks on one grid, or None without any."""
+    there = [mask for mask in masks if mask is not None]
+    return reduce(lambda one, other: one.with_array(one.array | other.array), there) if there else None
 
 
 def same_place(one: Grid, other: Grid) -> bool:

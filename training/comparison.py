@@ -50,16 +50,17 @@ SCORES = (
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """The rows of ``evaluation.json``: by the cases' kind, then by case."""
+    """The rows of ``evaluation.json``: by the cases' kind, then by data set and case."""
 
     name: str
-    cases: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    cases: Mapping[str, Mapping[tuple[str, str], Mapping[str, Any]]]
 
 
 def read_evaluations(folders: Sequence[Path]) -> list[Evaluated]:
     """Read what ``csvd-train evaluate`` wrote into the folders of segmentors, ``runs/<recipe>/<SEGMENT>``.
 
-    Raises: ComparisonError: if there is none, or the cases differ: names the folder, and some cases.
+    Raises: ComparisonError: if there is none, or cases, their images, labels or patients differ: names the
+        folder, and some cases.
     """
     read = [_read(folder) for folder in folders]
     for other in read[1:]:
@@ -69,9 +70,21 @@ def read_evaluations(folders: Sequence[Path]) -> list[Evaluated]:
         for kind in common:
             first, second = (set(one.cases[kind]) for one in (read[0], other))
             if first != second:
-                told = ", ".join(sorted(first ^ second)[:SHOWN])
+                told = ", ".join(f"{case} of {dataset}" for dataset, case in sorted(first ^ second)[:SHOWN])
                 raise ComparisonError(other.name, f'"{kind}" has other cases than {read[0].name} ({told})')
+            for key in sorted(first):
+                if changed := _changed(read[0].cases[kind][key], other.cases[kind][key]):
+                    problem = f'"{kind}" has another {changed} of {key[1]} of {key[0]} than {read[0].name}'
+                    raise ComparisonError(other.name, problem)
     return read
+
+
+def _changed(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Return what differs in two rows of a case although it should not; images that one lacks may."""
+    if one["patient"] != other["patient"]:
+        return "patient"
+    common = one["digests"].keys() & other["digests"].keys()
+    return ", ".join(name for name in sorted(common) if one["digests"][name] != other["digests"][name])
 
 
 def _read(folder: Path) -> Evaluated:
@@ -80,7 +93,9 @@ def _read(folder: Path) -> Evaluated:
         content = json.loads(path.read_text(encoding="utf-8"))["cases"]
     except (OSError, ValueError, KeyError) as error:
         raise ComparisonError(str(folder), f"has no evaluation.json that can be read: {error}") from error
-    cases = {kind: {row["case"]: row for row in rows} for kind, rows in content.items()}
+    if any("digests" not in row for rows in content.values() for row in rows):
+        raise ComparisonError(str(folder), "does not say what its cases hold")
+    cases = {kind: {(row["dataset"], row["case"]): row for row in rows} for kind, rows in content.items()}
     # held-out patients of a recipe are those that a bundle is scored on
     return Evaluated(str(folder), {PATIENTS if kind == REAL else kind: cases[kind] for kind in cases})
 

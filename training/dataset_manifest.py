@@ -27,7 +27,8 @@ class LabelRule(BaseModel):
         file: NIfTI labels, or a DICOM Segmentation.
         values: labels, or Segment Numbers, that mean the segment.
         known: every value that a NIfTI file may hold.
-        unsure: values that mean neither the segment nor its absence.
+        unsure: values of voxels that one reader would mark and another not; they neither teach nor count.
+        excluded: values of what is neither the segment nor its absence, as another pathology; nor do they.
         codes: property types that mean the segment, as ``SCHEME:VALUE``, in place of Segment Numbers.
     """
 
@@ -37,6 +38,7 @@ class LabelRule(BaseModel):
     values: tuple[int, ...] = ()
     known: tuple[int, ...] = ()
     unsure: tuple[int, ...] = ()
+    excluded: tuple[int, ...] = ()
     codes: tuple[str, ...] = ()
 
     @model_validator(mode="after")

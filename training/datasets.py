@@ -57,19 +57,21 @@ class Dataset:
         """
         volumes = {series: self._image(case, series, file) for series, file in self.manifest.series.items()}
         labels = self.manifest.labels
-        masks, unsure = {}, {}
+        masks, unsure, excluded = {}, {}, {}
         for segment, rule in labels.items():
             mark = self._mask if is_nifti(rule.file) else self._segments
             masks[segment] = mark(case, rule, rule.values, volumes)
             if rule.unsure:
                 unsure[segment] = mark(case, rule, rule.unsure, volumes)
+            if rule.excluded:
+                excluded[segment] = mark(case, rule, rule.excluded, volumes)
         brain = None
         if self.manifest.brain_mask is not None:
             mask = self._image(case, None, self.manifest.brain_mask)
             brain = mask.with_array(mask.array > 0)
         patient = _fill(self.manifest.patient, case).replace("/", "_")
         origin = Provenance(patient, self.manifest.name, self.manifest.licence, CaseKind.REAL)
-        return Case(case.replace("/", "_"), volumes, masks, origin, brain, unsure)
+        return Case(case.replace("/", "_"), volumes, masks, origin, brain, unsure, excluded)
 
     def iterate(self) -> Iterator[Case]:
         """Read every case that is not reserved, in the order of its folders."""

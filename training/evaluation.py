@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from engines.components import keep, label
 from engines.findings import SizeClass
 from engines.postprocessing import PostprocessingSpec, lesion_mask, probabilities
 from engines.volume import Volume
-from training.cases import Case, CaseKind
+from training.cases import Case, CaseKind, join_masks
 from training.metrics import (
     HIT_SHARE,
     LesionScores,
@@ -27,7 +27,7 @@ from training.metrics import (
 )
 from training.patches import patch_scores
 from training.ranking import roc_auc, roc_curve
-from training.slices import Seen, prepare_case
+from training.slices import Seen, part_digests, prepare_case
 
 SLICE_TRAITS = ((2.0, "slices below 2 mm"), (4.0, "slices of 2 to 4 mm"))
 """Distance of slices, mm, below which it is said of a scan."""
@@ -50,8 +50,11 @@ class Prediction:
         image: the first input.
         probability: on its grid.
         reference: bool mask on its grid.
-        unsure: bool mask of what does not count, or None.
+        unsure: bool mask of what one reader would mark and another not, which does not count, or None.
         traits: how the scan looks, for scores of cases that look alike.
+        excluded: bool mask of what else does not count, or None.
+        dataset: that the case belongs to.
+        digests: of the reference with what does not count, and of each image that is seen.
     """
 
     case: str
@@ -62,10 +65,19 @@ class Prediction:
     reference: Volume
     unsure: Volume | None = None
     traits: tuple[str, ...] = ()
+    excluded: Volume | None = None
+    dataset: str = ""
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def uncounted(self) -> Volume | None:
+        """What does not count, unsure or excluded."""
+        return join_masks(self.unsure, self.excluded)
 
     def judged(self, found: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return a mask without what does not count: unsure voxels, and what else was found on them."""
-        return found if self.unsure is None else leave_out(found, self.unsure.array, self.reference.array)
+        """Return a mask without what does not count, and without what else was found on it."""
+        uncounted = self.uncounted
+        return found if uncounted is None else leave_out(found, uncounted.array, self.reference.array)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +113,8 @@ class CaseScores:
         volume_difference: absolute, as a share of the reference.
         hausdorff95_mm: inf if one of the masks is empty.
         volumes_ml: found and reference.
+        dataset: that the case belongs to.
+        digests: of the reference with what does not count, and of each image that is seen.
     """
 
     case: str
@@ -120,6 +134,8 @@ class CaseScores:
     volume_difference: float
     hausdorff95_mm: float
     volumes_ml: tuple[float, float]
+    dataset: str = ""
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def has_lesion(self) -> bool:
@@ -136,12 +152,25 @@ def predict_cases(cases: Iterable[Case], recipe: Seen, infer: Infer) -> Iterator
         mask = case.masks[recipe.segment]
         reference = mask.with_array(mask.array != 0)
         origin = case.provenance
-        unsure = case.unsure.get(recipe.segment)
-        if unsure is not None:
-            # a lesion stays one where somebody marked it as unsure, too: so it is taught
-            unsure = unsure.with_array(unsure.array & ~reference.array)
         traits = made_traits(case, image) if origin.kind is not CaseKind.REAL else ()
-        yield Prediction(case.name, origin.patient, origin.kind, image, found, reference, unsure, traits)
+        yield Prediction(
+            case=case.name,
+            patient=origin.patient,
+            kind=origin.kind,
+            image=image,
+            probability=found,
+            reference=reference,
+            unsure=_beside(case.unsure.get(recipe.segment), reference),
+            traits=traits,
+            excluded=_beside(case.excluded.get(recipe.segment), reference),
+            dataset=origin.dataset,
+            digests=part_digests(case, recipe),
+        )
+
+
+def _beside(mask: Volume | None, reference: Volume) -> Volume | None:
+    """Return what of a mask lies beside the reference: a lesion counts, as it teaches, also there."""
+    return None if mask is None else mask.with_array(mask.array & ~reference.array)
 
 
 def made_traits(case: Case, image: Volume) -> tuple[str, ...]:
@@ -158,7 +187,8 @@ def score_case(prediction: Prediction, spec: PostprocessingSpec) -> CaseScores:
     reference = prediction.reference.array
     grid, probability = prediction.probability.grid, prediction.probability.array
     voxels, parts = voxel_scores(found, reference), split_by_size(found, reference, grid.spacing_mm)
-    sure = None if prediction.unsure is None else ~prediction.unsure.array
+    uncounted = prediction.uncounted
+    sure = None if uncounted is None else ~uncounted.array
     return CaseScores(
         case=prediction.case,
         patient=prediction.patient,
@@ -177,6 +207,8 @@ def score_case(prediction: Prediction, spec: PostprocessingSpec) -> CaseScores:
         volume_difference=volume_difference(found, reference),
         hausdorff95_mm=hausdorff95_mm(found, reference, grid.spacing_mm),
         volumes_ml=(found.sum() * grid.voxel_mm3 / 1000, reference.sum() * grid.voxel_mm3 / 1000),
+        dataset=prediction.dataset,
+        digests=prediction.digests,
     )
 
 

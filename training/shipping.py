@@ -215,5 +215,6 @@ def proof_slices(
     proof = predictions[chosen]
     real = proof.kind is CaseKind.REAL
     cases = sources.real(recipe.segment) if real else sources.made(recipe.segment, Split.TEST, [proof.kind])
-    case = next(case for case in cases if case.name == proof.case)
+    # data sets may have a case of one name
+    case = next(c for c in cases if (c.provenance.dataset, c.name) == (proof.dataset, proof.case))
     return proof, densest(prepare_case(case, recipe).slices, masks[chosen])

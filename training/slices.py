@@ -38,6 +38,9 @@ ALARM_SHARE = 0.6
 """Share of slices that are not drawn for a lesion, but for a false alarm if their case has one."""
 
 
+LABELS = "labels"
+"""Name of the digest of what is marked on a case."""
+
 Seen = SegmentRecipe | Manifest
 """What says which inputs of a case are seen, and how: both name them alike."""
 
@@ -106,9 +109,25 @@ def case_digest(case: Case, recipe: SegmentRecipe) -> str:
     for kind in recipe.inputs:
         if kind in case.volumes:
             digest.update(np.ascontiguousarray(case.volumes[kind].array).tobytes())
-    for mask in (case.masks[recipe.segment], case.unsure.get(recipe.segment)):
+    for mask in (case.masks[recipe.segment], case.uncounted(recipe.segment)):
         digest.update(b"" if mask is None else np.packbits(mask.array != 0).tobytes())
     return digest.hexdigest()
+
+
+def part_digests(case: Case, recipe: Seen) -> dict[str, str]:
+    """Return the first digits of the SHA-256 of a case's inputs and labels, each with its grid, hex."""
+    uncounted = case.uncounted(recipe.segment)
+    labels = [mask for mask in (case.masks[recipe.segment], uncounted) if mask is not None]
+    parts = {kind.value: [case.volumes[kind]] for kind in recipe.inputs if kind in case.volumes}
+    return {name: _parts_digest(volumes) for name, volumes in {**parts, LABELS: labels}.items()}
+
+
+def _parts_digest(volumes: Sequence[Volume]) -> str:
+    digest = hashlib.sha256()
+    for volume in volumes:
+        digest.update(np.ascontiguousarray(volume.array).tobytes())
+        digest.update(grid_digest(volume.grid).encode())
+    return digest.hexdigest()[:16]
 
 
 def grid_digest(grid: Grid) -> str:
@@ -188,9 +207,9 @@ def _prepare(case: Case, recipe: SegmentRecipe) -> tuple[NDArray[np.float16], ND
     labels = (prepare_mask(case.masks[recipe.segment], recipe.preprocessing) >= LESION_COVERAGE).astype(
         np.uint8
     )
-    if recipe.segment in case.unsure:
-        unsure = prepare_mask(case.unsure[recipe.segment], recipe.preprocessing) > 0
-        labels[unsure & (labels == 0)] = IGNORE
+    uncounted = case.uncounted(recipe.segment)
+    if uncounted is not None:
+        labels[(prepare_mask(uncounted, recipe.preprocessing) > 0) & (labels == 0)] = IGNORE
     kept = _choose(labels, pixels)
     return pixels[kept].astype(np.float16), labels[kept]
 

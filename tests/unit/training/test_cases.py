@@ -161,11 +161,12 @@ def test_a_case_needs_a_volume() -> None:
         Case("x", {}, {}, Provenance("p", "d", "l", CaseKind.REAL))
 
 
-def test_an_unsure_part_must_fit() -> None:
+@pytest.mark.parametrize("part", ["unsure", "excluded"])
+def test_a_part_that_does_not_count_must_fit(part: str) -> None:
     volume, other = (Volume(np.zeros(shape), Grid(shape, np.eye(4))) for shape in ((2, 3, 4), (2, 3, 5)))
     origin = Provenance("p", "d", "l", CaseKind.REAL)
-    with pytest.raises(CaseError, match="the unsure part of WMH has 2 x 3 x 5 voxels"):
-        Case("x", {SeriesType.T1: volume}, {Segment.WMH: volume}, origin, unsure={Segment.WMH: other})
+    with pytest.raises(CaseError, match=f"the {part} part of WMH has 2 x 3 x 5 voxels"):
+        Case("x", {SeriesType.T1: volume}, {Segment.WMH: volume}, origin, **{part: {Segment.WMH: other}})
 
 
 def test_brain_mask_must_fit() -> None:

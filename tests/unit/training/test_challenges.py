@@ -46,7 +46,7 @@ LAYOUTS = {
 def test_other_pathology_of_the_wmh_challenge_neither_teaches_nor_counts() -> None:
     # Source: evaluation of the WMH challenge 2017, which masks label 2 out of result and reference
     rule = read_manifest(MANIFESTS / "wmh2017.yaml").labels[Segment.WMH]
-    assert (rule.values, rule.unsure) == ((1,), (2,))
+    assert (rule.values, rule.unsure, rule.excluded) == ((1,), (), (2,))
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

@@ -14,7 +14,14 @@ def write(folder, dice: dict[str, float], false: int = 0) -> None:
     """Write an evaluation of cases that are named patient-scan, each with two of two lesions found."""
     lesions = {"hits": 2, "missed": 0, "right": 2, "false": false}
     rows = [
-        {"case": case, "patient": case.split("-")[0], "dice": value, "any_overlap": lesions}
+        {
+            "case": case,
+            "patient": case.split("-")[0],
+            "dice": value,
+            "any_overlap": lesions,
+            "dataset": "own",
+            "digests": {"T2_FLAIR": f"image of {case}", "labels": f"labels of {case}"},
+        }
         for case, value in dice.items()
     ]
     folder.mkdir(parents=True)
@@ -53,6 +60,47 @@ def test_other_cases_are_refused_by_name(folders, tmp_path) -> None:
         read_evaluations([folders[0], tmp_path / "c"])
     with pytest.raises(ComparisonError, match=r"none has no evaluation\.json"):
         read_evaluations([folders[0], tmp_path / "none"])
+
+
+def change(folder, name: str, **changes: object) -> None:
+    """Change the row of a case; a key that becomes None is dropped."""
+    path = folder / "evaluation.json"
+    (rows,) = json.loads(path.read_text())["cases"].values()
+    for row in rows:
+        if row["case"] == name:
+            row.update(changes)
+    kept = [{key: value for key, value in row.items() if value is not None} for row in rows]
+    path.write_text(json.dumps({"cases": {"real, cross-validated": kept}}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        pytest.param(
+            {"dataset": "theirs"}, r"has other cases than .* \(1-x of own, 1-x of theirs\)", id="set"
+        ),
+        pytest.param({"digests": {"labels": "new"}}, "has another labels of 1-x of own than", id="labels"),
+        pytest.param({"digests": {"T2_FLAIR": "new"}}, "has another T2_FLAIR of 1-x of own than", id="image"),
+        pytest.param({"patient": "9"}, "has another patient of 1-x of own than", id="patient"),
+        pytest.param({"digests": None}, "does not say what its cases hold; evaluate each", id="unknown"),
+    ],
+)
+def test_cases_of_one_name_that_are_not_the_same_are_refused(folders, changes, told) -> None:
+    change(folders[1], "1-x", **changes)
+    with pytest.raises(ComparisonError, match=told):
+        read_evaluations(folders)
+
+
+def test_an_image_that_one_network_does_not_see_may_be_lacking(folders) -> None:
+    change(folders[1], "1-x", digests={"labels": "labels of 1-x", "T1": "t1 of 1-x"})
+    assert len(read_evaluations(folders)) == 2
+
+
+def test_cases_of_two_data_sets_with_one_name_are_two(folders) -> None:
+    for folder in folders:
+        change(folder, "2-x", case="1-x", dataset="theirs")
+    first, _ = read_evaluations(folders)
+    assert len(first.cases["real"]) == 5
 
 
 def test_the_command_prints_a_table_and_writes_all_digits(folders, tmp_path) -> None:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from engines.postprocessing import PostprocessingSpec
-from engines.segments import Segment
+from engines.segments import Segment, SeriesType
 from engines.volume import Grid, Volume
 from tests.support.training_cases import bright_spot_case, tiny_recipe
-from training.cases import CaseKind
+from training.cases import Case, CaseKind
 from training.evaluation import (
     Prediction,
     counting_unsure,
@@ -18,7 +18,7 @@ from training.evaluation import (
     predict_cases,
     score_case,
 )
-from training.judging import Predictions, judge
+from training.judging import REAL_WITH_UNSURE, Predictions, judge
 from training.metrics import LesionScores
 from training.summary import summarise
 
@@ -64,6 +64,43 @@ def test_unsure_voxels_leave_a_score_alone_and_count_in_the_wide_reading() -> No
     wide = score_case(counting_unsure(doubtful), spec)
     assert wide.dice == pytest.approx(0.75)
     assert wide.any_overlap.missed == 1
+
+
+def test_excluded_voxels_count_in_no_reading() -> None:
+    spec = PostprocessingSpec(threshold=0.5)
+    other = replace(prediction(plane(LESION, RIM), plane(LESION)), excluded=Volume(plane(RIM), GRID))
+    assert score_case(other, spec).any_overlap == LesionScores(hits=1, missed=0, right=1, false=0)
+    both = replace(other, unsure=Volume(plane(ELSEWHERE), GRID))
+    wide = score_case(counting_unsure(both), spec)
+    assert wide.any_overlap == LesionScores(hits=1, missed=1, right=1, false=0)
+
+
+def test_only_the_reading_with_unsure_voxels_takes_them_for_lesion_and_excluded_ones_have_none() -> None:
+    excluded = replace(prediction(plane(LESION), plane(LESION)), excluded=Volume(plane(RIM), GRID))
+    unsure = replace(prediction(plane(LESION), plane(LESION), plane(RIM)), case="b")
+    evaluation, _ = judge(Predictions([], [[excluded, unsure]], [[]], []))
+    assert [score.case for score in evaluation.scores[REAL_WITH_UNSURE]] == ["b"]
+
+
+def test_a_case_is_known_by_what_it_holds() -> None:
+    case, recipe = bright_spot_case("a"), tiny_recipe()
+
+    def nothing(slices: np.ndarray) -> np.ndarray:
+        return np.full((len(slices), 1, *slices.shape[2:]), -5.0, np.float32)
+
+    def digests(case: Case) -> dict[str, str]:
+        (result,) = predict_cases([case], recipe, nothing)
+        score = score_case(result, PostprocessingSpec())
+        assert score.dataset == "spots"
+        return dict(score.digests)
+
+    before, image, mask = digests(case), case.volumes[SeriesType.T2_FLAIR], case.masks[Segment.WMH]
+    assert digests(bright_spot_case("b")) == before
+    brighter = replace(case, volumes={SeriesType.T2_FLAIR: image.with_array(image.array + 1)})
+    corrected = replace(case, masks={Segment.WMH: mask.with_array(np.roll(mask.array, 1))})
+    doubted = replace(case, excluded={Segment.WMH: mask.with_array(np.roll(mask.array, 1))})
+    for changed, what in ((brighter, "T2_FLAIR"), (corrected, "labels"), (doubted, "labels")):
+        assert {name for name, digest in digests(changed).items() if digest != before[name]} == {what}
 
 
 def test_a_perfect_network_scores_one_on_the_grid_of_the_case() -> None:

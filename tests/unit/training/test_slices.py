@@ -1,6 +1,7 @@
 """Prepared slices: stored once, drawn reproducibly, refused when a case does not fit."""
 
 import resource
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -70,11 +71,12 @@ def test_the_same_voxels_in_another_orientation_are_prepared_anew(tmp_path) -> N
     assert not np.array_equal(first.images[:, 1], second.images[:, 1])
 
 
-def test_unsure_voxels_become_ignored_pixels_but_never_hide_a_lesion(tmp_path) -> None:
+@pytest.mark.parametrize("part", ["unsure", "excluded"])
+def test_what_does_not_count_becomes_ignored_pixels_but_never_hides_a_lesion(tmp_path, part) -> None:
     case = bright_spot_case("a")
     everywhere = Volume(np.ones((6, 48, 48), dtype=bool), case.masks[Segment.WMH].grid)
-    unsure = Case("a", case.volumes, case.masks, case.provenance, unsure={Segment.WMH: everywhere})
-    plain, ignored = (store_cases([each], tiny_recipe(), tmp_path)[0].targets for each in (case, unsure))
+    doubted = replace(case, **{part: {Segment.WMH: everywhere}})
+    plain, ignored = (store_cases([each], tiny_recipe(), tmp_path)[0].targets for each in (case, doubted))
     assert np.array_equal(plain == 1, ignored == 1)
     assert set(np.unique(ignored)) == {1, IGNORE}
 
