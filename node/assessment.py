@@ -21,6 +21,7 @@ from node.model import SourceVolume
 from node.results.build import build_results
 from node.results.context import EvaluationContext
 from node.results.forms import FormChoice
+from node.results.making import NotMade
 from node.results.one_patient import headers_of_one_patient
 from node.results.result_object import ResultObject
 from node.results.source_header import SourceHeader
@@ -38,11 +39,18 @@ class Assessment:
         sources: the volumes that were segmented.
         findings: what was found on them.
         objects: the results as DICOM objects, in the order in which they refer to each other.
+        not_made: results that were wanted and could not be made; the findings say so, too.
     """
 
     sources: Mapping[SeriesType, SourceVolume]
     findings: StudyFindings
     objects: tuple[ResultObject, ...]
+    not_made: tuple[NotMade, ...] = ()
+
+    @property
+    def problem(self) -> str:
+        """Say which results are missing, why and what to do; empty if all were made."""
+        return "; ".join(one.reason for one in self.not_made)
 
 
 class Assessor:
@@ -99,7 +107,7 @@ class Assessor:
 
         Raises:
             NothingToAssessError: if no Series can be used; it says why of each wanted type.
-            ResultError: if the Study's attributes do not allow results.
+            ResultError: if the Study's attributes allow no result.
         """
         study_uid = study.study_uid
         selected(study.selection)
@@ -115,8 +123,10 @@ class Assessor:
         findings = replace(findings, remarks=(*findings.remarks, *differences, *_blurred(headers)))
         progress(Step(WRITING, "writing results"))
         told = replace(context, selection=tuple(_sentences(selection)))
-        objects = build_results(findings, sources, told, choices(findings), headers)
-        return Assessment(sources, findings, objects)
+        not_made: list[NotMade] = []
+        objects = build_results(findings, sources, told, choices(findings), headers, not_made)
+        findings = replace(findings, remarks=(*findings.remarks, *(one.remark for one in not_made)))
+        return Assessment(sources, findings, objects, tuple(not_made))
 
     def _read(
         self, selection: Selection, paths: Mapping[str, Path]

@@ -140,9 +140,10 @@ def process(
             now(),
             lambda step: progress.update(task, description=step.words),
         ):
-            if processed.assessment is None:
+            if processed.reason:
                 failed = True
                 err.print(processed.reason, style="red", markup=False, soft_wrap=True)
+            if processed.assessment is None:
                 continue
             out.print(render_findings(processed.assessment.findings))
             for path in processed.paths:

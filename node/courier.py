@@ -63,7 +63,7 @@ class Courier:
         self._pictures, self._desk = pictures, desk
 
     def queue(self, evaluation_id: str) -> None:
-        """Queue for each destination the forms that it wants, and mark the evaluation as done.
+        """Queue for each destination what was made of the forms that it wants; mark the evaluation as done.
 
         For a destination that was taken out of the configuration meanwhile all forms are queued: the attempt
         says why they do not leave, and nobody would learn of it else.
@@ -77,7 +77,9 @@ class Courier:
             wanted = peer.choice.wanted(outcome.instances) if peer else list(outcome.instances)
             instances = [outcome.instances[role] for role in wanted]
             self._deliveries.queue(evaluation_id, name, instances, self._clock())
-        self._evaluations.finish(evaluation_id, self._clock())
+        self._evaluations.finish(evaluation_id, outcome.problem, self._clock())
+        if outcome.problem:
+            self._observer.study_failed(evaluation.study_uid)
         log.info(
             "evaluation.done",
             study_uid=evaluation.study_uid,

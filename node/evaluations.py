@@ -39,7 +39,7 @@ class Evaluation:
         number: 1 for the first evaluation of the Study, 2 for the next.
         run: how often it was begun; a person's retry begins it again.
         state: how far it is.
-        reason: why it failed or was superseded, one sentence; else empty.
+        reason: why it failed, was superseded or lacks a result, one sentence; else empty.
         progress: what it does now.
         supersedes: the latest evaluation before it that had made results or was at work, if any; one that was
             at work may have failed since.
@@ -160,9 +160,14 @@ class Evaluations:
         """Note what an evaluation does now."""
         self._set(evaluation_id, progress=progress)
 
-    def finish(self, evaluation_id: str, now: datetime) -> None:
-        """Mark the work of an evaluation as done; its results may still have to be delivered."""
-        self._set(evaluation_id, state=EvaluationState.EVALUATED, progress="", reason="", finished_at=now)
+    def finish(self, evaluation_id: str, problem: str, now: datetime) -> None:
+        """Mark the work of an evaluation as done; its results may still have to be delivered.
+
+        ``problem`` says which results are missing and why; empty if all were made.
+        """
+        self._set(
+            evaluation_id, state=EvaluationState.EVALUATED, progress="", reason=problem, finished_at=now
+        )
 
     def fail(self, evaluation_id: str, reason: str, now: datetime) -> None:
         """Mark an evaluation as failed, with one sentence for a person."""

@@ -187,6 +187,11 @@ class Evaluator:
 
         What an earlier run made stays as it was: it was sent already.
         """
+        for missing in assessment.not_made:
+            fault = (type(missing.error), missing.error, missing.error.__traceback__)
+            self.log_of(evaluation.evaluation_id).error(
+                "result.not_made", reason=missing.reason, exc_info=fault
+            )
         known = {result.sop_instance_uid for result in self._evaluations.results(evaluation.evaluation_id)}
         made = []
         for result in assessment.objects:
@@ -208,14 +213,16 @@ class Evaluator:
         counted = count_findings(assessment.findings)
         destinations = router.destinations(counted)
         before = self._outcomes.of(evaluation.evaluation_id, context.fingerprint)
-        choices = {choice.key for choice in router.choices(destinations)}
+        lacking = {one.form for one in assessment.not_made}
+        whole = {choice.key for choice in router.choices(destinations) if not choice.forms & lacking}
         instances = {result.role: result.sop_instance_uid for result in assessment.objects}
         return Outcome(
             fingerprint=context.fingerprint,
-            choices=tuple(sorted({*choices, *(before.choices if before else ())})),
+            choices=tuple(sorted({*whole, *(before.choices if before else ())})),
             instances={**(before.instances if before else {}), **instances},
             findings=counted,
             destinations=destinations,
+            problem=assessment.problem,
         )
 
     def _write(self, evaluation: Evaluation, context: EvaluationContext, name: str, content: bytes) -> str:

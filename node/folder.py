@@ -32,7 +32,7 @@ class ProcessedStudy:
         study_uid: Study Instance UID.
         assessment: what was found; None if the Study failed.
         paths: the files that were written.
-        reason: why it failed, one sentence; else empty.
+        reason: why it failed or which results are missing, one sentence; else empty.
     """
 
     study_uid: str
@@ -85,7 +85,7 @@ def _process(
         path = output / companion.name
         _replace(path, companion.content)
         paths.append(path)
-    return ProcessedStudy(study.study_uid, assessment, tuple(paths))
+    return ProcessedStudy(study.study_uid, assessment, tuple(paths), assessment.problem)
 
 
 def _replace(path: Path, content: bytes) -> None:

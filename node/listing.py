@@ -325,7 +325,12 @@ def _state(
         return EVALUATING[evaluation.state], evaluation.reason
     if is_round_trip(study.study_uid):
         return StudyState.EVALUATED, NOT_EVALUATED
-    return _sending(outbox)
+    state, reason = _sending(outbox)
+    if not evaluation.reason:
+        return state, reason
+    # What is missing needs a person, once the rest is where it goes.
+    is_sent = state in (StudyState.EVALUATED, StudyState.DELIVERED, StudyState.FALLBACK)
+    return (StudyState.FAILED if is_sent else state), ". ".join(filter(None, (evaluation.reason, reason)))
 
 
 def _sending(outbox: list[Row[Any]]) -> tuple[StudyState, str]:

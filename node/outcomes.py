@@ -21,6 +21,7 @@ class Outcome(BaseModel):
         instances: SOP Instance UID by role.
         findings: of each assessed segment; one that was not assessed is absent.
         destinations: why each destination was chosen, by its name.
+        problem: which results could not be made, why and what to do; empty if all were.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,6 +31,12 @@ class Outcome(BaseModel):
     instances: dict[str, str]
     findings: dict[Segment, SegmentCount]
     destinations: dict[str, str]
+    problem: str = ""
+
+    @property
+    def record(self) -> str:
+        """Return it as JSON, without what says nothing: programs of before know no problem."""
+        return self.model_dump_json(exclude_defaults=True)
 
 
 def nothing_of(fingerprint: str) -> Outcome:
@@ -45,7 +52,7 @@ class Outcomes:
 
     def record(self, evaluation_id: str, run: int, outcome: Outcome) -> None:
         """Enter what a run came to, in place of what an earlier run with this fingerprint came to."""
-        values = {"run": run, "record": outcome.model_dump_json()}
+        values = {"run": run, "record": outcome.record}
         with self._database.writing() as connection:
             connection.execute(
                 self._database.insert(outcomes)
@@ -67,7 +74,7 @@ class Outcomes:
                     "instances": {**now.instances, **made.instances},
                 }
             )
-            connection.execute(update(outcomes).where(mine).values(record=both.model_dump_json()))
+            connection.execute(update(outcomes).where(mine).values(record=both.record))
 
     def of(self, evaluation_id: str, fingerprint: str) -> Outcome | None:
         """Return what the run with this fingerprint came to, None if there was none."""

@@ -91,6 +91,7 @@ def decided_state() -> Label[Any]:
         (undecided & _has_instance() & ~_has_instance(is_mr_image()), StudyState.KEPT),
         (undecided, StudyState.HELD),
         *((evaluations.c.state == made_of, state) for made_of, state in EVALUATING.items()),
+        (~_has_delivery(outstanding) & _lacks_result(), StudyState.FAILED),
         (~_has_delivery(), StudyState.EVALUATED),
         (~_has_delivery(outstanding) & _has_delivery(replaced), StudyState.FALLBACK),
         (~_has_delivery(outstanding), StudyState.DELIVERED),
@@ -156,6 +157,11 @@ def _has_instance(*conditions: ColumnElement[bool]) -> Exists:
     return exists().where(instances.c.study_uid == studies.c.study_uid, *conditions)
 
 
+def _lacks_result() -> ColumnElement[bool]:
+    """Tell of an evaluation that ended well whether a result that was wanted could not be made."""
+    return evaluations.c.reason != ""
+
+
 def _has_delivery(*conditions: Any) -> Exists:
     return exists().where(deliveries.c.evaluation_id == evaluations.c.evaluation_id, *conditions)
 
@@ -190,6 +196,7 @@ _MAY_BE: dict[StudyState, tuple[Select[Any], ...]] = {
     StudyState.FAILED: (
         select(studies.c.study_uid).where(studies.c.is_given_up),
         _evaluated(EvaluationState.FAILED),
+        _evaluated(EvaluationState.EVALUATED).where(_lacks_result()),
         _OUTSTANDING,
     ),
 }

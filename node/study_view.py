@@ -74,7 +74,7 @@ class StudyView:
     def why(self, evaluation: Evaluation) -> str:
         """Say why an evaluation is where it is; empty where the line of the list says just that."""
         said = evaluation.reason or evaluation.progress
-        return "" if said in (self.row.reason, self.row.progress) else said
+        return "" if said in self.row.reason or said == self.row.progress else said
 
 
 class StudyViews:

@@ -6,9 +6,9 @@ from datetime import datetime
 
 from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS
 
-from engines.segments import Segment, SeriesType
+from engines.segments import SeriesType
 from node.deliveries import Delivery, DeliveryState
-from node.results.forms import ENCODINGS, Form, form_of, part_of
+from node.results.forms import NAMES, form_of, name_of
 
 AWAITED = "sent, waiting for the archive's commitment"
 """Of what a destination has, and has not taken responsibility for."""
@@ -24,16 +24,6 @@ _STATES = {
     DeliveryState.FAILED: "not delivered",
     DeliveryState.REFUSED: "not accepted by the destination",
     DeliveryState.REPLACED: "not accepted by the destination, another form sent instead",
-}
-
-_FORMS = {
-    Form.BINARY: "Segmentation",
-    Form.FRACTIONAL: "Segmentation with probabilities",
-    Form.LABELMAP: "label map",
-    Form.REPORT: "report",
-    Form.KEY_IMAGES: "key image",
-    Form.PDF: "PDF",
-    Form.PRESENTATION_STATE: "Presentation State",
 }
 
 
@@ -72,17 +62,12 @@ def next_attempt(state: DeliveryState, attempts: int, time: datetime) -> str:
 
 def delivered_form(delivery: Delivery) -> str:
     """Say what kind of result is delivered."""
-    return _FORMS[form_of(delivery.kind)]
+    return NAMES[form_of(delivery.kind)]
 
 
 def delivered_result(delivery: Delivery) -> str:
     """Say which result is delivered: what kind, and of what."""
-    form, part = delivered_form(delivery), part_of(delivery.kind)
-    if isinstance(part, Segment):
-        return f"{form}, {part.label.lower()}"
-    if form_of(delivery.kind) in ENCODINGS:
-        return f"{form}, all segments"
-    return form if part is None else f"{form} {part}"
+    return name_of(delivery.kind)
 
 
 def series_name(series_type: str) -> str:

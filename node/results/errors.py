@@ -13,10 +13,11 @@ class ResultError(NodeError):
     Attributes:
         study_uid: Study Instance UID.
         series_uid: Series Instance UID of the source; empty if the whole Study is meant.
+        problem: what is wrong, without Study, Series and what to do.
     """
 
     def __init__(self, study_uid: str, series_uid: str, problem: str, what_to_do: str) -> None:
-        self.study_uid, self.series_uid = study_uid, series_uid
+        self.study_uid, self.series_uid, self.problem = study_uid, series_uid, problem
         where = f"Study {study_uid}, Series {series_uid}" if series_uid else f"Study {study_uid}"
         super().__init__(f"{where}: {problem}; {what_to_do}")
 

@@ -52,6 +52,17 @@ _PREFIXES = {
     Form.PDF: PDF_ROLE,
     Form.PRESENTATION_STATE: "presentation-state-",
 }
+NAMES = {
+    Form.BINARY: "Segmentation",
+    Form.FRACTIONAL: "Segmentation with probabilities",
+    Form.LABELMAP: "label map",
+    Form.REPORT: "report",
+    Form.KEY_IMAGES: "key image",
+    Form.PDF: "PDF",
+    Form.PRESENTATION_STATE: "Presentation State",
+}
+"""What a person calls one Instance of each form."""
+
 _REPORT_OF = {Form.BINARY: "", Form.FRACTIONAL: "-fractional", Form.LABELMAP: "-labelmap"}
 _REPORT_ON = {Masks.BOTH: "", Masks.PER_SERIES: "-per-series", Masks.COMBINED: "-combined"}
 
@@ -149,3 +160,13 @@ def part_of(role: str) -> Segment | int | None:
     if part in set(Segment):
         return Segment(part)
     return int(part) if part.isdigit() else None
+
+
+def name_of(role: str) -> str:
+    """Name a result as a person does: what kind, and of what."""
+    form, part = form_of(role), part_of(role)
+    if isinstance(part, Segment):
+        return f"{NAMES[form]}, {part.label.lower()}"
+    if form in ENCODINGS:
+        return f"{NAMES[form]}, all segments"
+    return NAMES[form] if part is None else f"{NAMES[form]} {part}"

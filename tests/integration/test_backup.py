@@ -78,7 +78,7 @@ def fill(folder: Path, database: Database) -> None:
     name = evaluation.evaluation_id
     path = arrivals.store.put_result(STUDY_UID, name, "abc-sr.dcm", b"report")
     evaluations.add_results(name, [Result("1.2.3", "sr", Comprehensive3DSRStorage, path)])
-    evaluations.finish(name, at(30))
+    evaluations.finish(name, "", at(30))
     for destination in ("pacs", "research"):
         queue(deliveries, name, destination)
     first = next(each for each in deliveries.due(at(30)) if each.destination == "pacs")

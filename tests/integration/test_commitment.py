@@ -106,7 +106,7 @@ class Site:
 def site(folder: Path, ae_title: str, port: int, receiver_port: int = 0) -> Iterator[Site]:
     with evaluated_study(folder) as evaluated:
         evaluated.evaluations.start(evaluated.evaluation_id, Clock()())
-        evaluated.evaluations.finish(evaluated.evaluation_id, Clock()())
+        evaluated.evaluations.finish(evaluated.evaluation_id, "", Clock()())
         running = Site(evaluated, ae_title, port, receiver_port)
         with running.receiver:
             yield running

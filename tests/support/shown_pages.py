@@ -61,7 +61,7 @@ class Shown:
         store.put_result(STUDY_UID, name, "abc-findings.json", FINDINGS.model_dump_json().encode())
         result = Result("1.2.3", "sr", Comprehensive3DSRStorage, path)
         self.evaluations.add_results(name, [result])
-        self.evaluations.finish(name, at(30))
+        self.evaluations.finish(name, "", at(30))
 
     @property
     def views(self) -> StudyViews:

@@ -49,7 +49,7 @@ class Played:
         assert evaluation is not None
         self.evaluation_id = evaluation.evaluation_id
         evaluations.add_results(self.evaluation_id, [SEG, SR])
-        evaluations.finish(self.evaluation_id, at(20))
+        evaluations.finish(self.evaluation_id, "", at(20))
         self.deliveries, self.book = Deliveries(database), Commitments(database)
         self.deliveries.queue(self.evaluation_id, "archive", sorted(BOTH), at(20))
         settings = NodeSettings(root=folder, destinations={"archive": ARCHIVE})

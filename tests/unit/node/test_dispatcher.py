@@ -122,7 +122,7 @@ def test_long_backlog_is_handed_in_part_by_part(tmp_path: Path, database: Databa
     node.evaluations.add_results(evaluation_id, [Result("1.2.3", "sr", "1.2", "results/1")])
     for name in names:
         node.deliveries.queue(evaluation_id, name, ["1.2.3"], at(9))
-    node.evaluations.finish(evaluation_id, at(9))
+    node.evaluations.finish(evaluation_id, "", at(9))
     node.look(10)
     assert len(node.queue.deliveries) == HANDED_IN_AT_ONCE
     node.look(11)
@@ -134,7 +134,7 @@ def test_results_that_come_back_make_no_new_work(node: Node) -> None:
     node.look(8)
     ((evaluation_id, _),) = node.queue.evaluations
     node.evaluations.start(evaluation_id, at(9))
-    node.evaluations.finish(evaluation_id, at(10))
+    node.evaluations.finish(evaluation_id, "", at(10))
     node.arrivals.open("b", 20, "PACS")
     node.arrivals.send("b", 21, mr_dataset(series=9, sop_class=SegmentationStorage))
     node.arrivals.release("b", 22)
@@ -168,7 +168,7 @@ def test_due_results_are_one_parcel_for_each_destination_and_a_retry_is_another(
     )
     for destination in ("pacs", "research"):
         node.deliveries.queue(evaluation_id, destination, ["1.2.1", "1.2.2"], at(10))
-    node.evaluations.finish(evaluation_id, at(10))
+    node.evaluations.finish(evaluation_id, "", at(10))
     node.look(11)
     node.look(11.5)
     assert sorted((who, where) for who, where, _ in node.queue.deliveries) == [

@@ -113,7 +113,7 @@ def test_evaluation_goes_its_way(evaluations: Evaluations) -> None:
     assert (at_work.state, at_work.started_at) == (EvaluationState.EVALUATING, at(20))
     assert at_work.progress == "Segments T2-FLAIR"
     assert evaluations.unfinished() == [at_work]
-    evaluations.finish(evaluation_id, at(40))
+    evaluations.finish(evaluation_id, "", at(40))
     done = evaluations.get(evaluation_id)
     assert (done.state, done.finished_at, done.progress) == (EvaluationState.EVALUATED, at(40), "")
     assert evaluations.unfinished() == []
@@ -150,7 +150,7 @@ def test_unknown_evaluation_is_named(evaluations: Evaluations, call: str) -> Non
         "get": (),
         "start": (at(0),),
         "report_progress": ("text",),
-        "finish": (at(0),),
+        "finish": ("", at(0)),
         "fail": ("text", at(0)),
     }
     with pytest.raises(UnknownEvaluationError, match="abc"):

@@ -54,7 +54,7 @@ class Played:
         """Evaluate, queue, and enter for the first results what their attempt came to."""
         evaluation_id = self.begin()
         self.evaluations.add_results(evaluation_id, RESULTS)
-        self.evaluations.finish(evaluation_id, at(20))
+        self.evaluations.finish(evaluation_id, "", at(20))
         self.deliveries.queue(evaluation_id, "PACS", [one.sop_instance_uid for one in RESULTS], at(20))
         for delivery, (state, again) in zip(self.deliveries.due(at(20)), states, strict=False):
             self.deliveries.record_attempt(
@@ -106,7 +106,7 @@ def failed(played: Played) -> None:
 
 
 def without_destination(played: Played) -> None:
-    played.evaluations.finish(played.begin(), at(20))
+    played.evaluations.finish(played.begin(), "", at(20))
 
 
 def queued(played: Played) -> None:
@@ -271,7 +271,7 @@ def test_delivered_studies_are_paged_and_the_others_worked_out_once(played: Play
             continue
         result = Result(f"1.2.{study}", "sr", SegmentationStorage, "results/1.2/abc/sr.dcm")
         played.evaluations.add_results(name, [result])
-        played.evaluations.finish(name, at(101))
+        played.evaluations.finish(name, "", at(101))
         played.deliveries.queue(name, "PACS", [result.sop_instance_uid], at(102))
     for one in played.deliveries.due(at(103)):
         played.deliveries.record_attempt(one, DeliveryState.DELIVERED, 0x0000, "", at(104), None)
@@ -319,7 +319,7 @@ def test_the_test_instance_of_a_check_needs_nobody(played: Played) -> None:
     played.arrivals.release("a", 2)
     evaluation = played.evaluations.begin(ROUND_TRIP_UID, None, at(10))
     assert evaluation is not None
-    played.evaluations.finish(evaluation.evaluation_id, at(20))
+    played.evaluations.finish(evaluation.evaluation_id, "", at(20))
     row = played.row()
     assert (row.state, row.reason) == (StudyState.EVALUATED, NOT_EVALUATED)
 

@@ -63,7 +63,7 @@ class Played:
         path = self.store.put_result(study_uid, evaluation.evaluation_id, "sr.dcm", b"report")
         result = Result(f"1.2.3.{study}", "sr", Comprehensive3DSRStorage, path)
         self.evaluations.add_results(evaluation.evaluation_id, [result])
-        self.evaluations.finish(evaluation.evaluation_id, at(second))
+        self.evaluations.finish(evaluation.evaluation_id, "", at(second))
         self.deliveries.queue(evaluation.evaluation_id, "PACS", [result.sop_instance_uid], at(second))
         (due,) = self.deliveries.due(at(second))
         self.deliveries.record_attempt(due, DeliveryState.DELIVERED, 0, "", at(second), None)
