@@ -90,6 +90,8 @@ def _carriage(row: Row[Any]) -> Carriage:
         closed_at=row.closed_at,
         last_instance_at=row.last_at,
         refused=row.refused,
+        broke_because=row.reason,
+        refused_because=row.refusal,
     )
 
 

@@ -221,7 +221,7 @@ def remove(
         out.print(render_studies([row]), soft_wrap=True)
         if not yes:
             typer.confirm("Remove it for good, also what is still to be done or delivered?", abort=True)
-        files = Removals(database, store, now).remove(study_uid, unfinished=True)
+        files = Removals(database, store, now).remove(study_uid, "`csvd-node remove`", unfinished=True)
         with_files = "1 file" if files == 1 else f"{files} files"
         minutes = 2 * SETTLING.seconds // 60
         out.print(f"Removed with {with_files}. It can be sent again in {minutes} minutes.")

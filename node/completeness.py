@@ -54,6 +54,8 @@ class Carriage:
         closed_at: when its peer was last heard, None while it is open.
         last_instance_at: when its last Instance of this Series was stored, new or sent again.
         refused: Instances of this Series that the peer was told to be not stored.
+        broke_because: why the association was aborted; empty if its peer did so, or nobody knows.
+        refused_because: why the last of the refused ones was; empty if nobody knows.
     """
 
     association_id: str
@@ -64,6 +66,8 @@ class Carriage:
     closed_at: datetime | None
     last_instance_at: datetime
     refused: int = 0
+    broke_because: str = ""
+    refused_because: str = ""
 
     @property
     def ended_badly(self) -> bool:
@@ -163,13 +167,7 @@ def is_complete(arrival: StudyArrival, now: datetime, settings: CompletenessSett
 def _held(
     arrival: StudyArrival, broken: Carriage, now: datetime, waits_since: datetime | None, patience: timedelta
 ) -> Verdict:
-    sender = broken.calling_ae
-    what = (
-        f"{sender} aborted its association at {_clock(_last_heard(broken))}"
-        if broken.end is AssociationEnd.ABORTED
-        else f"{sender} had {instances_in_words(broken.refused)} refused before "
-        f"{_clock(_last_heard(broken))} (the log says why)"
-    )
+    sender, what = broken.calling_ae, _what_happened(broken)
     if waits_since is None:
         return Verdict(
             ArrivalState.HELD, f"{what}; waits for a receiver, for {sender} to send the Study again."
@@ -181,6 +179,16 @@ def _held(
         )
     waited = f"{what} and did not send the Study again within {patience.total_seconds():g} s"
     return Verdict(ArrivalState.ABANDONED, f"{waited}: {_advice(arrival)}.")
+
+
+def _what_happened(broken: Carriage) -> str:
+    sender, time = broken.calling_ae, _clock(_last_heard(broken))
+    if broken.end is not AssociationEnd.ABORTED:
+        why = f": {broken.refused_because}" if broken.refused_because else " (the log says why)"
+        return f"{sender} had {instances_in_words(broken.refused)} refused before {time}{why}"
+    if broken.broke_because:
+        return f"The association of {sender} broke off at {time}: {broken.broke_because}"
+    return f"{sender} aborted its association at {time}"
 
 
 def _advice(arrival: StudyArrival) -> str:

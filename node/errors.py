@@ -26,12 +26,13 @@ class RefusedInstanceError(NodeError):
     Attributes:
         status: the C-STORE status that says so to the peer (PS3.4 B.2.3, PS3.7 9.1.1.1.9).
         comment: Error Comment (0000,0902), at most 64 characters and without identifiers.
+        problem: the same for who runs the node, in more words where there are any.
     """
 
     status: ClassVar[int] = 0xC000
 
-    def __init__(self, message: str, comment: str) -> None:
-        self.comment = comment[:64]
+    def __init__(self, message: str, comment: str, problem: str = "") -> None:
+        self.comment, self.problem = comment[:64], problem or comment
         super().__init__(message)
 
 
@@ -210,13 +211,18 @@ class StudyAtWorkError(NodeError):
 
 
 class UnknownStudyError(NodeError):
-    """No Instance of this Study was stored, or it was removed."""
+    """No Instance of this Study was stored, or it was removed.
 
-    def __init__(self, study_uid: str) -> None:
-        self.study_uid = study_uid
+    Attributes:
+        study_uid: Study Instance UID.
+        why: when and by whom it was removed; empty if nobody remembers that it was.
+    """
+
+    def __init__(self, study_uid: str, why: str = "") -> None:
+        self.study_uid, self.why = study_uid, why
         super().__init__(
-            f"Study {study_uid}: not in the index, since it never came or was removed; send it, or see "
-            "`csvd-node studies`"
+            f"Study {study_uid}: not in the index, since {why or 'it never came or was removed'}; "
+            "send it, or see `csvd-node studies`"
         )
 
 

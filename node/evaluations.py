@@ -12,8 +12,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, exists, func, insert, select, update
 
 from node.database import Database
-from node.errors import NothingToEvaluateError, UnknownEvaluationError, UnknownStudyError
+from node.errors import NothingToEvaluateError, UnknownEvaluationError
 from node.indexed_instances import IndexedInstance, read_instances
+from node.removed import unknown_study
 from node.sop_classes import MR_IMAGE_SOP_CLASSES
 from node.tables import evaluation_inputs, evaluations, instances, results, studies
 
@@ -314,7 +315,7 @@ def _settle(connection: Connection, study_uid: str, revision: int | None) -> boo
         statement = statement.where(studies.c.revision == revision)
     settled = connection.execute(statement.values(is_open=False, is_given_up=False, reason="")).rowcount == 1
     if not settled and revision is None:
-        raise UnknownStudyError(study_uid)
+        raise unknown_study(connection, study_uid)
     return settled
 
 

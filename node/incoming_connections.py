@@ -13,6 +13,7 @@ import ssl
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -67,6 +68,7 @@ class IncomingSocket(socket.socket):
         limits: what is let through.
         must_ask_by: when the request for an association must be there, by the monotonic clock, s.
         association: whose connection it is, once that is known.
+        told: is told why the connection is ended.
         reports: those that are being answered; pynetdicom gives each a thread of its own.
     """
 
@@ -74,6 +76,7 @@ class IncomingSocket(socket.socket):
     must_ask_by: float
     reports: deque[None]
     association: Association | None = None
+    told: Callable[[str], None] | None = None
     _pdu = memoryview(b"")
 
     def admit(self, limits: ConnectionLimits) -> None:
@@ -149,6 +152,8 @@ class IncomingSocket(socket.socket):
         return bytes(view[:received])
 
     def _end(self, reason: str) -> None:
+        if self.told is not None:
+            self.told(reason)
         with contextlib.suppress(OSError):
             peer = self.getpeername()[0]
             log.warning("receiver.connection_ended", peer=peer, reason=f"{reason}: the connection is closed")

@@ -33,6 +33,9 @@ from node.tables import (
     studies,
 )
 
+PROCESS_ENDED = "the process that received it ended"
+"""Why an association broke off that nobody saw end."""
+
 
 @dataclass(frozen=True, slots=True)
 class AssociationReference:
@@ -46,11 +49,12 @@ class AssociationReference:
 
 @dataclass(frozen=True, slots=True)
 class RefusedInstances:
-    """How many Instances of a Series the peer was told to be not stored."""
+    """How many Instances of a Series the peer was told to be not stored, and why the last was not."""
 
     study_uid: str
     series_uid: str
     count: int
+    reason: str
 
 
 class Index:
@@ -122,6 +126,7 @@ class Index:
         ended: AssociationEnd,
         last_heard: datetime,
         refused: Iterable[RefusedInstances] = (),
+        reason: str = "",
     ) -> None:
         """Enter how an association ended; what is entered first stays, and one that carried nothing goes.
 
@@ -130,6 +135,7 @@ class Index:
             ended: released or aborted.
             last_heard: when its peer was last heard.
             refused: what was not stored of it.
+            reason: why it was aborted, where that was not its peer's own will.
 
         Raises:
             IndexUnavailableError: if it can not be entered; then nothing is.
@@ -141,10 +147,13 @@ class Index:
             for part in refused:
                 self._enter_association(connection, association)
                 counts = {"stored": 0, "repeated": 0, "refused": part.count}
-                self._count(connection, association, part.study_uid, part.series_uid, counts, last_heard)
+                series = (part.study_uid, part.series_uid)
+                self._count(connection, association, *series, counts, last_heard, refusal=part.reason)
             connection.execute(delete(associations).where(is_open, ~carried_something()))
             connection.execute(
-                update(associations).where(is_open).values(ended=AssociationEnd(ended), closed_at=last_heard)
+                update(associations)
+                .where(is_open)
+                .values(ended=AssociationEnd(ended), closed_at=last_heard, reason=reason)
             )
 
     def abort_left_open(self, receiver_id: str) -> int:
@@ -164,7 +173,8 @@ class Index:
         with self._database.writing() as connection:
             connection.execute(delete(associations).where(left_open, ~carried_something()))
             aborted = update(associations).where(left_open)
-            done = connection.execute(aborted.values(ended=AssociationEnd.ABORTED, closed_at=closed_at))
+            values = {"ended": AssociationEnd.ABORTED, "closed_at": closed_at, "reason": PROCESS_ENDED}
+            done = connection.execute(aborted.values(values))
         return done.rowcount
 
     def open_receivers(self) -> set[str]:
@@ -233,11 +243,16 @@ class Index:
         counts: dict[str, int],
         now: datetime,
         *,
+        refusal: str = "",
         is_urgent: bool = False,
     ) -> None:
         """Add to what an association carried of a Series, and put its Study up for a decision."""
         times = {"first_at": now, "last_at": now}
-        part = {"association_id": association.association_id, "series_uid": series_uid}
+        part = {
+            "association_id": association.association_id,
+            "series_uid": series_uid,
+            "refusal": refusal,
+        }
         state = {
             "revision": 1,
             "is_open": True,

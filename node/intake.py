@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from node.completeness import AssociationEnd
-from node.errors import IndexUnavailableError, OutOfResourcesError, SopMismatchError
+from node.errors import IndexUnavailableError, OutOfResourcesError, RefusedInstanceError, SopMismatchError
 from node.index import AssociationReference, Index, RefusedInstances
 from node.observation import NOBODY, Observer, Stage
 from node.part10 import InstanceHeader, read_header
@@ -20,6 +20,9 @@ from node.store import PlacementKind, ReceivedInstance, Store
 from node.urgency import UrgentRule, is_urgent
 
 log = structlog.get_logger(__name__)
+
+FAULT = "a fault of the node, which its log describes"
+"""Why an Instance was refused that met an error nobody foresaw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,14 @@ class StoreRequest:
     dataset: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """An Instance that was not taken, and why."""
+
+    header: InstanceHeader
+    reason: str
+
+
 @dataclass(slots=True)
 class _OpenAssociation:
     """An association as long as it is open.
@@ -52,6 +63,7 @@ class _OpenAssociation:
         has_ended: whether its end was seen.
         answers: how many Instances became what.
         refused: by SOP Instance UID, what was not taken and did not come again since.
+        breaks_because: why it breaks off, once somebody knows.
         studies: Study Instance UIDs of what came.
         admitted: Study Instance UIDs of those that were let in: all of a Study or nothing.
     """
@@ -61,7 +73,8 @@ class _OpenAssociation:
     lock: threading.Lock = field(default_factory=threading.Lock)
     has_ended: bool = False
     answers: Counter[str] = field(default_factory=Counter)
-    refused: dict[str, InstanceHeader] = field(default_factory=dict)
+    refused: dict[str, _Refusal] = field(default_factory=dict)
+    breaks_because: str = ""
     studies: set[str] = field(default_factory=set)
     admitted: set[str] = field(default_factory=set)
 
@@ -74,6 +87,7 @@ class _Ending:
     ended: AssociationEnd
     last_heard: datetime
     refused: tuple[RefusedInstances, ...]
+    reason: str
 
 
 class Intake:
@@ -151,12 +165,23 @@ class Intake:
         with association.lock:
             if association.has_ended:
                 raise _too_late(header)
-            association.refused[header.sop_instance_uid] = header
+            association.refused[header.sop_instance_uid] = _Refusal(header, FAULT)
             association.studies.add(header.study_uid)
-            kind = self._take(association, header, request)
+            try:
+                kind = self._take(association, header, request)
+            except RefusedInstanceError as error:
+                association.refused[header.sop_instance_uid] = _Refusal(header, error.problem)
+                raise
             del association.refused[header.sop_instance_uid]
             association.answers[kind] += 1
         return kind
+
+    def note(self, key: Hashable, reason: str) -> None:
+        """Note why an association breaks off, in words without identifiers; what is noted first stays."""
+        with self._lock:
+            association = self._open.get(key)
+        if association is not None:
+            association.breaks_because = association.breaks_because or reason
 
     def end(self, key: Hashable, ended: AssociationEnd, silent_for_s: float = 0.0) -> None:
         """Note how an association ended; what is noted first stays.
@@ -173,6 +198,7 @@ class Intake:
         with association.lock:
             association.has_ended = True
         last_heard = self._clock() - timedelta(seconds=silent_for_s)
+        reason = association.breaks_because if ended is AssociationEnd.ABORTED else ""
         carried_something = bool(association.answers or association.refused)
         (log.info if carried_something else log.debug)(
             "intake.association_ended",
@@ -181,11 +207,12 @@ class Intake:
             ended=ended,
             study_uids=sorted(association.studies),
             refused=len(association.refused),
+            **({"reason": reason} if reason else {}),
             **association.answers,
         )
         self._tell(association, ended, last_heard)
         refused = _by_series(association.refused.values())
-        self._enter(_Ending(association.reference, ended, last_heard, refused))
+        self._enter(_Ending(association.reference, ended, last_heard, refused, reason))
 
     def enter_endings(self) -> None:
         """Try again to enter those endings that the index could not take."""
@@ -243,7 +270,9 @@ class Intake:
 
     def _enter(self, ending: _Ending) -> None:
         try:
-            self._index.close_association(ending.reference, ending.ended, ending.last_heard, ending.refused)
+            self._index.close_association(
+                ending.reference, ending.ended, ending.last_heard, ending.refused, ending.reason
+            )
         except IndexUnavailableError as exc:
             log.error(  # noqa: TRY400 - the sentence says it all, and it comes again every second
                 "intake.ending_not_entered", association_id=ending.reference.association_id, reason=str(exc)
@@ -272,9 +301,11 @@ def _too_late(header: InstanceHeader) -> OutOfResourcesError:
     )
 
 
-def _by_series(headers: Iterable[InstanceHeader]) -> tuple[RefusedInstances, ...]:
-    counts = Counter((header.study_uid, header.series_uid) for header in headers)
-    return tuple(RefusedInstances(study, series, count) for (study, series), count in counts.items())
+def _by_series(refused: Iterable[_Refusal]) -> tuple[RefusedInstances, ...]:
+    reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for one in refused:
+        reasons[one.header.study_uid, one.header.series_uid].append(one.reason)
+    return tuple(RefusedInstances(*series, len(each), each[-1]) for series, each in reasons.items())
 
 
 def _name(header: InstanceHeader) -> str:

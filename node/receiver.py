@@ -20,7 +20,7 @@ from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_messages import N_EVENT_REPORT_RQ
 from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.pdu_primitives import A_ASSOCIATE, SOPClassCommonExtendedNegotiation
+from pynetdicom.pdu_primitives import A_ASSOCIATE, A_P_ABORT, SOPClassCommonExtendedNegotiation
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import ThreadedAssociationServer
 
@@ -222,6 +222,7 @@ class Receiver:
         while self._server.active_associations and time.monotonic() < deadline:
             time.sleep(0.02)
         for association in self._server.active_associations:
+            self._intake.note(association, "the node was stopped")
             # How long to wait for the peer to close its side, which one that hangs never does.
             association.acse_timeout = ABORT_WAIT_S
             association.abort()
@@ -275,6 +276,7 @@ class Receiver:
             (evt.EVT_DIMSE_RECV, _count_report),
             (evt.EVT_N_EVENT_REPORT, self._on_report),
             (evt.EVT_RELEASED, self._on_released),
+            (evt.EVT_ACSE_RECV, self._on_acse),
             (evt.EVT_ABORTED, self._on_aborted),
             (evt.EVT_CONN_CLOSE, _on_connection_closed),
         ]
@@ -295,6 +297,7 @@ class Receiver:
                 return
         if isinstance(connection, IncomingSocket):
             connection.association = event.assoc
+            connection.told = partial(self._intake.note, event.assoc)
         prepare_socket(event, self._settings.idle_timeout_s)
 
     def _on_requested(self, event: evt.Event) -> None:
@@ -369,7 +372,14 @@ class Receiver:
 
     def _on_aborted(self, event: evt.Event) -> None:
         silent_for_s = self._settings.idle_timeout_s if event.assoc.dul.idle_timer_expired() else 0.0
+        if silent_for_s:
+            self._intake.note(event.assoc, f"it was silent for {silent_for_s:g} s (receiver.idle_timeout_s)")
         self._intake.end(event.assoc, AssociationEnd.ABORTED, silent_for_s)
+
+    def _on_acse(self, event: evt.Event) -> None:
+        """Tell a connection that was lost from a peer that aborts."""
+        if isinstance(getattr(event, "primitive", None), A_P_ABORT):
+            self._intake.note(event.assoc, "its connection was lost")
 
     def _keep_house(self) -> None:
         while not self._stopping.wait(HOUSEKEEPING_S):
@@ -379,6 +389,7 @@ class Receiver:
         """End associations whose thread died without a word, as a malformed PDU can make it."""
         for key in self._intake.open_keys():
             if not cast(Association, key).is_alive():
+                self._intake.note(key, "what it sent can not be read")
                 self._intake.end(key, AssociationEnd.ABORTED)
         self._intake.enter_endings()
 

@@ -10,8 +10,9 @@ from sqlalchemy import Connection, delete, exists, or_, select, update
 
 from node.completeness import AssociationEnd
 from node.database import Database
-from node.errors import FilesLeftError, StoreUnusableError, StudyAtWorkError, UnknownStudyError
+from node.errors import FilesLeftError, StoreUnusableError, StudyAtWorkError
 from node.evaluations import EvaluationState
+from node.removed import forget, remember, unknown_study
 from node.store import Store
 from node.tables import (
     associations,
@@ -47,13 +48,14 @@ class Removals:
     def __init__(self, database: Database, store: Store, clock: Callable[[], datetime]) -> None:
         self._database, self._store, self._clock = database, store, clock
 
-    def remove(self, study_uid: str, *, unfinished: bool = False) -> int:
+    def remove(self, study_uid: str, by: str, *, unfinished: bool = False) -> int:
         """Remove a Study with all that was made of it, and return how many files it had.
 
         What was delivered stays where it is.
 
         Args:
             study_uid: which Study.
+            by: what removes it, in words without identifiers; remembered for a while.
             unfinished: also one that is held, waits for a worker or is still to be delivered.
 
         Raises:
@@ -72,7 +74,8 @@ class Removals:
             entry = self._database.insert(removals).values(study_uid=study_uid, removed_at=self._clock())
             again = {"removed_at": entry.excluded.removed_at, "swept_at": None}
             connection.execute(entry.on_conflict_do_update(index_elements=["study_uid"], set_=again))
-        log.info("study.removed", study_uid=study_uid)
+            remember(self._database, connection, study_uid, by, self._clock())
+        log.info("study.removed", study_uid=study_uid, by=by)
         try:
             return self._delete_files(study_uid)
         except StoreUnusableError as error:
@@ -95,6 +98,7 @@ class Removals:
             self._sweep(study_uid)
         with self._database.writing() as connection:
             connection.execute(delete(removals).where(removals.c.swept_at < now - SETTLING))
+            forget(connection, now)
 
     def _sweep(self, study_uid: str) -> None:
         try:
@@ -122,7 +126,7 @@ def _lock(connection: Connection, study_uid: str) -> None:
     """Keep others from adding to a Study until the transaction ends; what they added before is seen after."""
     row = select(studies.c.study_uid).where(studies.c.study_uid == study_uid).with_for_update()
     if connection.scalar(row) is None:
-        raise UnknownStudyError(study_uid)
+        raise unknown_study(connection, study_uid)
 
 
 def _is_at_work(connection: Connection, study_uid: str) -> bool:

@@ -77,20 +77,24 @@ class Retention:
             IndexUnavailableError: if the index does not answer; the next look finds all of it again.
         """
         self._removals.finish()
-        limits = ((DONE, self._settings.days), (FAILED, self._settings.failed_days))
+        settings = self._settings
+        limits = (("days", DONE, settings.days), ("failed_days", FAILED, settings.failed_days))
         now = self._clock()
         removed = [
-            sum(map(self._remove, self._idle_since(now - timedelta(days=days), states)))
-            for states, days in limits
+            sum(
+                self._remove(study_uid, f"retention.{name}, which is {days:g}")
+                for study_uid in self._idle_since(now - timedelta(days=days), states)
+            )
+            for name, states, days in limits
             if days is not None
         ]
         # While something can not be removed the pause stays: a store that is away holds each look up.
         return AT_A_TIME in removed
 
-    def _remove(self, study_uid: str) -> bool:
+    def _remove(self, study_uid: str, by: str) -> bool:
         """Remove a Study, and tell whether all of it is gone."""
         try:
-            self._removals.remove(study_uid)
+            self._removals.remove(study_uid, by)
         except (StudyAtWorkError, UnknownStudyError) as error:
             # Something came, or somebody was quicker, since it was found.
             log.info("study.not_removed", study_uid=study_uid, reason=str(error))

@@ -370,8 +370,9 @@ def _translated(header: InstanceHeader) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
+        problem = f"an Instance can not be written: {_said(exc)}; {_cure(exc)}"
         raise OutOfResourcesError(
-            f"Study {header.study_uid}, Series {header.series_uid}: "
-            f"an Instance can not be written: {_said(exc)}; {_cure(exc)}, then send it again",
+            f"Study {header.study_uid}, Series {header.series_uid}: {problem}, then send it again",
             "out of resources",
+            problem,
         ) from exc

@@ -20,6 +20,7 @@ from node.evaluations import Evaluation, Evaluations, Result
 from node.findings_record import FindingsRecord
 from node.listing import StudyChoice, StudyPage, StudyRow, study_page
 from node.outcomes import Outcomes
+from node.removed import unknown_study
 from node.result_files import SELECTION, selection_name
 from node.results.forms import Form, form_of, part_of
 from node.store import Store
@@ -111,7 +112,7 @@ class StudyViews:
         """
         rows = self.page(StudyChoice(uid=study_uid, exactly=True)).rows
         if not rows:
-            raise UnknownStudyError(study_uid)
+            raise self._unknown(study_uid)
         (row,) = rows
         evaluations = tuple(self._evaluations.of_study(study_uid))
         series_of, selection = self._selection(evaluations)
@@ -128,9 +129,21 @@ class StudyViews:
             senders=self._senders(study_uid),
         )
 
+    def why_absent(self, study_uid: str) -> str:
+        """Say when and by whom a Study was removed; nothing of one that never was, as far as is known.
+
+        Raises:
+            IndexUnavailableError: if the index does not answer.
+        """
+        return self._unknown(study_uid).why
+
     def picture(self, study_uid: str) -> bytes | None:
         """Return the picture of the overlays as PNG, None if there is none."""
         return self._read_beside(self._latest_result(self._evaluations.of_study(study_uid)), PICTURE)
+
+    def _unknown(self, study_uid: str) -> UnknownStudyError:
+        with self._database.reading() as connection:
+            return unknown_study(connection, study_uid)
 
     def _in_order(self, evaluation_id: str) -> tuple[Delivery, ...]:
         """List the deliveries of an evaluation as a person looks for them."""

@@ -20,7 +20,7 @@ from sqlalchemy import (
     false,
 )
 
-SCHEMA_VERSION = "7"
+SCHEMA_VERSION = "8"
 """Grows with every change of the tables below; ``node.migrations`` leads to it from the version before."""
 
 
@@ -128,7 +128,9 @@ associations = Table(
     Column("opened_at", UtcDateTime, nullable=False),
     Column("closed_at", UtcDateTime),
     Column("ended", _STATE, nullable=False, index=True),
+    Column("reason", Text, nullable=False, server_default=""),
 )
+"""``reason``: why it broke off, where that was not its peer's own will."""
 
 carried = Table(
     "carried",
@@ -141,9 +143,13 @@ carried = Table(
     Column("stored", Integer, nullable=False),
     Column("repeated", Integer, nullable=False),
     Column("refused", Integer, nullable=False),
+    Column("refusal", Text, nullable=False, server_default=""),
     Index("carried_by_study", "study_uid"),
 )
-"""Which association carried which Series, also when all its Instances were here before."""
+"""Which association carried which Series, also when all its Instances were here before.
+
+``refused``, ``refusal``: Instances that its peer was told to be not stored, and why the last of them was not.
+"""
 
 removals = Table(
     "removals",
@@ -156,6 +162,15 @@ removals = Table(
 
 ``swept_at``: when the store was looked through for what came after all; empty before.
 """
+
+removed_studies = Table(
+    "removed_studies",
+    metadata,
+    Column("study_uid", _UID, primary_key=True),
+    Column("removed_at", UtcDateTime, nullable=False, index=True),
+    Column("removed_by", Text, nullable=False),
+)
+"""What was removed and by whom, for a while: so that who asks can tell it from what never came."""
 
 evaluations = Table(
     "evaluations",

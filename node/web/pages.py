@@ -102,6 +102,8 @@ class Pages:
             return RedirectResponse(f"/?{urlencode({'uid': uid, 'state': state, 'page': pages})}")
         concerns = [each for each in self._sources.conditions() if each.state is not PartState.OPEN]
         shown = {"found": found, "states": list(StudyState), "state": state, "uid": uid, "concerns": concerns}
+        if not found.total and is_uid(wanted):
+            shown["why_absent"] = self._sources.views.why_absent(wanted)
         return self._shown(request, "studies.html", {**shown, "page": page, "pages": pages})
 
     def study(self, request: Request, study_uid: str) -> Response:

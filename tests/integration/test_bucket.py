@@ -99,7 +99,7 @@ def test_index_is_rebuilt_from_the_bucket(tmp_path: Path, settings: StorageSetti
     study_uid = str(mr_dataset().StudyInstanceUID)
     assert len(Index(database).instances(study_uid)) == 2
     assert rebuild(database, store).added == 0
-    assert Removals(database, store, lambda: datetime.now(UTC)).remove(study_uid) == 3
+    assert Removals(database, store, lambda: datetime.now(UTC)).remove(study_uid, "a test") == 3
     assert not store.holds_any()
     database.close()
 

@@ -279,6 +279,8 @@ def test_full_disk_is_out_of_resources_and_nothing_is_left(node: ReceivingNode, 
     assert [found for found in node.store.root.rglob("*") if found.is_file()] == []
     wait_until(lambda: node.ends() == [AssociationEnd.RELEASED], what="the refusal is in the index")
     assert node.verdict().state.value == "held"
+    reason = "an Instance can not be written: File too large; free space; waits until"
+    assert f"UTC: {reason}" in node.verdict().reason
     assert send(node, path).Status == SUCCESS
     wait_until(lambda: node.ends() == [AssociationEnd.RELEASED] * 2)
     assert node.verdict().state.value == "complete"
@@ -388,6 +390,7 @@ def test_stop_aborts_what_does_not_finish_and_closes_the_port(tmp_path: Path) ->
             wait_until(lambda: association.is_aborted, what="the peer is told")
         assert not listens(port)
         assert node.ends() == [AssociationEnd.ABORTED]
+        assert "UTC: the node was stopped" in node.verdict().reason
         node.receiver.stop()
 
 

@@ -224,12 +224,18 @@ def unknown_pdu(association: Association, _path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize(
-    "break_off",
-    [cut_between_instances, cut_within_an_instance, abort_within_an_instance, malformed_pdu, unknown_pdu],
-    ids=lambda way: way.__name__,
+    ("break_off", "reason"),
+    [
+        (cut_between_instances, "UTC: its connection was lost; waits"),
+        (cut_within_an_instance, "UTC: its connection was lost; waits"),
+        (abort_within_an_instance, "SCANNER1 aborted its association at"),
+        (malformed_pdu, "UTC: what it sent can not be read; waits"),
+        (unknown_pdu, "UTC: what came is not DICOM; waits"),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
 )
-def test_association_that_breaks_off_ends_as_aborted_once(
-    node: ReceivingNode, tmp_path: Path, break_off: Callable[[Association, Path], None]
+def test_association_that_breaks_off_ends_as_aborted_once_and_says_why(
+    node: ReceivingNode, tmp_path: Path, break_off: Callable[[Association, Path], None], reason: str
 ) -> None:
     images = write_series(tmp_path / "made", count=4)
     with scripted_scanner(node.port) as association:
@@ -240,6 +246,7 @@ def test_association_that_breaks_off_ends_as_aborted_once(
     assert len(node.stored()) == 2
     assert list((node.store.root / "incoming").iterdir()) == []
     assert node.verdict().state is ArrivalState.HELD
+    assert reason in node.verdict().reason
     with scripted_scanner(node.port) as association:
         assert [association.send_c_store(path).Status for path in images] == [0x0000] * 4
     wait_until(lambda: node.ends() == [ABORTED, RELEASED])
@@ -254,6 +261,9 @@ def test_peer_that_falls_silent_is_given_up(tmp_path: Path, amid_a_pdu: bool) ->
         if amid_a_pdu:
             association.dul.socket.socket.sendall(struct.pack(">BBL", 4, 0, 1000) + b"half")
         wait_until(lambda: node.ends() == [ABORTED], what="the silent association is ended")
+        # Amid a PDU both times are over at the same moment.
+        reasons = ["it was silent for 1.5 s", *["a PDU was not there in time"] * amid_a_pdu]
+        assert any(f"UTC: {reason}" in node.verdict().reason for reason in reasons)
         server = node.receiver._server
         assert server is not None
         wait_until(lambda: not server.active_associations, what="nothing waits for the peer any more")
@@ -333,6 +343,7 @@ def test_killed_receiver_keeps_what_it_answered_for(tmp_path: Path) -> None:
         assert node.index.abort_left_open("CSVD") == 1
         assert node.ends() == [ABORTED]
         assert node.verdict().state is ArrivalState.HELD
+        assert "UTC: the process that received it ended; waits" in node.verdict().reason
         with scripted_scanner(node.port) as association:
             assert [association.send_c_store(path).Status for path in images] == [0x0000] * 6
         wait_until(lambda: node.ends() == [ABORTED, RELEASED])

@@ -211,7 +211,7 @@ def test_study_is_kept_until_the_archive_committed(played: Played) -> None:
 
     played.ask("1.9", 31)
     with pytest.raises(StudyAtWorkError):
-        removals.remove(STUDY_UID)
+        removals.remove(STUDY_UID, "a test")
     played.clock.second = 100 * DAY
     retention.look()
     assert is_here()

@@ -38,6 +38,7 @@ def carried(
     sender: str = "SCANNER1",
     series: str = "1.1",
     refused: int = 0,
+    **why: str,
 ) -> Carriage:
     """Describe by seconds what an association carried: opened, last Instance, closed."""
     return Carriage(
@@ -49,6 +50,7 @@ def carried(
         closed_at=None if closed is None else at(closed),
         last_instance_at=at(last),
         refused=refused,
+        **why,
     )
 
 
@@ -193,7 +195,7 @@ def test_study_without_an_mr_image_is_kept(second: float, expected: ArrivalState
 def test_reason_says_how_many_instances_whom_it_refused(refused: int, counted: str) -> None:
     verdict = is_complete(arrival(carried("a", 0, 10, 11, refused=refused), instances=3), at(4000), SETTINGS)
     assert f"SCANNER1 had {counted} refused before" in verdict.reason
-    assert "UTC (the log says why)" in verdict.reason
+    assert "UTC (the log says why)" in verdict.reason, "an index of before does not"
     assert "and did not send the Study again" in verdict.reason
 
 
@@ -229,6 +231,23 @@ def test_study_of_which_all_was_refused_is_waited_for(second: float, expected: A
     verdict = is_complete(arrival(carried("a", 0, 10, 11, refused=2), instances=0), at(second), SETTINGS)
     assert verdict.state is expected
     assert ("nothing of it is here" in verdict.reason) is (expected is ABANDONED)
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (
+            carried("a", 0, 10, 11, refused=1, refused_because="too many Studies wait, send again later"),
+            "SCANNER1 had 1 Instance refused before 2024-01-15 09:00:11 UTC: too many Studies wait, send",
+        ),
+        (
+            carried("a", 0, 10, 11, ABORTED, broke_because="its connection was lost"),
+            "The association of SCANNER1 broke off at 2024-01-15 09:00:11 UTC: its connection was lost",
+        ),
+    ],
+)
+def test_reason_says_what_the_index_knows_of_why(broken: Carriage, reason: str) -> None:
+    assert is_complete(arrival(broken), at(60), SETTINGS).reason.startswith(reason)
 
 
 def test_reason_names_the_sender_that_is_waited_for() -> None:

@@ -105,7 +105,7 @@ def test_study_that_is_removed_while_it_is_sent_breaks_no_attempt(
         (tmp_path / "root" / result.path).parent.mkdir(parents=True, exist_ok=True)
         write_instance(tmp_path, mr_dataset()).rename(tmp_path / "root" / result.path)
     removals = Removals(database, played.store, played.clock)
-    played.pictures = RemovedWhileDrawn(partial(removals.remove, STUDY_UID, unfinished=True))
+    played.pictures = RemovedWhileDrawn(partial(removals.remove, STUDY_UID, "a test", unfinished=True))
     with scripted_pacs(sop_classes=[]) as pacs:
         courier = played.courier(pacs=PACS.model_copy(update={"port": pacs.port}))
         courier.queue(played.evaluation_id)

@@ -138,7 +138,10 @@ def test_refused_instance_leaves_the_series_marked(arrivals: Arrivals, tmp_path:
         arrivals.intake.take("a", replace(request_for(tmp_path), sop_instance_uid="1.2.3"))
     arrivals.release("a", 1)
     (carriage,) = arrivals.index.open_studies()[0].carriages
-    assert carriage.refused == 1
+    assert (carriage.refused, carriage.refused_because) == (
+        1,
+        "SOP Instance UID of data set and request differ",
+    )
 
 
 def test_refused_instance_that_comes_again_leaves_no_mark(arrivals: Arrivals, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from node.evaluations import EvaluationState, Result
 from node.health import Health, Strain
 from node.listing import StudyChoice, StudyPage
 from node.outcomes import Outcome, Outcomes
+from node.removed import remember
 from node.results.errors import PatientMismatchError
 from node.study_report import render_study, study_record
 from node.study_states import StudyState
@@ -323,6 +324,17 @@ def test_what_is_not_there_is_said_on_a_page(shown: Shown) -> None:
             assert answer.status_code == 404
             assert words in answer.text
             assert answer.headers["content-type"].startswith("text/html")
+
+
+def test_page_of_a_removed_study_says_when_and_by_whom(shown: Shown) -> None:
+    with shown.database.writing() as connection:
+        remember(shown.database, connection, "1.2.3.4", "retention.days, which is 30", at(0))
+    with shown.served() as client:
+        answers = client.get("/studies/1.2.3.4"), client.get("/", params={"uid": "1.2.3.4"})
+        assert "No Study is of this choice." in client.get("/", params={"uid": "1.2.3.5"}).text
+    assert [answer.status_code for answer in answers] == [404, 200]
+    for answer in answers:
+        assert "since it was removed at 2024-01-15 09:00:00 UTC by retention.days" in answer.text
 
 
 def test_what_a_visitor_types_is_not_taken_for_markup(shown: Shown) -> None:

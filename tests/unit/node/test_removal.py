@@ -26,11 +26,13 @@ from node.intake import Intake, StoreRequest
 from node.listing import study_rows
 from node.rebuilding import rebuild
 from node.removal import SETTLING, Removals
+from node.removed import REMEMBERED
 from node.retention import AT_A_TIME, Retention, RetentionSettings
 from node.storage import FolderFiles
 from node.store import Placement, PlacementKind, ReceivedInstance, Store
 from node.study_states import StudyState
-from node.tables import metadata, processes, removals, schema_version, studies
+from node.study_view import StudyViews
+from node.tables import metadata, processes, removals, removed_studies, schema_version, studies
 from tests.support.arrivals import STUDY_UID, Arrivals, at
 from tests.support.instances import dataset_bytes, mr_dataset, write_instance
 
@@ -77,7 +79,8 @@ class Played:
     def rows(self) -> dict[str, int]:
         """Count the rows of all tables that are about Studies."""
         with self.database.reading() as connection:
-            tables = [table for table in metadata.sorted_tables if table not in (processes, schema_version)]
+            apart = (processes, schema_version, removed_studies)
+            tables = [table for table in metadata.sorted_tables if table not in apart]
             counts = {
                 table.name: connection.scalar(select(func.count()).select_from(table)) for table in tables
             }
@@ -99,12 +102,31 @@ def test_study_goes_with_all_that_was_made_of_it_and_no_other_does(played: Playe
     played.deliver(study=2)
     before, rows = played.files(), played.rows()
     study_uid = played.deliver(study=1, second=5)
-    assert played.removals.remove(study_uid) == 5, "three Instances, a conflict and a result"
+    assert played.removals.remove(study_uid, "a test") == 5, "three Instances, a conflict and a result"
     assert played.files() == before
     assert not (played.store.root / "studies" / study_uid).exists(), "no empty folder bears its UID"
     assert played.rows() == {**rows, "removals": 1}
     with pytest.raises(UnknownStudyError):
-        played.removals.remove(study_uid)
+        played.removals.remove(study_uid, "a test")
+
+
+def test_removal_is_remembered_for_a_while_with_who_did_it(played: Played) -> None:
+    study_uid, never = played.deliver(), "1.2.3.4"
+    views = StudyViews(played.database, played.store, CompletenessSettings(), played.clock)
+    played.clock.second = 40 * DAY
+    assert retention(played, days=30).look() is False
+    said = "it was removed at 2024-02-24 09:00:00 UTC by retention.days, which is 30"
+    assert (views.why_absent(study_uid), views.why_absent(never)) == (said, "")
+    for ask in (views.study, lambda uid: played.evaluations.retry(uid, at(0))):
+        with pytest.raises(
+            UnknownStudyError, match=f"Study {study_uid}: not in the index, since {said}; send"
+        ):
+            ask(study_uid)
+        with pytest.raises(UnknownStudyError, match="since it never came or was removed; send"):
+            ask(never)
+    played.clock.second = 40 * DAY + REMEMBERED.total_seconds() + 1
+    played.removals.finish()
+    assert views.why_absent(study_uid) == ""
 
 
 def receiving(played: Played) -> None:
@@ -137,7 +159,7 @@ def test_study_with_which_something_happens_stays(played: Played, play: Callable
     play(played)
     files, rows = played.files(), played.rows()
     with pytest.raises(StudyAtWorkError, match=STUDY_UID):
-        played.removals.remove(STUDY_UID)
+        played.removals.remove(STUDY_UID, "a test")
     assert (played.files(), played.rows()) == (files, rows)
 
 
@@ -149,7 +171,7 @@ def settle(played: Played, times: int = 1) -> None:
 
 
 def test_what_comes_while_the_files_go_is_refused_and_is_taken_when_they_are_gone(played: Played) -> None:
-    played.removals.remove(played.deliver())
+    played.removals.remove(played.deliver(), "a test")
     for key in ("b", "c"):
         played.arrivals.open(key, played.clock.second)
         with pytest.raises(OutOfResourcesError, match="being removed"):
@@ -182,7 +204,7 @@ def test_removal_that_was_interrupted_is_finished(played: Played, tmp_path: Path
     files = SomeStay(tmp_path / "root", "incoming")
     interrupted = Removals(played.database, Store(tmp_path / "root", files), played.clock)
     with pytest.raises(FilesLeftError, match="Read-only"):
-        interrupted.remove(study_uid)
+        interrupted.remove(study_uid, "a test")
     assert played.listed() == []
     assert len(played.files()) == 1, "the result"
     assert rebuild(played.database, played.store).added == 0, "it does not come back"
@@ -211,10 +233,10 @@ def test_no_instance_is_acknowledged_whose_file_goes(played: Played, tmp_path: P
     study_uid = played.deliver()
     store = Amid(tmp_path / "root")
     if when == "removed":
-        store.happens = lambda: played.removals.remove(study_uid)
+        store.happens = lambda: played.removals.remove(study_uid, "a test")
     else:
         store.happens = lambda: settle(played)
-        played.removals.remove(study_uid)
+        played.removals.remove(study_uid, "a test")
         # What was admitted before is not asked again.
         played.arrivals.index.check_not_removed = lambda study_uid: None  # type: ignore[method-assign]
     if when == "over":
@@ -256,7 +278,7 @@ def to_be_evaluated(played: Played) -> None:
 )
 def test_person_may_remove_what_is_unfinished(played: Played, play: Callable[[Played], None]) -> None:
     play(played)
-    played.removals.remove(STUDY_UID, unfinished=True)
+    played.removals.remove(STUDY_UID, "a test", unfinished=True)
     assert (played.files(), played.rows()) == ([], {"removals": 1})
 
 
@@ -266,7 +288,7 @@ def test_nobody_may_remove_what_arrives_or_is_evaluated(
 ) -> None:
     play(played)
     with pytest.raises(StudyAtWorkError, match=STUDY_UID):
-        played.removals.remove(STUDY_UID, unfinished=True)
+        played.removals.remove(STUDY_UID, "a test", unfinished=True)
 
 
 def test_instance_whose_uid_another_study_had_is_taken_when_that_one_is_gone(played: Played) -> None:
@@ -280,7 +302,7 @@ def test_instance_whose_uid_another_study_had_is_taken_when_that_one_is_gone(pla
         played.arrivals.release(f"b{turn}", second)
         assert kind is (PlacementKind.NEW if turn else PlacementKind.CONFLICT)
         if not turn:
-            played.removals.remove(study_uid)
+            played.removals.remove(study_uid, "a test")
             settle(played, 2)
     (row,) = study_rows(played.database, played.clock(), CompletenessSettings())
     assert (row.instance_count, row.conflict_count) == (1, 0)
@@ -292,7 +314,7 @@ def test_study_is_not_removed_while_something_of_it_is_being_entered(played: Pla
         with played.database.writing() as connection:
             arrived = {"is_open": True, "revision": studies.c.revision + 1}
             connection.execute(update(studies).values(arrived))
-            removing = pool.submit(played.removals.remove, study_uid)
+            removing = pool.submit(played.removals.remove, study_uid, "a test")
             with pytest.raises(TimeoutError):
                 removing.result(0.3)
         with pytest.raises(StudyAtWorkError):
@@ -328,7 +350,7 @@ def test_delivery_of_a_study_that_is_removed_leaves_nothing_behind(
     study_uid = played.deliver()
     (evaluation,) = played.evaluations.of_study(study_uid)
     (delivery,) = played.deliveries.of_evaluation(evaluation.evaluation_id)
-    played.removals.remove(study_uid)
+    played.removals.remove(study_uid, "a test")
     with pytest.raises(UnknownEvaluationError):
         enter(played, delivery)
     assert played.rows() == {"removals": 1}
