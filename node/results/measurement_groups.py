@@ -30,7 +30,7 @@ from node.results.content_items import (
 )
 from node.results.context import EvaluationContext
 from node.results.markers import lesion_marker, lesion_place, summary_marker
-from node.results.references import SegmentReference
+from node.results.references import SegmentReference, network_inputs
 from node.results.segment_concepts import SEGMENT_CONCEPTS, SIZE_CODES
 from node.results.texts import ascii_text, lesion_line, summary
 from node.results.uids import tracking_uid
@@ -117,7 +117,7 @@ def _what(what: Segment) -> list[ContentItem]:
 def _algorithm(finding: SegmentFinding, sources: Mapping[SeriesType, SourceVolume]) -> list[ContentItem]:
     """Name the model and what it saw: the template's Source Series has room for one Series only."""
     model = finding.model
-    seen = [f"input {kind.label}: Series {sources[kind].series_uid}" for kind in finding.inputs]
+    seen = network_inputs(finding, sources)
     return [
         text(codes.ALGORITHM_NAME, ascii_text(model.name), HAS_CONCEPT_MOD),
         text(codes.ALGORITHM_VERSION, ascii_text(model.version), HAS_CONCEPT_MOD),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from engines.findings import SegmentFinding
+from engines.segments import SeriesType
 from node.model import FrameReference, SourceVolume
-from node.results import codes
-from node.results.explicit_vr import code_sequence, instance_reference, item, sequence, text_element
+from node.results.explicit_vr import instance_reference, item, sequence, text_element
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,25 +63,14 @@ def by_series(sources: Iterable[SourceVolume]) -> dict[str, list[FrameReference]
     return {series_uid: list(known.values()) for series_uid, known in found.items()}
 
 
+def network_inputs(finding: SegmentFinding, sources: Mapping[SeriesType, SourceVolume]) -> list[str]:
+    """Name each Series that the network saw, the one that its mask lies on first."""
+    return [f"input {kind.label}: Series {sources[kind].series_uid}" for kind in finding.inputs]
+
+
 def series_item(series_uid: str, instances: Iterable[FrameReference]) -> bytes:
     """Encode an item of Referenced Series Sequence of the Common Instance Reference module."""
     return _series(0x0008114A, series_uid, instances)  # Referenced Instance Sequence
-
-
-def source_image_items(source: SourceVolume) -> Iterator[bytes]:
-    """Encode the items of Source Image Sequence of the General Reference module that a source stands for.
-
-    Of a multi-frame Instance the frames are named: others of it may belong to another volume (PS3.3 10.3).
-    """
-    for instance in instances_of(source):
-        frames = frame_numbers(source, instance.sop_instance_uid)
-        # Referenced Frame Number, Purpose of Reference Code Sequence
-        numbers = text_element(0x00081160, b"IS", *map(str, frames)) if frames else b""
-        yield item(
-            instance_reference(instance.sop_class_uid, instance.sop_instance_uid),
-            numbers,
-            code_sequence(0x0040A170, codes.SOURCE_IMAGE),
-        )
 
 
 def study_item(study_uid: str, series: Mapping[str, Iterable[FrameReference]]) -> bytes:

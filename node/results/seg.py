@@ -10,6 +10,9 @@ Decisions:
   whoever multiplies area by thickness gets the volume that the report states.
 - Planes are placed by the volume's grid alone. Order of files and of frames plays no part.
 - Segment Identification stands with each frame, because some readers look for it nowhere else.
+- Referenced Series Sequence names the one Series that the mask lies on. Of several, viewers take the one that
+  reached them first, look for the frames there and show a mask without lesions. What else the network saw
+  stands in Algorithm Parameters, as in the report.
 - highdicom writes and checks all that is not said frame by frame; it is given one plane without a patient, so
   that no name can reach its log.
 
@@ -44,7 +47,7 @@ from node.results.equipment import LONG_STRING, stamp
 from node.results.errors import EncodingFailedError, MaskMismatchError
 from node.results.explicit_vr import encoded_sequence
 from node.results.forms import Form
-from node.results.references import by_series, series_item, source_image_items
+from node.results.references import instances_of, series_item
 from node.results.seg_frames import (
     MAXIMUM_FRACTION,
     FramePlan,
@@ -70,7 +73,7 @@ from node.results.uids import (
 MM_TOLERANCE = 1e-3
 """How far a mask's grid may lie off its source's, mm; viewers match planes within this distance."""
 
-_REFERENCED_SERIES, _SOURCE_IMAGES = 0x00081115, 0x00082112
+_REFERENCED_SERIES = 0x00081115
 
 BACKGROUND = 0
 """What stands in a label map for no segment."""
@@ -90,12 +93,14 @@ class SegmentMask:
         segment: which.
         mask: (slices, rows, columns) bool, on the source's grid.
         model: that found it.
+        inputs: the Series that the model saw, in words.
         probability: of the same shape, 0..1; only a fractional Segmentation needs it.
     """
 
     segment: Segment
     mask: NDArray[np.bool_]
     model: ModelIdentity
+    inputs: tuple[str, ...]
     probability: NDArray[np.float32] | None = None
 
 
@@ -110,7 +115,6 @@ class SegmentationPlan:
         content_label: Content Label (0070,0080), CS.
         masks: segment number n is the n-th of them.
         encoding: how voxels are written.
-        further_sources: images that the segments were found on, too, beside those that they lie on.
     """
 
     role: str
@@ -119,7 +123,6 @@ class SegmentationPlan:
     content_label: str
     masks: tuple[SegmentMask, ...]
     encoding: Form = Form.BINARY
-    further_sources: tuple[SourceVolume, ...] = ()
 
 
 def mask_on_source(
@@ -172,8 +175,7 @@ def build_segmentation(
     groups = functional_groups(frames, source)
     dataset[groups.tag] = groups
     dataset.PixelData = _pixels(plan, frames)
-    _set_geometry(dataset, frames, header)
-    _set_sources(dataset, source, plan.further_sources)
+    _set_geometry(dataset, frames, source, header)
     _set_identity(dataset, plan, context)
     stamp(dataset, header, context, dict.fromkeys(mask.model for mask in plan.masks))
     return dataset
@@ -244,6 +246,8 @@ def _description(number: int, mask: SegmentMask, context: EvaluationContext) -> 
         display_color=CIELabColor.from_rgb(*concept.rgb),
     )
     description.SegmentDescription = NOT_REVIEWED
+    algorithm = description.SegmentationAlgorithmIdentificationSequence[0]
+    algorithm.AlgorithmParameters = ascii_text("; ".join(mask.inputs))
     return description
 
 
@@ -274,32 +278,20 @@ def _normal_spacing_mm(grid: Grid) -> float:
     return float(abs(grid.affine[:3, 0] @ normal) / np.linalg.norm(normal))
 
 
-def _set_geometry(dataset: Dataset, frames: FramePlan, header: SourceHeader) -> None:
+def _set_geometry(dataset: Dataset, frames: FramePlan, source: SourceVolume, header: SourceHeader) -> None:
     """Set what relates the whole Segmentation to its source."""
     shared = dataset.SharedFunctionalGroupsSequence[0]
     if "SegmentIdentificationSequence" in shared:
         del shared.SegmentIdentificationSequence
     if frames.is_contiguous_stack:
         dataset.DimensionOrganizationType = "3D"
+    series = series_item(source.series_uid, instances_of(source))
+    dataset[_REFERENCED_SERIES] = encoded_sequence(_REFERENCED_SERIES, [series])
+    # The frames say which images they lie on; a list of all of them would say it once more.
+    del dataset.SourceImageSequence
     dataset.PositionReferenceIndicator = header.position_reference_indicator
     for element in header.lossy:
         dataset[element.tag] = element
-
-
-def _set_sources(dataset: Dataset, source: SourceVolume, further: tuple[SourceVolume, ...]) -> None:
-    """Name the images that the segments were found on; those that they lie on come first.
-
-    The frames say which of these they lie on. A list of all images would say it once more: there is one only
-    where others were used, whose slices are not those of the frames (PS3.3 C.12.4).
-    """
-    series = by_series((source, *further))
-    items = [series_item(series_uid, instances) for series_uid, instances in series.items()]
-    dataset[_REFERENCED_SERIES] = encoded_sequence(_REFERENCED_SERIES, items)
-    if further:
-        images = [image for each in (source, *further) for image in source_image_items(each)]
-        dataset[_SOURCE_IMAGES] = encoded_sequence(_SOURCE_IMAGES, images)
-    else:
-        del dataset.SourceImageSequence
 
 
 def _set_identity(dataset: Dataset, plan: SegmentationPlan, context: EvaluationContext) -> None:

@@ -16,7 +16,7 @@ from node.model import SourceVolume
 from node.results.context import EvaluationContext
 from node.results.errors import MissingSourceError
 from node.results.forms import Form, mask_role
-from node.results.references import SegmentReference
+from node.results.references import SegmentReference, network_inputs
 from node.results.result_object import ResultObject
 from node.results.seg import SegmentationPlan, SegmentMask, build_segmentation, mask_on_source
 from node.results.source_header import SourceHeader
@@ -55,9 +55,7 @@ def segmentation_of(
         MissingSourceError: if that Series, or another one that the network saw, is not there.
         MaskMismatchError: if the mask does not lie on it.
     """
-    for kind in finding.inputs:
-        if kind not in series.volumes:
-            raise MissingSourceError(context.study_uid, finding.segment.value, kind.value)
+    inputs = _inputs(finding, series, context)
     source = series.volumes[finding.series_type]
     mask = mask_on_source(finding.segment, finding.mask.array, finding.mask.grid, source)
     plan = SegmentationPlan(
@@ -65,9 +63,8 @@ def segmentation_of(
         _FIRST_SERIES_NUMBERS[encoding] + list(Segment).index(finding.segment),
         f"{finding.segment.label}{_NAMES[encoding]} ({NOT_REVIEWED})",
         f"{finding.segment.value}{_LABELS[encoding]}",
-        (SegmentMask(finding.segment, mask, finding.model, finding.probability.array),),
+        (SegmentMask(finding.segment, mask, finding.model, inputs, finding.probability.array),),
         encoding,
-        tuple(series.volumes[kind] for kind in finding.other_inputs),
     )
     header = series.headers[finding.series_type]
     return ResultObject(plan.role, build_segmentation(plan, source, header, context), source.series_uid)
@@ -78,10 +75,8 @@ def combined_segmentation(
 ) -> ResultObject:
     """Encode all segments on the grid of the T2-FLAIR.
 
-    It names the T2-FLAIR alone: the Segmentations of the segments name what each was found on.
-
     Raises:
-        MissingSourceError: if there is no T2-FLAIR.
+        MissingSourceError: if there is no T2-FLAIR, or a Series that a network saw is not there.
         MaskMismatchError: if a mask does not lie on it.
     """
     if SeriesType.T2_FLAIR not in series.volumes:
@@ -92,7 +87,7 @@ def combined_segmentation(
         _FIRST_SERIES_NUMBERS[encoding] + len(Segment),
         f"All on {SeriesType.T2_FLAIR.label}{_NAMES[encoding]} ({NOT_REVIEWED})",
         _COMBINED_LABELS[encoding],
-        tuple(_combined_mask(found, findings, encoding, source) for found in _in_combined(findings)),
+        tuple(_combined_mask(found, findings, encoding, series, context) for found in _in_combined(findings)),
         encoding,
     )
     header = series.headers[SeriesType.T2_FLAIR]
@@ -104,17 +99,32 @@ def combined_references(findings: StudyFindings, combined: ResultObject) -> dict
     return {found.segment: combined.segment(number) for number, found in enumerate(_in_combined(findings), 1)}
 
 
+def _inputs(finding: SegmentFinding, series: SourceSeries, context: EvaluationContext) -> tuple[str, ...]:
+    """Name the Series that the network saw.
+
+    Raises: MissingSourceError: if one is not there.
+    """
+    for kind in finding.inputs:
+        if kind not in series.volumes:
+            raise MissingSourceError(context.study_uid, finding.segment.value, kind.value)
+    return tuple(network_inputs(finding, series.volumes))
+
+
 def _in_combined(findings: StudyFindings) -> list[SegmentFinding]:
     return [found for found in findings.findings if found.segment in findings.combined]
 
 
 def _combined_mask(
-    found: SegmentFinding, findings: StudyFindings, encoding: Form, source: SourceVolume
+    found: SegmentFinding,
+    findings: StudyFindings,
+    encoding: Form,
+    series: SourceSeries,
+    context: EvaluationContext,
 ) -> SegmentMask:
     mask = findings.combined[found.segment]
-    checked = mask_on_source(found.segment, mask.array, mask.grid, source)
+    checked = mask_on_source(found.segment, mask.array, mask.grid, series.volumes[SeriesType.T2_FLAIR])
     probability = _probability_on(found, findings, mask.grid) if encoding is Form.FRACTIONAL else None
-    return SegmentMask(found.segment, checked, found.model, probability)
+    return SegmentMask(found.segment, checked, found.model, _inputs(found, series, context), probability)
 
 
 def _probability_on(found: SegmentFinding, findings: StudyFindings, grid: Grid) -> NDArray[np.float32]:

@@ -99,7 +99,20 @@ class Stage:
         segmentation_uid: str,
         segments: tuple[Segment, ...],
         folder: Path,
+        images: int = 1,
     ) -> Seen:
+        """Look at a Segmentation that reaches the viewer last, just after the Series that it lies on.
+
+        The viewer lays a Segmentation over the first of the Series that it names to have come.
+
+        Args:
+            case: what the Series shows.
+            source: the Series.
+            segmentation_uid: Series Instance UID of the Segmentation.
+            segments: that it holds.
+            folder: for the screenshots.
+            images: how many Series of images the Study has.
+        """
         references = slice_references(source)
         telling = telling_slices({segment: case.masks[segment] for segment in segments})
         inspection = self.browser.inspect(
@@ -109,6 +122,7 @@ class Stage:
             WINDOW,
             folder,
             REFORMATTED.get(case.name, ()),
+            {source.series_uid: images - 1, segmentation_uid: images},
         )
         slices = {(image.instance, image.frame): index for index, image in enumerate(references)}
         return Seen(case, dict(enumerate(segments, 1)), slices, inspection)
@@ -217,6 +231,7 @@ def test_comparison_notices_a_mask_that_lies_elsewhere(seen: Seen, moved: Moved)
     [
         pytest.param("seg-combined", SeriesType.T2_FLAIR, tuple(Segment), id="all-on-flair"),
         pytest.param("seg-MICROBLEED", SeriesType.T2_STAR, (Segment.MICROBLEED,), id="one-on-its-own"),
+        pytest.param("seg-LACUNE", SeriesType.T1, (Segment.LACUNE,), id="one-found-on-two"),
     ],
 )
 def test_viewer_shows_each_result_of_a_whole_study_on_its_own_series(
@@ -228,7 +243,8 @@ def test_viewer_shows_each_result_of_a_whole_study_on_its_own_series(
     tmp_path: Path,
 ) -> None:
     uid = finished.result(role).series_uid
-    seen = stage.look(finished.series[kind], finished.sources[kind], uid, segments, tmp_path)
+    case, source = finished.series[kind], finished.sources[kind]
+    seen = stage.look(case, source, uid, segments, tmp_path, len(finished.series))
     assert_voxels_are_those_of_the_masks(seen)
     assert_overlay_is_that_of_the_masks(seen)
     assert Counter(seen.inspection.modalities) == {"MR": 4, "SEG": 5, "SR": 1}

@@ -27,6 +27,24 @@ const OPTIONS = {
   ],
 };
 
+/** Let some Series come late: each once the viewer has so many Series of images. */
+async function holdBack(page, late) {
+  for (const { series, images } of late) {
+    await page.route(
+      ({ pathname }) => pathname.endsWith(`/series/${series}/metadata`),
+      async (route) => {
+        await page.waitForFunction(
+          (count) =>
+            window.services.displaySetService.getActiveDisplaySets().filter(({ Modality }) => Modality === 'MR')
+              .length >= count,
+          images
+        );
+        await route.continue();
+      }
+    );
+  }
+}
+
 /** Open the Study and wait until the source Series is displayed. */
 async function openStudy(page, url) {
   await page.goto(url);
@@ -143,6 +161,7 @@ async function inspect(context, request) {
     if (answer.status() >= 400) faults.push(`${answer.status()} ${answer.url()}`);
   });
   try {
+    await holdBack(page, request.late ?? []);
     await openStudy(page, url);
     const seen = await inspectorOf(request)(page, request);
     return { ...seen, faults };

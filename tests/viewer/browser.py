@@ -6,7 +6,7 @@ import base64
 import json
 import select
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -165,6 +165,7 @@ class Browser:
         window: tuple[float, float],
         folder: Path,
         points: Sequence[tuple[float, float, float]] = (),
+        late: Mapping[str, int] | None = None,
     ) -> Inspection:
         """Open a Study, accept a Segmentation and look at some slices.
 
@@ -175,6 +176,7 @@ class Browser:
             window: lowest and highest displayed value.
             folder: where the screenshots go.
             points: LPS mm; the volume is reformatted along three planes through each.
+            late: Series Instance UIDs that reach the viewer once it has so many Series of images.
 
         Raises:
             ViewerError: if the viewer does not get to the overlay; failure.png shows how far it came.
@@ -187,6 +189,7 @@ class Browser:
                 "slices": [{"instance": part.instance, "frame": part.frame} for part in slices],
                 "range": window,
                 "points": points,
+                "late": [{"series": uid, "images": images} for uid, images in (late or {}).items()],
                 "folder": str(folder),
             }
         )

@@ -44,7 +44,8 @@ def write_segmentation(case: Case, path: Path, encoding: Form = Form.BINARY) -> 
         description="CSVD lesions",
         content_label="CSVD",
         masks=tuple(
-            SegmentMask(segment, mask, model_of(segment), _graded(mask)) for segment, mask in masks.items()
+            SegmentMask(segment, mask, model_of(segment), (), _graded(mask))
+            for segment, mask in masks.items()
         ),
         encoding=encoding,
     )

@@ -51,13 +51,10 @@ def read_back(made: ResultObject) -> Dataset:
     return pydicom.dcmread(BytesIO(encode(made)))
 
 
-def segmentation_of(
-    source: SourceVolume, *masks: np.ndarray, further: tuple[SourceVolume, ...] = ()
-) -> Dataset:
+def segmentation_of(source: SourceVolume, *masks: np.ndarray) -> Dataset:
     plan = SegmentationPlan(
         "seg-test", 9001, "test", "TEST",
-        tuple(SegmentMask(one, mask, model_of(one)) for one, mask in zip(Segment, masks, strict=False)),
-        further_sources=further,
+        tuple(SegmentMask(one, mask, model_of(one), ()) for one, mask in zip(Segment, masks, strict=False)),
     )  # fmt: skip
     header = read_source_header(source, source.study_uid)
     return read_back(ResultObject(plan.role, build_segmentation(plan, source, header, context())))
@@ -139,34 +136,28 @@ def test_every_frame_refers_to_the_image_at_its_place(
 
 
 @pytest.mark.parametrize("role", [*ROLES, "seg-combined"])
-def test_referenced_series_names_all_its_images(
+def test_series_that_the_mask_lies_on_is_named_with_all_its_images_and_no_other(
     study: ResultStudy, results: dict[str, ResultObject], role: str
 ) -> None:
     kind = SeriesType.T2_FLAIR if role == "seg-combined" else SERIES_OF[Segment(role.removeprefix("seg-"))]
-    series = results[role].dataset.ReferencedSeriesSequence[0]
+    dataset = results[role].dataset
+    (series,) = dataset.ReferencedSeriesSequence
     named = {item.ReferencedSOPInstanceUID for item in series.ReferencedInstanceSequence}
     assert series.SeriesInstanceUID == study.sources[kind].series_uid
     assert named == {frame.sop_instance_uid for frame in study.sources[kind].frames}
-
-
-def test_series_that_the_network_saw_beside_its_own_is_named_after_it(
-    study: ResultStudy, results: dict[str, ResultObject]
-) -> None:
-    dataset = read_back(results["seg-LACUNE"])
-    t1, flair = study.sources[SeriesType.T1], study.sources[SeriesType.T2_FLAIR]
-    named = [series.SeriesInstanceUID for series in dataset.ReferencedSeriesSequence]
-    assert named == [t1.series_uid, flair.series_uid]
-    images = [frame.sop_instance_uid for source in (t1, flair) for frame in source.frames]
-    assert [item.ReferencedSOPInstanceUID for item in dataset.SourceImageSequence] == images
-    purposes = {item.PurposeOfReferenceCodeSequence[0].CodeValue for item in dataset.SourceImageSequence}
-    assert purposes == {"121322"}, "Source image for image processing operation, CID 7202"
-
-
-@pytest.mark.parametrize("role", [*sorted(set(ROLES) - {"seg-LACUNE"}), "seg-combined"])
-def test_segmentation_of_one_series_names_no_other(results: dict[str, ResultObject], role: str) -> None:
-    dataset = results[role].dataset
-    assert len(dataset.ReferencedSeriesSequence) == 1
     assert "SourceImageSequence" not in dataset
+
+
+@pytest.mark.parametrize("role", [*ROLES, "seg-combined"])
+def test_each_segment_names_the_series_that_its_network_saw(
+    study: ResultStudy, results: dict[str, ResultObject], role: str
+) -> None:
+    for described in read_back(results[role]).SegmentSequence:
+        found = next(one for one in study.findings.findings if one.segment.label == described.SegmentLabel)
+        (algorithm,) = described.SegmentationAlgorithmIdentificationSequence
+        seen = [f"input {kind.label}: Series {study.sources[kind].series_uid}" for kind in found.inputs]
+        assert algorithm.AlgorithmParameters == "; ".join(seen)
+        assert len(seen) == (2 if found.segment is Segment.LACUNE else 1)
 
 
 def test_geometry_is_that_of_the_source(study: ResultStudy, results: dict[str, ResultObject]) -> None:
@@ -254,30 +245,6 @@ def test_frames_of_an_enhanced_source_are_referred_to_by_number(tmp_path: Path, 
         assert np.allclose(place, origin.PlanePositionSequence[0].ImagePositionPatient, atol=1e-3)
 
 
-def test_frames_of_an_enhanced_image_that_another_series_saw_are_named(tmp_path: Path) -> None:
-    """Both volumes lie in one Instance, so it takes the frames' numbers to tell which was seen."""
-    grid = phantom_grid((4, 20, 20), (9.0, 9.0, 9.0))
-    kinds = ((0.0, "NONE", PhantomKind.DWI_B0), (1000.0, "ISOTROPIC", PhantomKind.DWI_B1000))
-    path = write_enhanced(
-        [DiffusionVolume(b, way, phantom_volume(kind, grid)) for b, way, kind in kinds],
-        patterns.SIEMENS_EP2D_TRACEW_B1000, tmp_path / "e.dcm", study_uid=STUDY_UID,
-        frame_of_reference_uid=FRAME_OF_REFERENCE_UID, series_number=3,
-    )  # fmt: skip
-    source, beside = source_from([path], "b 1000"), source_from([path], "b 0")
-    dataset = segmentation_of(source, np.zeros(grid.shape, dtype=bool), further=(beside,))
-    (series,) = dataset.ReferencedSeriesSequence
-    assert len(series.ReferencedInstanceSequence) == 1
-    image = pydicom.dcmread(path)
-    b_values = [
-        [
-            image.PerFrameFunctionalGroupsSequence[number - 1].MRDiffusionSequence[0].DiffusionBValue
-            for number in seen.ReferencedFrameNumber
-        ]
-        for seen in dataset.SourceImageSequence
-    ]
-    assert b_values == [[1000] * 4, [0] * 4]
-
-
 def test_enhanced_source_is_named_once(tmp_path: Path) -> None:
     volume = phantom_volume(PhantomKind.T2_FLAIR, phantom_grid((6, 20, 20), (5, 9, 9)))
     path = write_enhanced(
@@ -357,7 +324,7 @@ def test_finding_on_the_wrong_grid_makes_no_results(study: ResultStudy) -> None:
 
 def test_what_highdicom_refuses_is_our_error(study: ResultStudy) -> None:
     source = study.sources[SeriesType.T2_FLAIR]
-    mask = SegmentMask(Segment.WMH, np.zeros(source.volume.grid.shape, dtype=bool), model_of(Segment.WMH))
+    mask = SegmentMask(Segment.WMH, np.zeros(source.volume.grid.shape, dtype=bool), model_of(Segment.WMH), ())
     plan = SegmentationPlan("seg-test", 0, "test", "TEST", (mask,))  # Series Number 0
     with pytest.raises(EncodingFailedError, match="seg-test") as raised:
         build_segmentation(plan, source, read_source_header(source, STUDY_UID), context())

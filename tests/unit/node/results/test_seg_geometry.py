@@ -68,7 +68,7 @@ def written_and_read(grid: Grid, order: Order, *, enhanced: bool, folder: Path) 
 
 def encoded(source: SourceVolume, mask: NDArray[np.bool_]) -> bytes:
     plan = SegmentationPlan(
-        "seg-test", 9001, "test", "TEST", (SegmentMask(Segment.WMH, mask, model_of(Segment.WMH)),)
+        "seg-test", 9001, "test", "TEST", (SegmentMask(Segment.WMH, mask, model_of(Segment.WMH), ()),)
     )
     header = read_source_header(source, STUDY_UID)
     return encode(ResultObject(plan.role, build_segmentation(plan, source, header, context())))
