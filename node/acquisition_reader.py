@@ -64,6 +64,7 @@ def read_acquisition(layers: HeaderLayers) -> Acquisition:
         acquisition_type=layers.text("MRAcquisitionType").upper(),
         sequence_name=name,
         angio_flag=layers.text("AngioFlag").upper(),
+        body_part=layers.text("BodyPartExamined").upper(),
         contrast_agent=_contrast_agent(layers),
         calculation_technique=layers.text("VolumeBasedCalculationTechnique").upper(),
         photometric_interpretation=layers.text("PhotometricInterpretation").upper(),

@@ -17,7 +17,8 @@ class Quantity(StrEnum):
     """A number; those from RepetitionTime to AcquisitionMatrix are DICOM keywords, ms, degrees, mm, T.
 
     FluidSignal is what an inversion leaves of fluid, as a share of its full signal: about 0 in FLAIR;
-    SliceOverlap is how many times thicker a slice is than the way to the next one.
+    SliceOverlap is how many times thicker a slice is than the way to the next one; DoubtedBValue a b-value
+    that is stated beside an echo too early for it.
     """
 
     REPETITION_TIME = "RepetitionTime"
@@ -33,6 +34,7 @@ class Quantity(StrEnum):
     ACQUISITION_MATRIX = "AcquisitionMatrix"
     FLUID_SIGNAL = "FluidSignal"
     SLICE_OVERLAP = "SliceOverlap"
+    DOUBTED_B_VALUE = "DoubtedBValue"
     POSITIONS = "Positions"
     REPEATS = "FramesPerPosition"
     ORIENTATIONS = "OrientationsInSeries"
@@ -44,7 +46,7 @@ class Quantity(StrEnum):
 
 
 class Words(StrEnum):
-    """A set of code strings; all but the last three are DICOM keywords."""
+    """A set of code strings; all but the last four are DICOM keywords."""
 
     IMAGE_TYPE = "ImageType"
     SCANNING_SEQUENCE = "ScanningSequence"
@@ -59,9 +61,11 @@ class Words(StrEnum):
     ANGIO_FLAG = "AngioFlag"
     MANUFACTURER = "Manufacturer"
     DERIVATION = "DerivationCodeSequence"
+    BODY_PART = "BodyPartExamined"
     CONTRAST_AGENT = "ContrastAgent"
     DIFFUSION = "Diffusion"
     SERIES_COMPONENTS = "ComponentsInSeries"
+    STUDY_BODY_PARTS = "BodyPartsInStudy"
 
 
 UNITS: Mapping[Quantity, str] = {
@@ -71,6 +75,7 @@ UNITS: Mapping[Quantity, str] = {
     Quantity.LONGEST_ECHO_TIME: " ms",
     Quantity.FLIP_ANGLE: " degrees",
     Quantity.B_VALUE: " s/mm2",
+    Quantity.DOUBTED_B_VALUE: " s/mm2",
     Quantity.PIXEL_SPACING: " mm",
     Quantity.SLICE_THICKNESS: " mm",
     Quantity.FIELD_STRENGTH: " T",
@@ -88,6 +93,25 @@ SHORTEST_DIFFUSION_ECHO_MS = 25.0
 """An echo before this, ms, leaves no time for diffusion gradients: a b-value beside it was left over."""
 
 _DIFFUSION_TYPES = frozenset(("DIFFUSION", "TRACEW", "TRACE", "ADC", "FA", "EADC"))
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the other stacks of its Study tell of a stack.
+
+    Attributes:
+        after_agent: whether it was acquired after another one that states a contrast agent.
+        agent_everywhere: whether all of several Series state an agent, which then tells nothing of each.
+        body_parts: Body Part Examined of any of them.
+    """
+
+    after_agent: bool = False
+    agent_everywhere: bool = False
+    body_parts: frozenset[str] = frozenset()
+
+
+ALONE = Surroundings()
+"""Of a stack of whose Study nothing else is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,19 +134,21 @@ class Facts:
     b_value_source: str = ""
 
 
-def gather_facts(stack: Stack, *, after_agent: bool = False) -> Facts:
+def gather_facts(stack: Stack, around: Surroundings = ALONE) -> Facts:
     """Gather what the rules ask about from a stack's first frame, its Series and its Study.
 
     Args:
         stack: what is asked about.
-        after_agent: whether it was acquired after another of its Study that states a contrast agent.
+        around: what the others of its Study tell of it.
     """
     header, frame = stack.header, stack.first
     diffusion = _believed(frame.diffusion, frame.acquisition)
     numbers = {**_stated_numbers(frame.acquisition, diffusion), **_counted_numbers(stack)}
+    if _is_too_early(frame.acquisition):
+        numbers[Quantity.DOUBTED_B_VALUE] = frame.diffusion.b_value
     return Facts(
         numbers={name: value for name, value in numbers.items() if value is not None},
-        words=_words(stack, frame.acquisition, diffusion, after_agent),
+        words=_words(stack, frame.acquisition, diffusion, around),
         sequence_name=frame.acquisition.sequence_name,
         text=_WORD_JOINTS.sub(" ", _text(header)),
         b_value_source=diffusion.source,
@@ -131,9 +157,14 @@ def gather_facts(stack: Stack, *, after_agent: bool = False) -> Facts:
 
 def _believed(diffusion: Diffusion, acquisition: Acquisition) -> Diffusion:
     """Return the diffusion weighting, none where a sequence can have none: GE states left-over b-values."""
-    echo, sequence = acquisition.echo_time_ms, acquisition.scanning_sequence
-    too_early = echo is not None and echo < SHORTEST_DIFFUSION_ECHO_MS
-    return Diffusion() if too_early or ("GR" in sequence and "EP" not in sequence) else diffusion
+    sequence = acquisition.scanning_sequence
+    is_gradient_echo = "GR" in sequence and "EP" not in sequence
+    return Diffusion() if _is_too_early(acquisition) or is_gradient_echo else diffusion
+
+
+def _is_too_early(acquisition: Acquisition) -> bool:
+    echo = acquisition.echo_time_ms
+    return echo is not None and echo < SHORTEST_DIFFUSION_ECHO_MS
 
 
 def _text(header: ImageHeader) -> str:
@@ -198,7 +229,7 @@ def _slice_overlap(stack: Stack) -> float | None:
 
 
 def _words(
-    stack: Stack, acquisition: Acquisition, diffusion: Diffusion, after_agent: bool
+    stack: Stack, acquisition: Acquisition, diffusion: Diffusion, around: Surroundings
 ) -> dict[Words, frozenset[str]]:
     words = {
         Words.IMAGE_TYPE: acquisition.image_type,
@@ -216,8 +247,11 @@ def _words(
         Words.DERIVATION: acquisition.derivation_codes,
         Words.CONTRAST_AGENT: (
             "YES" if acquisition.contrast_agent else "",
-            "EARLIER" if after_agent else "",
+            "EARLIER" if around.after_agent else "",
+            "EVERYWHERE" if around.agent_everywhere else "",
         ),
+        Words.BODY_PART: (acquisition.body_part,),
+        Words.STUDY_BODY_PARTS: around.body_parts,
         Words.DIFFUSION: ("YES" if _is_diffusion(stack, acquisition, diffusion) else "",),
         Words.SERIES_COMPONENTS: stack.context.components,
     }

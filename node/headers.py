@@ -70,6 +70,7 @@ class Acquisition:
         scanning_sequence: SE, GR, IR, EP, RM; for enhanced objects put together from its own attributes.
         sequence_name: Sequence Name, Pulse Sequence Name, or the vendor's private name of the technique.
         spacing_between_slices_mm: from centre to centre, as stated; some write the gap instead.
+        body_part: Body Part Examined.
         contrast_agent: name of the agent or of the element that tells of one; empty without.
         derivation_codes: code values of Derivation Code Sequence, CID 7203 and 7180.
         temporal_positions: Number of Temporal Positions.
@@ -94,6 +95,7 @@ class Acquisition:
     acquisition_type: str = ""
     sequence_name: str = ""
     angio_flag: str = ""
+    body_part: str = ""
     contrast_agent: str = ""
     calculation_technique: str = ""
     photometric_interpretation: str = ""

@@ -14,7 +14,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from engines.segments import SeriesType
-from node.facts import UNITS, Facts, Quantity, Words, gather_facts
+from node.facts import ALONE, UNITS, Facts, Quantity, Surroundings, Words, gather_facts
 from node.stacks import Stack
 
 Range = tuple[float | None, float | None]
@@ -125,16 +125,16 @@ class Identification:
 
 
 def identify(
-    stack: Stack, rules: Sequence[IdentificationRule], *, after_agent: bool = False
+    stack: Stack, rules: Sequence[IdentificationRule], around: Surroundings = ALONE
 ) -> Identification:
     """Take a stack for what the first rule that holds says; unrecognised if none does.
 
     Args:
         stack: what is asked about.
         rules: the table.
-        after_agent: whether another stack of the Study that states a contrast agent was acquired before it.
+        around: what the other stacks of the Study tell of it.
     """
-    return _identify(gather_facts(stack, after_agent=after_agent), rules)
+    return _identify(gather_facts(stack, around), rules)
 
 
 def _identify(facts: Facts, rules: Sequence[IdentificationRule]) -> Identification:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from engines.segments import SeriesType
+from node.facts import Surroundings
 from node.geometry import VolumeSettings, arrange, extent_mm, normal_of
 from node.identification import Identification, IdentificationRule, identify
 from node.stacks import Stack
@@ -123,11 +124,17 @@ def identify_stacks(
     stacks: Sequence[Stack], rules: Sequence[IdentificationRule], settings: VolumeSettings
 ) -> tuple[IdentifiedStack, ...]:
     """Identify the stacks of a Study, and check encoding and geometry of those that are wanted."""
-    enhanced = (one for one in stacks if one.first.acquisition.contrast_agent)
+    enhanced = [one for one in stacks if one.first.acquisition.contrast_agent]
     given_at = [at for one in enhanced if (at := one.acquired_at) is not None]
+    several = len({one.series_uid for one in stacks}) > 1
+    of_study = Surroundings(
+        agent_everywhere=several and len(enhanced) == len(stacks),
+        body_parts=frozenset(one.first.acquisition.body_part for one in stacks),
+    )
     identified = []
     for stack in stacks:
-        identification = identify(stack, rules, after_agent=_is_after(stack, given_at))
+        around = replace(of_study, after_agent=_is_after(stack, given_at))
+        identification = identify(stack, rules, around)
         problem = _problem(stack, settings) if identification.series_type else ""
         identified.append(IdentifiedStack(stack, identification, problem))
     return tuple(identified)

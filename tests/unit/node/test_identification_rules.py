@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from engines.segments import SeriesType
+from node.facts import Surroundings
 from node.identification import IdentificationRule, identify
 from node.identification_rules import DEFAULT_RULES, parse_rules, rules_with
 from tests.support.mr_headers import mr_series, one_stack
@@ -81,6 +82,7 @@ def test_example_of_the_documentation_can_be_configured() -> None:
         ("haemorrhage EPI of scanner 7", SeriesType.T2_STAR, None),
         ("T2 FLAIR, reformatted", SeriesType.T2_FLAIR, None),
         ("single direction of scanner 7", SeriesType.DWI_B1000, "it shows one direction of diffusion"),
+        ("T1 spin echo", SeriesType.T1, None),
         ("research FLAIR", None, None),
     ]
     reformat = one_stack(
@@ -90,6 +92,12 @@ def test_example_of_the_documentation_can_be_configured() -> None:
     )
     assert identify(reformat, rules_with(rules)).series_type is SeriesType.T2_FLAIR
     assert identify(reformat, DEFAULT_RULES).series_type is None
+    for description, expected in (("t1 se", SeriesType.T1), ("t1 se post gd", None)):
+        agent = {"ContrastBolusAgent": "Gadobutrol", "SeriesDescription": description}
+        t1 = one_stack(mr_series(24, ScanningSequence="SE", RepetitionTime=550, EchoTime=9, **agent))
+        everywhere = Surroundings(agent_everywhere=True)
+        assert identify(t1, rules_with(rules), everywhere).series_type is expected
+        assert identify(t1, DEFAULT_RULES, everywhere).series_type is None
     direction = one_stack(mr_series(24, **DWI, SeriesDescription="b1000_dir2"))
     found = identify(direction, rules_with(rules))
     assert (found.series_type, found.not_taken_as) == (None, SeriesType.DWI_B1000)

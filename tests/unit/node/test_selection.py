@@ -178,6 +178,27 @@ def test_t1_acquired_after_a_series_with_an_agent_is_not_taken(elements: dict[st
         )
 
 
+def test_agent_that_not_all_series_state_tells_of_those_that_do() -> None:
+    selection = select_series(series(1, **FLAIR) + series(2, ContrastBolusAgent="Gadobutrol", **T1))
+    reason = "and not taken as T1: a contrast agent changes what the model looks at."
+    assert candidate(selection, 2).reason == f"Taken for contrast-enhanced T1, {reason}"
+
+
+@pytest.mark.parametrize(("of_flair", "taken"), [("BRAIN", False), ("CSPINE", True), (None, True)])
+def test_series_of_another_part_of_the_body_is_not_taken_beside_those_of_the_head(
+    of_flair: str | None, taken: bool
+) -> None:
+    """Where none says that it shows the head, it is a scanner's default."""
+    flair = {**FLAIR, **({"BodyPartExamined": of_flair} if of_flair else {})}
+    selection = select_series(series(1, **flair) + series(2, BodyPartExamined="CSPINE", **T1))
+    assert set(selection.chosen) == {SeriesType.T2_FLAIR, *({SeriesType.T1} if taken else set())}
+    if not taken:
+        assert selection.unavailable[SeriesType.T1].endswith(
+            "Series 2 (...1.2.3.2), image of another part of the body, not taken as T1: "
+            "its Body Part Examined is not the head, which other Series of the Study show."
+        )
+
+
 def test_agent_of_a_series_without_a_time_is_none_before_all_others() -> None:
     """A computed Series may come with the time 000000."""
     day = {"StudyDate": "20240301"}
@@ -232,6 +253,11 @@ def test_unwanted_series_says_what_it_is() -> None:
 FLAIR_3D = {
     **FLAIR, "RepetitionTime": 5000, "EchoTime": 388, "InversionTime": 1800, "MRAcquisitionType": "3D"
 }  # fmt: skip
+PHILIPS_DWI = {  # seen: DWI of an Achieva without its private elements
+    "ScanningSequence": "SE", "SequenceVariant": "SK", "ScanOptions": "FS", "RepetitionTime": 8808.8,
+    "EchoTime": 58.4, "EchoTrainLength": 47, "ImageType": ["ORIGINAL", "PRIMARY", "M_SE", "M", "SE"],
+    "SeriesDescription": "DT_HIGH_32DIR",
+}  # fmt: skip
 NOT_TAKEN = [
     pytest.param(
         FLAIR_3D, {"ImageType": ["DERIVED", "SECONDARY", "MPR", "NORM"]}, SeriesType.T2_FLAIR,
@@ -247,7 +273,26 @@ NOT_TAKEN = [
     ),
     pytest.param(
         T1, {"ContrastBolusAgent": "Gadobutrol"}, SeriesType.T1,
+        "T1 of a Study that states a contrast agent throughout",
+        "every Series of the Study states a contrast agent, so that nothing tells whether this one came "
+        "before it; where an archive writes it into all of them, a rule of your own takes it "
+        "(docs/identification.md)",
+        id="contrast agent throughout",
+    ),
+    pytest.param(
+        T1, {"SeriesDescription": "t1 se km"}, SeriesType.T1,
         "contrast-enhanced T1", "a contrast agent changes what the model looks at", id="with contrast agent",
+    ),
+    pytest.param(
+        DWI, {"EchoTime": 22, "DiffusionDirectionality": "ISOTROPIC"}, SeriesType.DWI_B1000,
+        "EPI with a b-value and an early echo",
+        "an echo before 25 ms leaves no time for diffusion gradients, so that its b-value is not believed",
+        id="early echo",
+    ),
+    pytest.param(
+        PHILIPS_DWI, {}, SeriesType.DWI_B1000, "diffusion image without b-value",
+        "no element states its b-value; where private elements are removed on the way, it is lost",
+        id="Philips without private elements",
     ),
     pytest.param(
         DWI, {"DiffusionDirectionality": "DIRECTIONAL"}, SeriesType.DWI_B1000,
