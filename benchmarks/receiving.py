@@ -26,7 +26,8 @@ import sys, time
 from pathlib import Path
 from node.database import Database
 from node.index import Index
-from node.receiver import Receiver, ReceiverSettings
+from node.receiver import Receiver
+from node.receiver_settings import ReceiverSettings
 from node.store import Store
 from node.telemetry import LogSettings, configure_logging
 configure_logging(LogSettings(level="WARNING"))

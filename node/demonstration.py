@@ -15,7 +15,7 @@ from node.errors import DemonstrationError
 from node.listing import StudyRow, study_rows
 from node.outbound import DestinationSettings, SenderSettings
 from node.part10 import read_part10
-from node.receiver import ReceiverSettings
+from node.receiver_settings import ReceiverSettings
 from node.sender import send
 from node.service import Service, now
 from node.settings import NodeSettings

@@ -19,7 +19,7 @@ from node.completeness import CompletenessSettings
 from node.dicomweb import StowDestinationSettings
 from node.identification import IdentificationRule
 from node.outbound import DestinationSettings, SenderSettings
-from node.receiver import ReceiverSettings
+from node.receiver_settings import ReceiverSettings
 from node.retention import RetentionSettings
 from node.roles import ALL_ROLES, Role
 from node.routing import RouteSettings

@@ -20,7 +20,7 @@ from node.database import Database
 from node.gauges import DiskCollector, EngineCollector, IndexCollector
 from node.metrics import Metrics
 from node.observation import Stage
-from node.receiver import ReceiverSettings
+from node.receiver_settings import ReceiverSettings
 from node.settings import NodeSettings
 from node.tls import ReceiverTlsSettings
 from tests.support.arrivals import at

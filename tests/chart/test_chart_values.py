@@ -12,7 +12,7 @@ import yaml
 
 from helm.schema import OWNED, chart_schema, default_pods, default_values, readme
 from helm.values import ChartValues
-from node.receiver import ReceiverSettings
+from node.receiver_settings import ReceiverSettings
 from node.settings import NodeSettings
 from tests.support.chart import CHART, SCENARIOS, helm_template, of_kind, pods, rendered, values_file
 from tests.support.derived_files import REMEDY

@@ -55,7 +55,8 @@ from node.completeness import ArrivalState, AssociationEnd
 from node.database import Database
 from node.errors import ReceiverUnavailableError
 from node.index import Index
-from node.receiver import Receiver, ReceiverSettings
+from node.receiver import Receiver
+from node.receiver_settings import ReceiverSettings
 from node.store import Store
 from tests.support.arrivals import STUDY_UID
 from tests.support.instances import dataset_bytes, mr_dataset, write_instance, write_series

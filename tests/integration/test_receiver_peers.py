@@ -316,7 +316,8 @@ import sys, time
 from pathlib import Path
 from node.database import Database
 from node.index import Index
-from node.receiver import Receiver, ReceiverSettings
+from node.receiver import Receiver
+from node.receiver_settings import ReceiverSettings
 from node.store import Store
 root, port = Path(sys.argv[1]), int(sys.argv[2])
 settings = ReceiverSettings(port=port, calling_aes=("SCANNER1",))

@@ -36,7 +36,7 @@ from node.dicomweb import ANSWER, ANSWERED, PART, SOP_CLASS_NOT_SUPPORTED
 from node.mask_syntaxes import SMALLER
 from node.outbound import DestinationSettings, SenderSettings
 from node.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from node.receiver import ReceiverSettings
+from node.receiver_settings import ReceiverSettings
 from node.results import codes
 from node.results.build import build_results
 from node.results.files import encode

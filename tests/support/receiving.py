@@ -12,7 +12,8 @@ from node.commitment_report import NO_REPORTING, Reporting
 from node.completeness import AssociationEnd, CompletenessSettings, Verdict, is_complete
 from node.database import Database
 from node.index import Index
-from node.receiver import Receiver, ReceiverSettings
+from node.receiver import Receiver
+from node.receiver_settings import ReceiverSettings
 from node.store import Store
 from tests.support.arrivals import STUDY_UID, enter_receiver, lease_of
 

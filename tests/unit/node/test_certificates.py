@@ -13,7 +13,7 @@ from node.certificates import CertificateCollector, check_tls
 from node.dicomweb import StowDestinationSettings, StowSettings
 from node.errors import TlsConfigurationError
 from node.outbound import DestinationSettings
-from node.receiver import ReceiverSettings
+from node.receiver_settings import ReceiverSettings
 from node.settings import NodeSettings
 from node.tls import DestinationTlsSettings, ReceiverTlsSettings
 from tests.support.certificates import Authority

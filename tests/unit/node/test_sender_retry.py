@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from node.outbound import DestinationSettings, RetrySettings, SenderSettings
-from node.receiver import ReceiverSettings
+from node.receiver_settings import ReceiverSettings
 from node.sender import next_attempt_at
 
 QUEUED = datetime(2024, 1, 15, 9, 0, 0, tzinfo=UTC)
