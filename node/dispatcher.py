@@ -14,7 +14,7 @@ import structlog
 
 from node.completeness import ArrivalState, CompletenessSettings, StudyArrival, is_complete
 from node.deliveries import Deliveries, Delivery
-from node.evaluations import Evaluations
+from node.evaluations import Evaluations, EvaluationState
 from node.index import Index
 from node.observation import NOBODY, Observer, Stage
 
@@ -80,8 +80,15 @@ class Dispatcher:
         self._hand_in({name: hand_in for _, name, hand_in in urgent_first})
 
     def _work(self, now: datetime) -> Iterator[tuple[bool, str, Callable[[], None]]]:
-        """List what is to be done: whether it is urgent, and a name of its own."""
-        for each in self._evaluations.unfinished():
+        """List what is to be done: whether it is urgent, and a name of its own.
+
+        An evaluation waits while an earlier one of its Study is at work, whose report its own has to name.
+        """
+        unfinished = self._evaluations.unfinished()
+        at_work = {each.study_uid for each in unfinished if each.state is EvaluationState.EVALUATING}
+        for each in unfinished:
+            if each.state is EvaluationState.WAITING and each.study_uid in at_work:
+                continue
             hand_in = functools.partial(
                 self._queue.evaluate, each.evaluation_id, each.run, is_urgent=each.is_urgent
             )

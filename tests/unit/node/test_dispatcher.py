@@ -158,6 +158,26 @@ def test_study_without_an_mr_image_is_kept_until_one_comes(node: Node) -> None:
     assert len(node.queue.evaluations) == 1
 
 
+def test_evaluation_waits_for_an_earlier_one_at_work_whose_report_it_has_to_name(node: Node) -> None:
+    send_study(node.arrivals)
+    node.look(8)
+    ((first, _),) = node.queue.evaluations
+    node.evaluations.start(first, at(9))
+    node.arrivals.open("b", 10)
+    node.arrivals.send("b", 11, mr_dataset(number=2))
+    node.arrivals.release("b", 12)
+    node.look(18)
+    assert len(node.evaluations.of_study(STUDY_UID)) == 2
+    assert list(node.queue.evaluations) == [(first, 1)], "another worker would take the second one at once"
+    node.evaluations.finish(first, "", at(20))
+    node.look(21)
+    second = node.evaluations.of_study(STUDY_UID)[1]
+    assert (second.supersedes, list(node.queue.evaluations)) == (
+        first,
+        [(first, 1), (second.evaluation_id, 1)],
+    )
+
+
 def test_due_results_are_one_parcel_for_each_destination_and_a_retry_is_another(node: Node) -> None:
     send_study(node.arrivals)
     node.look(8)
