@@ -141,6 +141,26 @@ def test_dcmpschk_finds_the_presentation_states_in_order(made: Made) -> None:
         assert all(re.fullmatch(r"[0-9]{14}[+-][0-9]{4}", time) for time in times)
 
 
+@needs_dcmtk
+def test_dcmtk_shows_each_image_of_a_presentation_state_in_the_image_s_own_window(
+    made: Made, tmp_path: Path
+) -> None:
+    """The middle image of each: its grey values by the linear function of PS3.3 C.11.2.1.2.1."""
+    study, files = made
+    images = {dcmread(path).SOPInstanceUID: path for paths in study.paths.values() for path in paths}
+    for role in [role for role in files if form_of(role) is Form.PRESENTATION_STATE]:
+        (series,) = dcmread(files[role]).ReferencedSeriesSequence
+        named = [images[item.ReferencedSOPInstanceUID] for item in series.ReferencedImageSequence]
+        source = named[len(named) // 2]
+        run("dcmp2pgm", "--pstate", files[role], source, tmp_path / f"{role}.pgm")
+        image = dcmread(source)
+        below = image.WindowCenter - 0.5 - (image.WindowWidth - 1) / 2
+        expected = np.clip((image.pixel_array - below) / (image.WindowWidth - 1) * 255, 0, 255)
+        shown = np.asarray(Image.open(tmp_path / f"{role}.pgm"), dtype=float)
+        assert expected.std() > 10, "the image is no plain grey"
+        np.testing.assert_allclose(shown, expected, atol=1.0)
+
+
 @needs_orthanc
 def test_orthanc_takes_every_form_and_gives_back_the_document(made: Made, tmp_path: Path) -> None:
     _, files = made

@@ -232,6 +232,7 @@ def test_comparison_notices_a_mask_that_lies_elsewhere(seen: Seen, moved: Moved)
         pytest.param("seg-combined", SeriesType.T2_FLAIR, tuple(Segment), id="all-on-flair"),
         pytest.param("seg-MICROBLEED", SeriesType.T2_STAR, (Segment.MICROBLEED,), id="one-on-its-own"),
         pytest.param("seg-LACUNE", SeriesType.T1, (Segment.LACUNE,), id="one-found-on-two"),
+        pytest.param("seg-INFARCT", SeriesType.DWI_B1000, (Segment.INFARCT,), id="one-on-b1000-alone"),
     ],
 )
 def test_viewer_shows_each_result_of_a_whole_study_on_its_own_series(
