@@ -82,12 +82,14 @@ def combined_segmentation(
     if SeriesType.T2_FLAIR not in series.volumes:
         raise MissingSourceError(context.study_uid, "the combined mask", SeriesType.T2_FLAIR.value)
     source = series.volumes[SeriesType.T2_FLAIR]
+    shown = _in_combined(findings)
+    how_many = "All" if len(shown) == len(Segment) else f"{len(shown)} of {len(Segment)}"
     plan = SegmentationPlan(
         mask_role(encoding, None),
         _FIRST_SERIES_NUMBERS[encoding] + len(Segment),
-        f"All on {SeriesType.T2_FLAIR.label}{_NAMES[encoding]} ({NOT_REVIEWED})",
+        f"{how_many} on {SeriesType.T2_FLAIR.label}{_NAMES[encoding]} ({NOT_REVIEWED})",
         _COMBINED_LABELS[encoding],
-        tuple(_combined_mask(found, findings, encoding, series, context) for found in _in_combined(findings)),
+        tuple(_combined_mask(found, findings, encoding, series, context) for found in shown),
         encoding,
     )
     header = series.headers[SeriesType.T2_FLAIR]

@@ -206,9 +206,12 @@ def _set_document(
     report.StudyInstanceUID = context.study_uid
     report.SeriesInstanceUID = result_series_uid(context, plan.role)
     report.Modality, report.SeriesNumber, report.InstanceNumber = "SR", SERIES_NUMBER, 1
-    report.SeriesDescription = f"CSVD findings ({texts.NOT_REVIEWED})"
-    report.CompletionFlag = "PARTIAL" if findings.not_assessed else "COMPLETE"
-    if findings.not_assessed:
+    absent = len(findings.not_assessed)
+    # Viewers that show only what has a place in an image say of these segments nothing else.
+    incomplete = f", {absent} of {len(Segment)} not assessed" if absent else ""
+    report.SeriesDescription = f"CSVD findings{incomplete} ({texts.NOT_REVIEWED})"
+    report.CompletionFlag = "PARTIAL" if absent else "COMPLETE"
+    if absent:
         report.CompletionFlagDescription = "Some segments were not assessed"
     report.VerificationFlag, report.PreliminaryFlag = "UNVERIFIED", "PRELIMINARY"
     report.PerformedProcedureCodeSequence = []

@@ -160,6 +160,16 @@ def test_each_segment_names_the_series_that_its_network_saw(
         assert len(seen) == (2 if found.segment is Segment.LACUNE else 1)
 
 
+def test_combined_says_all_only_where_no_segment_is_absent(
+    results: dict[str, ResultObject], results_without_lesions: dict[str, ResultObject]
+) -> None:
+    made = [all_or_some["seg-combined"] for all_or_some in (results, results_without_lesions)]
+    assert [one.dataset.SeriesDescription for one in made] == [
+        "All on T2-FLAIR (AI result, not reviewed)",
+        "3 of 4 on T2-FLAIR (AI result, not reviewed)",
+    ]
+
+
 def test_geometry_is_that_of_the_source(study: ResultStudy, results: dict[str, ResultObject]) -> None:
     dataset, source = results["seg-WMH"].dataset, study.sources[SeriesType.T2_FLAIR]
     image = pydicom.dcmread(study.paths[SeriesType.T2_FLAIR][0])

@@ -164,6 +164,7 @@ def test_segment_that_was_not_assessed_has_a_reason_and_no_number(
         "Cerebral microbleed: not assessed, which does not mean absent. No Series was recognised as T2_STAR."
     ]
     assert report.CompletionFlag == "PARTIAL"
+    assert report.SeriesDescription == "CSVD findings, 1 of 4 not assessed (AI result, not reviewed)"
     assert not any(
         "microbleed" in str(item.get("TextValue", "")) for group in groups_of(report) for item in walk(group)
     )
