@@ -74,11 +74,14 @@ def find_movement(fixed: Volume, moving: Volume, centre: Floats) -> FoundMovemen
     Raises:
         NothingToCompareError: if the two do not overlap, or one is constant.
     """
-    volumes = _clipped(fixed), _clipped(moving)
+    volumes = fixed, moving
+    bounds = [np.percentile(volume.array, ROBUST_PERCENTILES) for volume in volumes]
     across = max((volume.grid.affine[:3, 0] for volume in volumes), key=np.linalg.norm)
     movement, converged = np.eye(4), True
     for level_mm, step_mm in zip(LEVELS_MM, FIRST_STEP_MM, strict=True):
-        coarse_fixed, coarse_moving = (_coarsened(volume, level_mm) for volume in volumes)
+        coarse_fixed, coarse_moving = (
+            _coarsened(volume, within, level_mm) for volume, within in zip(volumes, bounds, strict=True)
+        )
         comparison = Comparison(coarse_fixed, coarse_moving, centre)
         movement, ended = _climb(comparison, movement, centre, step_mm)
         start = _leap(comparison, movement, across, centre) if level_mm > LEVELS_MM[-1] else movement
@@ -125,20 +128,27 @@ def _moved(movement: Floats, step_mm: Floats, centre: Floats) -> Floats:
     return moved
 
 
-def _clipped(volume: Volume) -> Volume:
-    lowest, highest = np.percentile(volume.array, ROBUST_PERCENTILES)
-    return volume.with_array(np.clip(volume.array, lowest, highest))
+def _coarsened(volume: Volume, bounds: Floats, level_mm: float) -> Volume:
+    """Average voxels up to a size, along each axis on its own: thick slices are not joined.
 
+    Each coarse slice is made on its own: a whole volume of thin slices, clipped, would take gigabytes.
 
-def _coarsened(volume: Volume, level_mm: float) -> Volume:
-    """Average voxels up to a size, along each axis on its own: thick slices are not joined."""
+    Args:
+        volume: what is averaged.
+        bounds: lowest and highest intensity that counts; beyond them it counts as they do.
+        level_mm: the size.
+    """
     sides = zip(volume.grid.spacing_mm, volume.grid.shape, strict=True)
     factors = [max(1, min(round(level_mm / spacing), size // KEPT_SIZE)) for spacing, size in sides]
     grid = _coarse_grid(volume.grid, factors)
-    # (slices, rows, columns) -> (slices, in a slice, rows, in a row, columns, in a column)
-    blocks = [count for pair in zip(grid.shape, factors, strict=True) for count in pair]
-    kept = volume.array[tuple(slice(size * n) for size, n in zip(grid.shape, factors, strict=True))]
-    means = kept.reshape(blocks).mean(axis=(1, 3, 5), dtype=np.float64)
+    (slices, rows, columns), (in_slice, in_row, in_column) = grid.shape, factors
+    kept = volume.array[:, : rows * in_row, : columns * in_column]
+    means = np.empty(grid.shape)
+    for number in range(slices):
+        slab = np.clip(kept[number * in_slice : (number + 1) * in_slice], *bounds)
+        # (in a slice, rows * in a row, columns * in a column) -> (rows, columns)
+        blocks = slab.reshape(in_slice, rows, in_row, columns, in_column)
+        means[number] = blocks.mean(axis=(0, 2, 4), dtype=np.float64)
     sigmas = SMOOTHING * level_mm / np.array(grid.spacing_mm)
     return Volume(gaussian_filter(means, sigmas, mode="nearest"), grid)
 

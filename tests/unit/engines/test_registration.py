@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -230,3 +231,15 @@ def _read_nifti(case: str, name: str) -> Volume:
     affine[:3, 3] = image.GetOrigin()
     array = sitk.GetArrayFromImage(image)
     return Volume(array, Grid(array.shape, affine))
+
+
+def test_a_search_takes_less_memory_than_one_volume_in_double_precision() -> None:
+    """A Series of 400 slices of 1024 x 1024 pixels would take 3.4 GB of it, and two of them are searched."""
+    values = np.random.default_rng(0).integers(0, 300, (80, 320, 320)).astype(np.int16)
+    values[20:60, 80:240, 80:240] += 300
+    volume = Volume(values, axial_grid(values.shape, (2.0, 0.75, 0.75)))
+    tracemalloc.start()
+    find_movement(volume, volume, volume.grid.centre_lps)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < values.size * np.dtype(np.float64).itemsize
