@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,7 @@ from training.cases import CaseKind
 from training.comparison import comparison_table, read_evaluations
 from training.errors import OtherSegmentError, TrainingError
 from training.evaluation import Prediction
+from training.export import MAX_MB
 from training.judging import Evaluation, evaluate_study, write_evaluation
 from training.pool import Split
 from training.preview import write_contact_sheets
@@ -35,6 +37,7 @@ from training.shipping import ship
 from training.simulation.production import COUNTS, counts_for, fill_pool, orders
 from training.sources import Sources
 from training.study import Study, train_study
+from training.whole_files import naming_full_disk
 
 app = typer.Typer(no_args_is_help=True, help="Train, evaluate and export the segmentors.")
 console = Console()
@@ -53,6 +56,9 @@ Threads = Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")]
 
 DATA, MRI = Path("data"), Path("data/mri")
 POOL, RUNS, BUNDLES = Path("runs/pool"), Path("runs"), Path("bundles")
+
+REPORT_MB, BUNDLE_MB = 1.0, MAX_MB + 1.0
+"""Room that a report and a bundle take at the most, MB."""
 
 
 @contextmanager
@@ -143,7 +149,8 @@ def _evaluate(
 
 
 def _write(evaluation: Evaluation, segment: Segment, folder: Path) -> None:
-    lines = write_report(evaluation, segment, folder / "report")
+    with naming_full_disk(folder / "report", REPORT_MB):
+        lines = write_report(evaluation, segment, folder / "report")
     write_evaluation(evaluation, folder / "evaluation.json")
     console.print("\n".join(lines), markup=False, soft_wrap=True)
 
@@ -175,7 +182,8 @@ def compare(
     with _told():
         table = comparison_table(read_evaluations(folders))
         if csv is not None:
-            table.write_csv(csv)
+            with naming_full_disk(csv, REPORT_MB):
+                table.write_csv(csv)
         console.print("\n".join(table.markdown()), markup=False, soft_wrap=True)
 
 
@@ -214,7 +222,9 @@ def _export(
     study: Study, bundles: Path, licence: str | None, kept_point: PostprocessingSpec | None = None
 ) -> None:
     folder = bundles / study.recipe.segment.lower()
-    manifest = ship(study, *_evaluate(study, kept_point), folder, licence)
+    judged = _evaluate(study, kept_point)
+    with naming_full_disk(folder, BUNDLE_MB):
+        manifest = ship(study, *judged, folder, licence)
     console.print(f"{folder}: {manifest.name} {manifest.version}", highlight=False, soft_wrap=True)
 
 
@@ -289,10 +299,14 @@ def check_data(mri: MriFolder = MRI) -> None:
             if not any((mri / case).exists() for case in dataset.case_folders()):
                 absent += dataset.missing()
                 continue
-            lines = dataset.missing() or tuple(dataset.faults())
-            wrong |= bool(lines)
-            complete = f"{dataset.manifest.name}: complete, {len(dataset.case_folders())} cases for training"
-            _announce("\n".join(lines) or complete)
+            faulty = False
+            for line in chain(dataset.missing(), dataset.faults()):
+                _announce(line)
+                faulty = True
+            wrong |= faulty
+            if not faulty:
+                cases = len(dataset.case_folders())
+                _announce(f"{dataset.manifest.name}: complete, {cases} cases for training")
     _announce("\n".join(absent))
     raise typer.Exit(int(wrong))
 
@@ -319,7 +333,9 @@ def readers(
     with _told():
         if example:
             write_example(folder)
-        lines = write_reader_report(read_study(folder), folder / "report")
+        study = read_study(folder)
+        with naming_full_disk(folder / "report", REPORT_MB):
+            lines = write_reader_report(study, folder / "report")
         console.print("\n".join(lines), markup=False, soft_wrap=True)
 
 

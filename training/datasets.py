@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from engines.errors import InputError
 from engines.marking import mask_on
+from engines.preprocessing import check_image
 from engines.segments import SeriesType
 from engines.volume import Volume
 from training.cases import Case, CaseKind, Provenance
@@ -86,23 +88,25 @@ class Dataset:
             return (
                 f"{self.manifest.name}: no case in {self.root}; needs {wanted} of {self.manifest.source}",
             )
+        return tuple(dict.fromkeys(sentence for case in folders for sentence in self._missing_of(case)))
+
+    def _missing_of(self, case: str) -> Iterator[str]:
         files = [*self.manifest.series.values(), *(rule.file for rule in self.manifest.labels.values())]
         files += [self.manifest.brain_mask] if self.manifest.brain_mask else []
-        wanted_files = [_fill(file, case) for case in folders for file in files]
-        counts = {file: len(self._found(file)) for file in wanted_files}
-        return tuple(
-            f"{self.manifest.name}: {file} is missing"
-            if not count
-            else f"{self.manifest.name}: {file} is {count} paths, expected one"
-            for file, count in counts.items()
-            if count != 1
-        )
+        for file in (_fill(file, case) for file in files):
+            count = len(self._found(file))
+            if count != 1:
+                problem = f"is {count} paths, expected one" if count else "is missing"
+                yield f"{self.manifest.name}: {file} {problem}"
 
     def faults(self) -> Iterator[str]:
-        """Yield one sentence for each case that can not be read; those with missing files are left out."""
+        """Yield one sentence for each case that teaches nothing; those with missing files are left out."""
         for case in self.case_folders():
+            if any(self._missing_of(case)):
+                continue
             try:
-                self.read(case)
+                for series, volume in self.read(case).volumes.items():
+                    _check(case, series, volume)
             except CaseError as error:
                 yield f"{self.manifest.name}: {error}"
 
@@ -166,6 +170,14 @@ class Dataset:
         return label.with_array(np.isin(whole, values))
 
 
+def _check(case: str, series: SeriesType, volume: Volume) -> None:
+    """Raises: CaseError: if an image shows nothing."""
+    try:
+        check_image(volume)
+    except InputError as error:
+        raise CaseError(case, f"{series}: {error}") from error
+
+
 @contextmanager
 def _naming(case: str, path: Path) -> Iterator[None]:
     """Raises: CaseError: names the case and the file that can not be read."""
@@ -174,7 +186,8 @@ def _naming(case: str, path: Path) -> Iterator[None]:
     except FileNotFoundError as exc:
         raise CaseError(case, f"there is no {path}") from exc
     except UNREADABLE as exc:
-        raise CaseError(case, f"{path.name} can not be read: {exc}") from exc
+        # programs' own words may have several lines
+        raise CaseError(case, f"{path.name} can not be read: {' '.join(str(exc).split())}") from exc
 
 
 def _fill(template: str, case: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,22 +51,37 @@ def write_onnx(model: nn.Module, recipe: SegmentRecipe, path: Path) -> None:
     """
     model = model.cpu().float().eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     rows, columns = recipe.preprocessing.pixel_grid
-    program = torch.onnx.export(
-        model,
-        (torch.zeros(2, recipe.channels, rows, columns),),
-        input_names=["slices"],
-        output_names=["logits"],
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        opset_version=OPSET,
-        dynamo=True,
-        verbose=False,
-    )
+    with _without_notes():
+        program = torch.onnx.export(
+            model,
+            (torch.zeros(2, recipe.channels, rows, columns),),
+            input_names=["slices"],
+            output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
     if program is None:
         raise ExportError(path.parent.name, "torch wrote no program")
     program.save(str(path), external_data=False)
     size_mb = path.stat().st_size / 1e6
     if size_mb > MAX_MB:
         raise ExportError(path.parent.name, f"{size_mb:.1f} MB, at most {MAX_MB:.0f}; use fewer channels")
+
+
+@contextmanager
+def _without_notes() -> Iterator[None]:
+    """Keep back what the exporter says of its own code, and of packages that no network here needs."""
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(before)
 
 
 def check_parity(model: nn.Module, path: Path, slices: NDArray[np.float32]) -> float:

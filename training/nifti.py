@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import nibabel
@@ -15,7 +16,7 @@ from engines.volume import Grid, Volume
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """NIfTI counts x to the right and y to the front; patient space here is LPS."""
 
-UNREADABLE = (OSError, ImageFileError, EOFError, ValueError, RuntimeError, GeometryError)
+UNREADABLE = (OSError, ImageFileError, EOFError, ValueError, RuntimeError, GeometryError, zlib.error)
 """What readers, of NIfTI and of DICOM, raise about a file that is no image."""
 
 
@@ -37,11 +38,19 @@ def read_nifti(path: Path) -> Volume:
         raise ValueError(f"{sizes} values, expected one volume of three axes; give each volume a file")
     if not any(loaded.header.get(code, 1) for code in ("qform_code", "sform_code")):
         raise ValueError("it does not say where it lies (qform and sform code are 0); write its affine")
-    image = nibabel.as_closest_canonical(loaded)
-    values: NDArray[np.generic] = np.asanyarray(image.dataobj)
+    try:
+        image = nibabel.as_closest_canonical(loaded)
+        values: NDArray[np.generic] = np.asanyarray(image.dataobj)
+    except MemoryError as error:
+        sizes = " x ".join(map(str, loaded.shape))
+        raise ValueError(f"there is no memory for {sizes} voxels, which its header claims") from error
+    if values.dtype.kind not in "biuf":
+        raise ValueError("its voxels are colours or complex; write it anew with one number for each")
     # (x to the right, y to the front, z up) -> (z up, y to the back, x to the left)
     array = np.ascontiguousarray(values[::-1, ::-1, :].transpose(2, 1, 0))
     if array.dtype.kind == "f":
+        if np.isnan(array).all():
+            raise ValueError("no voxel holds a number; write the file anew")
         # not a number is what programs write where they masked; infinite is no value of an image
         array = np.nan_to_num(array.astype(np.float32), posinf=np.inf, neginf=-np.inf)
         if np.isinf(array).any():

@@ -16,7 +16,7 @@ import torch
 from training import networks
 from training.calibration import count_logits, fit, read_calibration, write_calibration
 from training.cases import CaseKind
-from training.errors import NoSamplesError
+from training.errors import CaseError, NoSamplesError
 from training.inference import device_at_hand
 from training.loop import Report, train
 from training.mining import with_alarms
@@ -78,7 +78,9 @@ def train_study(
         begin_with: folder of a bundle whose weights are trained on. It must not have learned from the real
             patients of the folds, or their scores say nothing.
 
-    Raises: NoSamplesError: if the sources hold no case.
+    Raises:
+        NoSamplesError: if the sources hold no case.
+        CaseError: if one can not be read or used, or is there again under another patient.
     """
     recipe, store = study.recipe, study.root / "prepared"
     announce("preparing slices")
@@ -86,6 +88,7 @@ def train_study(
     prepared = store_cases(cases, recipe, store)
     if not prepared:
         raise NoSamplesError(recipe.name, recipe.segment, study.sources.searched)
+    _check_patients(prepared)
     watched = store_cases(study.sources.cases(recipe, Split.VALIDATION), recipe, store)[::VALIDATION_EVERY]
     if recipe.pretraining is not None:
         announce(PRETRAINED)
@@ -100,6 +103,19 @@ def train_study(
         announce(FINAL)
         learned, unseen = split_cases(recipe, prepared, groups, None)
         _train_calibrated(recipe, learned, watched, unseen, study.folder / FINAL, report, begin_with)
+
+
+def _check_patients(cases: Sequence[PreparedCase]) -> None:
+    """Refuse a scan that is there twice under two patients: one could be scored on what the other taught.
+
+    Raises: CaseError: names both.
+    """
+    known: dict[str, PreparedCase] = {}
+    for case in (one for one in cases if one.kind is CaseKind.REAL):
+        other = known.setdefault(case.digest, case)
+        if other.patient != case.patient:
+            problem = f"has the image and label of {other.name}, who is another patient ({other.patient})"
+            raise CaseError(case.name, f"{problem}; leave one out, or see to it that both have one `patient`")
 
 
 def _pretrain(

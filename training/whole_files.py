@@ -34,19 +34,23 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def naming_full_disk(path: Path, needed_mb: float) -> Iterator[None]:
-    """Raises: StorageError: names the file that there is no room for, and how many MB it needs."""
+    """Name what there is no room for: a file, or a folder that need not be there yet.
+
+    Raises: StorageError: with how many MB it needs.
+    """
     try:
         yield
     except OSError as error:
         # numpy gives no number where a write came out short
         if error.errno not in (None, *FULL):
             raise
-        raise StorageError(path, needed_mb, shutil.disk_usage(path.parent).free / 1e6) from error
+        there = next(folder for folder in path.absolute().parents if folder.is_dir())
+        raise StorageError(path, needed_mb, shutil.disk_usage(there).free / 1e6) from error
 
 
 def write_text_whole(path: Path, text: str) -> None:
     """Write a text file in UTF-8, whole or not at all."""
-    with written_whole(path) as unfinished:
+    with naming_full_disk(path, len(text) / 1e6), written_whole(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import nibabel
@@ -27,6 +28,10 @@ MANIFEST = {
     "cases": ["p*"],
     "reserved": ["p9"],
 }
+
+
+CORRUPT = gzip.compress(b"", mtime=0)[:10] + b"\xff" * 400
+"""A gzip file whose first block is of no kind."""
 
 
 def save(path: Path, array: np.ndarray, affine: np.ndarray | None = None) -> None:
@@ -100,7 +105,7 @@ def test_label_value_that_nobody_explained_is_refused(dataset: Dataset) -> None:
         dataset.read("p2")
 
 
-@pytest.mark.parametrize("content", [b"", b"no image", b"\x1f\x8b\x08broken"])
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x1f\x8b\x08broken", CORRUPT])
 def test_unreadable_image_names_the_case(dataset: Dataset, content: bytes) -> None:
     (dataset.root / "p1/flair.nii.gz").write_bytes(content)
     with pytest.raises(CaseError, match=r"Case p1: flair\.nii\.gz"):
@@ -113,6 +118,29 @@ def test_a_file_of_several_volumes_is_refused_one_of_one_is_not(dataset: Dataset
         dataset.read("p1")
     save(dataset.root / "p1/flair.nii.gz", np.zeros((4, 5, 6, 1), np.int16))
     assert dataset.read("p1").volumes[SeriesType.T2_FLAIR].grid.shape == (6, 5, 4)
+
+
+@pytest.mark.parametrize(
+    ("array", "told"),
+    [
+        pytest.param(np.zeros((4, 5, 6), [(c, "u1") for c in "RGB"]), "colours or complex", id="RGB"),
+        pytest.param(np.zeros((4, 5, 6), np.complex64), "colours or complex", id="complex"),
+        pytest.param(np.full((4, 5, 6), np.nan, np.float32), "no voxel holds a number", id="nothing"),
+    ],
+)
+@pytest.mark.parametrize("file", ["flair", "label"])
+def test_what_holds_no_numbers_is_refused(dataset: Dataset, file: str, array: np.ndarray, told: str) -> None:
+    save(dataset.root / f"p1/{file}.nii.gz", array)
+    with pytest.raises(CaseError, match=rf"Case p1: {file}\.nii\.gz can not be read: .*{told}"):
+        dataset.read("p1")
+
+
+def test_a_header_that_claims_more_than_the_memory_holds_names_the_case(dataset: Dataset) -> None:
+    header = bytearray(nibabel.Nifti1Image(np.ones((4, 5, 6), np.float64), np.eye(4)).to_bytes())
+    header[42:48] = (32767).to_bytes(2, "little") * 3  # 281 TB
+    (dataset.root / "p1/flair.nii.gz").write_bytes(gzip.compress(bytes(header)))
+    with pytest.raises(CaseError, match=r"Case p1: flair.* there is no memory for 32767 x 32767 x"):
+        dataset.read("p1")
 
 
 def test_not_a_number_is_nothing_and_infinite_is_refused(dataset: Dataset) -> None:
@@ -148,6 +176,14 @@ def test_what_is_missing_is_said_file_by_file(dataset: Dataset) -> None:
     assert dataset.missing() == ()
     (dataset.root / "p1/label.nii.gz").unlink()
     assert dataset.missing() == ("set: p1/label.nii.gz is missing",)
+
+
+def test_a_missing_file_hides_no_fault_of_another_case(dataset: Dataset) -> None:
+    (dataset.root / "p1/label.nii.gz").unlink()
+    save(dataset.root / "p2/flair.nii.gz", np.ones((4, 5, 6), np.int16))
+    assert dataset.missing() == ("set: p1/label.nii.gz is missing",)
+    (fault,) = dataset.faults()
+    assert fault.startswith("set: Case p2: T2_FLAIR: All voxels have the same value")
 
 
 def test_empty_folder_is_told_what_it_should_hold(dataset: Dataset, tmp_path: Path) -> None:

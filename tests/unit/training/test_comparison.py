@@ -1,6 +1,7 @@
 """Evaluations side by side: paired differences over patients, and what can not be compared."""
 
 import json
+import resource
 
 import pytest
 from typer.testing import CliRunner
@@ -108,3 +109,15 @@ def test_the_command_prints_a_table_and_writes_all_digits(folders, tmp_path) -> 
     assert told.exit_code == 0, told.output
     assert f"| Dice | {folders[1]} | 4 | 0.675 | 0.150 | 0.129 | -0.055 | 0.355 | 3 of 4 |" in told.output
     assert "3 of 4" in (tmp_path / "c.csv").read_text()
+
+
+def test_a_full_disk_names_the_file_that_there_is_no_room_for(folders, tmp_path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        told = CliRunner().invoke(app, ["compare", *map(str, folders), "--csv", str(tmp_path / "c.csv")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert told.exit_code == 1
+    assert f"{tmp_path / 'c.csv'}: " in told.output
+    assert "MB free, 1 MB needed; free space" in told.output

@@ -24,7 +24,7 @@ def slices(count: int = 3) -> np.ndarray:
     return np.random.default_rng(0).random((count, 3, 32, 32), dtype=np.float32)
 
 
-def test_a_written_bundle_is_one_that_the_node_loads(network, tmp_path) -> None:
+def test_a_written_bundle_is_one_that_the_node_loads(network, tmp_path, recwarn) -> None:
     spec = PostprocessingSpec(threshold=0.4, min_lesion_ml=0.01)
     scores = [Score(name="dice", value=0.5, on="three cases")]
     write_bundle(tmp_path / "wmh", network, tiny_recipe(), spec, slices(), scores, "spots", "# card", "none")
@@ -34,6 +34,7 @@ def test_a_written_bundle_is_one_that_the_node_loads(network, tmp_path) -> None:
     assert bundle.manifest.scores == tuple(scores)
     assert read_samples(bundle).shape == (3, 3, 32, 32)
     assert (tmp_path / "wmh" / "card.md").read_text() == "# card"
+    assert not recwarn.list  # of the exporter's own code
 
 
 def test_an_export_that_fails_leaves_the_bundle_that_was_there(network, tmp_path) -> None:

@@ -128,6 +128,14 @@ def test_a_hospital_exports_what_it_trained_on_its_own_patients(hospital) -> Non
     assert "learned from p3, whom it would be scored on" in leaking.output
 
 
+def test_a_scan_that_is_there_under_two_patients_is_refused(hospital) -> None:
+    folder, arguments = hospital
+    add_patient(folder, "p8", 1)
+    told = CliRunner().invoke(app, ["run", *arguments])
+    assert told.exit_code == 1
+    assert "Case p8: has the image and label of p1, who is another patient (p1)" in told.output
+
+
 def test_a_bundle_from_elsewhere_is_scored_on_own_patients(tmp_path) -> None:
     """Brighter than 1.5 times white matter is lesion: the spots are twice as bright as what is around."""
     manifest = {"name": "own", "licence": "l", "source": "us", "series": {"T2_FLAIR": "{case}/f.nii.gz"}}
@@ -196,7 +204,8 @@ def test_data_sets_are_told_complete_or_what_they_lack(tmp_path) -> None:
     (tmp_path / "p1" / "t1.nii.gz").touch()
     told = CliRunner().invoke(app, ["data", "--mri", str(tmp_path)])
     assert (told.exit_code, "own: Case p1: t1.nii.gz can not be read" in told.output) == (1, True)
-    nibabel.save(nibabel.Nifti1Image(np.ones((3, 3, 3), np.int16), np.eye(4)), tmp_path / "p1" / "t1.nii.gz")
+    image = np.arange(27, dtype=np.int16).reshape(3, 3, 3)
+    nibabel.save(nibabel.Nifti1Image(image, np.eye(4)), tmp_path / "p1" / "t1.nii.gz")
     assert "own: complete, 1 cases" in CliRunner().invoke(app, ["data", "--mri", str(tmp_path)]).output
 
 
