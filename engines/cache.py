@@ -48,6 +48,7 @@ class PlanKey:
         capability: compute capability of the GPU, times ten; 0 without a GPU.
         gpu: its name; empty if the plan serves every GPU of the capability.
         driver: its driver; empty likewise.
+        converter: versions of what wrote the precision into the ONNX file, or empty if nothing did.
     """
 
     model: str
@@ -62,6 +63,7 @@ class PlanKey:
     capability: int = 0
     gpu: str = ""
     driver: str = ""
+    converter: str = ""
 
     @property
     def digest(self) -> str:

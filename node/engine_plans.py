@@ -10,6 +10,7 @@ from pathlib import Path
 from engines.build import PlanBackend, Progress
 from engines.bundle import Bundle, read_samples
 from engines.cache import PlanCache, PlanKey
+from engines.converters import converter_of
 from engines.errors import PlanCacheError, RunnerError, RunnerUnavailableError
 from engines.gpu.backend import TensorRtBackend
 from engines.gpu.driver import GpuProbe, NvidiaProbe
@@ -108,7 +109,7 @@ def verify_plans(settings: NodeSettings) -> list[Verdict]:
 
 
 def prune_plans(settings: NodeSettings) -> Iterator[Path]:
-    """Remove plans that are damaged, of a model that is not configured, or of a TensorRT that was replaced.
+    """Remove plans that are damaged, of no configured model, or of a TensorRT or converter that was replaced.
 
     Plans for other GPUs stay: several machines may share the folder. So do those of a TensorRT that is not
     installed here at all.
@@ -125,7 +126,9 @@ def prune_plans(settings: NodeSettings) -> Iterator[Path]:
 
 
 def _is_wanted(key: PlanKey, models: Set[str], versions: Mapping[str, str]) -> bool:
-    return key.onnx_sha256 in models and versions.get(key.flavour, key.version) == key.version
+    converters = {precision.value: converter_of(precision) for precision in Precision}
+    same_version = versions.get(key.flavour, key.version) == key.version
+    return key.onnx_sha256 in models and same_version and converters.get(key.precision) == key.converter
 
 
 def _bundles(settings: NodeSettings) -> list[Bundle]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from engines.build import Progress
 from engines.bundle import Bundle, read_samples
 from engines.cache import PlanKey, read_scratch, write_scratch
+from engines.converters import converter_of
 from engines.errors import RunnerError, RunnerUnavailableError, WrongGpuError
 from engines.gpu.compilation import Compilation, compile_plan
 from engines.gpu.cuda import CudaRuntime
@@ -80,6 +81,7 @@ class TensorRtBackend:
             capability=self._capability,
             gpu=own.name if own else "",
             driver=own.driver if own else "",
+            converter=converter_of(precision),
         )
 
     def build(self, bundle: Bundle, precision: Precision, progress: Progress) -> bytes:

@@ -56,7 +56,9 @@ def test_plans_are_built_listed_verified_and_pruned(config: Path) -> None:
     assert list(folder.glob("*.plan")) == []
 
 
-def test_plans_of_a_replaced_tensorrt_are_pruned_and_those_of_other_machines_stay(config: Path) -> None:
+def test_plans_of_a_replaced_tensorrt_or_converter_are_pruned_and_those_of_other_machines_stay(
+    config: Path,
+) -> None:
     run(config, "build", "--capability", "89")
     cache = PlanCache(config.parent / "root" / "engines")
     (kept,) = cache.entries()
@@ -64,7 +66,10 @@ def test_plans_of_a_replaced_tensorrt_are_pruned_and_those_of_other_machines_sta
     old = cache.put(replace(kept.key, version="1.0.0"), b"plan")
     other_gpu = cache.put(replace(kept.key, capability=120), b"plan")
     not_here = cache.put(replace(kept.key, flavour="another", version="9.0.0"), b"plan")
-    assert f"removed {old.name}" in run(config, "prune")
+    converted = cache.put(replace(kept.key, converter="onnxconverter-common 1.0.0"), b"plan")
+    told = run(config, "prune")
+    assert f"removed {old.name}" in told
+    assert f"removed {converted.name}" in told
     assert {one.path for one in cache.entries()} == {kept.path, other_gpu, not_here}
 
 

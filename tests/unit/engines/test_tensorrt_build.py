@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from engines import typed_onnx
 from engines.build import BuildProgress, silent
 from engines.bundle import Bundle, load_bundle, shipped_bundles
 from engines.cache import PlanCache
@@ -86,6 +89,30 @@ def test_a_plan_made_ahead_of_time_is_for_every_gpu_of_the_capability(bundle: Bu
     assert PlanCache(tmp_path).find(key) == found.plan
     with pytest.raises(RunnerError, match="no GPU"):
         made.open(found.plan, bundle, Precision.FP16)
+
+
+@pytest.mark.parametrize(
+    ("precision", "writer"),
+    [
+        (Precision.INT8, "onnxruntime "),
+        (Precision.FP16, "onnxconverter-common "),
+        (Precision.BF16, "onnxconverter-common "),
+    ],
+)
+def test_a_plan_is_kept_under_the_version_of_what_wrote_its_precision(
+    bundle: Bundle, precision: Precision, writer: str, tmp_path: Path
+) -> None:
+    own = hashlib.sha256(Path(typed_onnx.__file__).read_bytes()).hexdigest()
+    key = backend(tmp_path).key(bundle, precision)
+    assert key.converter.startswith(f"{writer}{version(writer.strip())}, ")
+    assert own.startswith(key.converter.split()[-1])
+
+
+@pytest.mark.parametrize("precision", [Precision.TF32, Precision.FP32])
+def test_the_plan_of_the_bundle_s_own_file_depends_on_no_converter(
+    bundle: Bundle, precision: Precision, tmp_path: Path
+) -> None:
+    assert backend(tmp_path).key(bundle, precision).converter == ""
 
 
 def test_a_plan_made_on_a_gpu_is_that_of_its_capability(bundle: Bundle, tmp_path: Path) -> None:
