@@ -72,6 +72,9 @@ def presentation_states(
             raise EncodingFailedError(source.study_uid, source.series_uid, role, problem) from error
         stamp(dataset, series.headers[finding.series_type], context, [finding.model])
         _set_creation(dataset)
+        for area in dataset.DisplayedAreaSelectionSequence:
+            # It is of tiled images, which no source is; highdicom refers to their whole matrix.
+            del area.PixelOriginInterpretation
         yield ResultObject(role, dataset)
 
 

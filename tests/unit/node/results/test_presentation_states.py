@@ -75,6 +75,13 @@ def state_on_classic(folder: Path, **attributes: object) -> Dataset:
     return state
 
 
+def test_whole_image_is_displayed_and_said_to_be_no_tile(tmp_path: Path) -> None:
+    (area,) = state_on_classic(tmp_path).DisplayedAreaSelectionSequence
+    corners = (area.DisplayedAreaTopLeftHandCorner, area.DisplayedAreaBottomRightHandCorner)
+    assert corners == ([1, 1], [16, 16])
+    assert "PixelOriginInterpretation" not in area
+
+
 @pytest.mark.parametrize(
     ("center", "width", "function"),
     [
