@@ -235,11 +235,15 @@ def _of_uid(choice: StudyChoice) -> Select[Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Collected:
-    """What is known beside the table of Studies, by Study UID; deliveries and destinations by evaluation."""
+    """What is known beside the table of Studies, by Study UID; deliveries and destinations by evaluation.
+
+    ``evaluations`` are the latest ones, ``at_work`` the Studies of which any is at work.
+    """
 
     extents: dict[str, tuple[int, int, int]]
     conflicts: dict[str, int]
     evaluations: dict[str, Row[Any]]
+    at_work: set[str]
     deliveries: dict[str, list[Row[Any]]]
     destinations: dict[str, dict[str, str]]
 
@@ -256,7 +260,8 @@ def _collect(connection: Connection, shown: Sequence[str]) -> _Collected:
     kept_apart = select(conflicts.c.study_uid, func.count().label("kept_apart")).group_by(
         conflicts.c.study_uid
     )
-    in_order = select(evaluations).order_by(evaluations.c.number)
+    in_order = of_shown(select(evaluations).order_by(evaluations.c.number), evaluations)
+    evaluated = connection.execute(in_order).all()
     sent = select(deliveries).join(evaluations, evaluations.c.evaluation_id == deliveries.c.evaluation_id)
     outbox: dict[str, list[Row[Any]]] = defaultdict(list)
     for delivery in connection.execute(of_shown(sent, evaluations)):
@@ -271,7 +276,8 @@ def _collect(connection: Connection, shown: Sequence[str]) -> _Collected:
     return _Collected(
         extents={study: (series, count, mr_image_count) for study, series, count, mr_image_count in counted},
         conflicts={row.study_uid: row.kept_apart for row in apart},
-        evaluations={row.study_uid: row for row in connection.execute(of_shown(in_order, evaluations))},
+        evaluations={row.study_uid: row for row in evaluated},
+        at_work={row.study_uid for row in evaluated if row.state == EvaluationState.EVALUATING},
         deliveries=outbox,
         destinations={
             row.evaluation_id: Outcome.model_validate_json(row.record).destinations
@@ -286,6 +292,8 @@ def _row(study: Row[Any], verdict: Verdict | None, collected: _Collected) -> Stu
     series_count, instance_count, mr_image_count = collected.extents.get(study.study_uid, (0, 0, 0))
     is_kept = instance_count > 0 and mr_image_count == 0
     state, reason = _state(study, verdict, evaluation, outbox, is_kept=is_kept)
+    if state is StudyState.WAITING and study.study_uid in collected.at_work:
+        reason = "Waits until an earlier evaluation of it has ended."
     return StudyRow(
         study_uid=study.study_uid,
         state=state,

@@ -95,6 +95,12 @@ def waiting(played: Played) -> None:
     played.begin()
 
 
+def waiting_for_another(played: Played) -> None:
+    evaluating(played)
+    played.arrivals.whole("b", 20, series=2)
+    assert played.evaluations.begin(STUDY_UID, None, at(30)) is not None
+
+
 def evaluating(played: Played) -> None:
     evaluation_id = played.begin()
     played.evaluations.start(evaluation_id, at(11))
@@ -178,6 +184,7 @@ def late_instance_after_delivery(played: Played) -> None:
         (complete, StudyState.WAITING, "3 Instances in 1 Series, quiet since"),
         (given_up, StudyState.FAILED, "It may be incomplete."),
         (waiting, StudyState.WAITING, "Waits for a worker."),
+        (waiting_for_another, StudyState.WAITING, "Waits until an earlier evaluation of it has ended."),
         (evaluating, StudyState.EVALUATING, ""),
         (failed, StudyState.FAILED, "Two slices at one position."),
         (without_destination, StudyState.EVALUATED, "The results go to no destination"),
