@@ -73,7 +73,7 @@ def _told() -> Iterator[None]:
         _tell(f"{error.filename or 'A file'} can not be used: {error.strerror or error}")
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
-        _tell("Stopped; the same command goes on from the last checkpoint.")
+        _tell("Stopped. The same command goes on: a training from its last checkpoint, all else anew.")
         raise typer.Exit(130) from error
 
 

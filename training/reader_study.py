@@ -10,6 +10,7 @@ model is called ``model``.
 from __future__ import annotations
 
 import csv
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -229,7 +230,9 @@ def _mask(folder: Path, case: str, grid: Grid, settings: StudySettings) -> Mask:
     except UNREADABLE as exc:
         raise ReaderStudyError(path, f"can not be read: {exc}") from exc
     if mask is None:
-        raise ReaderStudyError(path, f"does not fit the image of case {case}, {grid.shape}")
+        sizes = " x ".join(map(str, grid.shape))
+        problem = f"lies on other voxels than the image of case {case} ({sizes}); resample it onto these"
+        raise ReaderStudyError(path, problem)
     return mask
 
 
@@ -240,22 +243,32 @@ def _table(
     if not path.is_file():
         return
     met: set[tuple[str, str]] = set()
-    for number, row in enumerate(_rows(path, ("reader", "case", column)), start=2):
-        key = (row["reader"], row["case"])
+    # an umlaut is one sign or two, as a Mac names its folders
+    readers_by, cases_by = ({_composed(name): name for name in names} for names in (readers, cases))
+    for number, row in _rows(path, ("reader", "case", column)):
+        reader, case = readers_by.get(_composed(row["reader"])), cases_by.get(_composed(row["case"]))
+        if reader is None or case is None:
+            named = (row["reader"], row["case"])
+            raise ReaderStudyError(path, f"line {number}: unknown reader or case {named}")
+        key = (reader, case)
         if key in met:
             raise ReaderStudyError(path, f"line {number}: a second row of {key}; leave one")
         met.add(key)
-        value = row[column].strip()
-        if key[0] not in readers or key[1] not in cases:
-            raise ReaderStudyError(path, f"line {number}: unknown reader or case {key}")
+        value = row[column]
         if not (value in list(Grade) if column == "grade" else _is_number(value)):
             known = ", ".join(Grade) if column == "grade" else "a number from 0 on"
             raise ReaderStudyError(path, f"line {number}: {column} {value!r}, expected {known}")
         yield key, value
 
 
-def _rows(path: Path, wanted: tuple[str, ...]) -> list[dict[str, str]]:
-    """Read a table as spreadsheets write it: by commas, or by semicolons and then with decimal commas.
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _rows(path: Path, wanted: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield number and values of the lines of a table as spreadsheets write it, empty ones left out.
+
+    Values are divided by commas, or by semicolons and then have decimal commas.
 
     Raises: ReaderStudyError: if it is not in UTF-8, or lacks a column.
     """
@@ -263,16 +276,22 @@ def _rows(path: Path, wanted: tuple[str, ...]) -> list[dict[str, str]]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as exc:
         raise ReaderStudyError(path, "is not in UTF-8: save it as CSV UTF-8") from exc
-    semicolons = ";" in "".join(lines[:1])
-    table = csv.DictReader(lines, delimiter=";" if semicolons else ",")
+    # what tells Excel what divides the values
+    said = sum(line.startswith("sep=") for line in lines[:1])
+    semicolons = ";" in "".join(lines[: said + 1])
+    table = csv.DictReader(lines[said:], delimiter=";" if semicolons else ",")
+    table.fieldnames = [name.strip().lower() for name in table.fieldnames or ()]
     lacking = [name for name in wanted if name not in (table.fieldnames or ())]
     if lacking:
         raise ReaderStudyError(
             path, f"has no column {', '.join(lacking)}; its first line is {','.join(wanted)}"
         )
-    rows = [{name: row[name] or "" for name in wanted} for row in table]
-    last = wanted[-1]
-    return [{**row, last: row[last].replace(",", ".")} for row in rows] if semicolons else rows
+    for row in table:
+        values = {name: (row[name] or "").strip() for name in wanted}
+        if semicolons:
+            values[wanted[-1]] = values[wanted[-1]].replace(",", ".")
+        if any(values.values()):
+            yield said + table.line_num, values
 
 
 def _is_number(text: str) -> bool:

@@ -1,6 +1,7 @@
 """Reader studies: agreement and variance by hand and against scipy, tables of a small study, bad input."""
 
 import csv
+import unicodedata
 
 import nibabel
 import numpy as np
@@ -152,7 +153,7 @@ def test_what_is_wrong_is_named(folder, file, content, problem) -> None:
 def test_a_mask_that_is_missing_or_of_another_grid_is_named(folder) -> None:
     path = folder / "readers/b/p2.nii.gz"
     nibabel.save(nibabel.Nifti1Image(np.zeros((20, 20, 3), np.uint8), np.diag([1.0, 1, 5, 1])), path)
-    with pytest.raises(ReaderStudyError, match="does not fit the image of case p2"):
+    with pytest.raises(ReaderStudyError, match=r"than the image of case p2 \(2 x 20 x 20\); resample"):
         read_study(folder)
     path.unlink()
     with pytest.raises(ReaderStudyError, match="0 masks of case p2"):
@@ -178,12 +179,27 @@ def test_the_example_gives_a_whole_report(tmp_path) -> None:
     [
         pytest.param("\ufeffreader,case,seconds\r\na,p1,12.5\r\n", id="with-a-byte-order-mark"),
         pytest.param("\ufeffreader;case;seconds\r\na;p1;12,5\r\n", id="with-semicolons"),
+        pytest.param("sep=;\r\nreader;case;seconds\r\na;p1;12,5\r\n", id="with-what-divides"),
+        pytest.param("reader;case;seconds\r\na;p1;12,5\r\n;;\r\n;;\r\n", id="with-empty-lines"),
+        pytest.param("Reader; Case; Seconds\na; p1; 12,5\n", id="with-capitals-and-spaces"),
     ],
 )
 def test_times_are_read_as_spreadsheets_write_them(folder, text) -> None:
     (folder / "times.csv").write_text(text, encoding="utf-8", newline="")
     reading = next(r for r in read_study(folder).of("a") if r.case == "p1")
     assert reading.seconds == 12.5
+
+
+def test_a_line_is_counted_as_an_editor_does(folder) -> None:
+    (folder / "times.csv").write_text("sep=;\nreader;case;seconds\n;;\nzoe;p1;3\n")
+    with pytest.raises(ReaderStudyError, match=r"line 4: unknown reader or case \('zoe', 'p1'\)"):
+        read_study(folder)
+
+
+def test_an_umlaut_is_one_however_a_mac_writes_it(folder) -> None:
+    (folder / "readers" / "a").rename(folder / "readers" / unicodedata.normalize("NFD", "Müller"))
+    (folder / "times.csv").write_text("reader,case,seconds\nMüller,p1,12.5\n", encoding="utf-8")
+    assert [reading.seconds for reading in read_study(folder).readings if reading.seconds] == [12.5]
 
 
 def test_a_table_in_another_encoding_is_named(folder) -> None:
