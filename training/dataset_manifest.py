@@ -47,6 +47,9 @@ class LabelRule(BaseModel):
             raise ValueError("a NIfTI label needs values and known, and has no codes")
         if not self.values and not self.codes:
             raise ValueError("a Segmentation needs codes or, as values, Segment Numbers")
+        meant = [*set(self.values), *set(self.unsure), *set(self.excluded)]
+        if twice := {value for value in meant if meant.count(value) > 1}:
+            raise ValueError(f"{min(twice)} is in two of values, unsure and excluded")
         return self
 
 

@@ -11,6 +11,7 @@ from engines.segments import Segment
 from training.cases import Case, CaseKind
 from training.dataset_manifest import read_manifest
 from training.datasets import Dataset
+from training.errors import ManifestError
 from training.pool import Split, iterate
 from training.recipe import SegmentRecipe
 
@@ -43,13 +44,21 @@ class Sources:
     def datasets(self) -> tuple[Dataset, ...]:
         """Return the data sets of the shipped manifests and of those that lie in the folder of the real data.
 
-        Raises: ManifestError: names the key that is wrong.
+        Raises: ManifestError: names the key that is wrong, or the name that two of them have.
         """
         if self.mri is None:
             return ()
         shipped = Path(str(files("training"))) / "manifests"
         paths = [*sorted(shipped.glob("*.yaml")), *sorted(self.mri.glob("*.yaml"))]
-        return tuple(Dataset(read_manifest(path), self.mri) for path in paths)
+        found = {path: Dataset(read_manifest(path), self.mri) for path in paths}
+        names: dict[str, Path] = {}
+        for path, dataset in found.items():
+            other = names.setdefault(dataset.manifest.name, path)
+            if other != path:
+                raise ManifestError(
+                    path.name, "name", f"{dataset.manifest.name} is that of {other.name}, too"
+                )
+        return tuple(found.values())
 
     def made(self, segment: Segment, split: Split, kinds: Sequence[CaseKind]) -> Iterator[Case]:
         """Read simulated and painted cases of a split."""

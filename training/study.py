@@ -16,7 +16,7 @@ import torch
 from training import networks
 from training.calibration import count_logits, fit, read_calibration, write_calibration
 from training.cases import CaseKind
-from training.errors import CaseError, NoSamplesError
+from training.errors import CaseError, NoSamplesError, RecipeError
 from training.inference import device_at_hand
 from training.loop import Report, train
 from training.mining import with_alarms
@@ -59,10 +59,17 @@ class Study:
         return self.root / self.recipe.name / self.recipe.segment
 
     def held_out(self) -> list[tuple[str, ...]]:
-        """Return the real patients of each fold."""
+        """Return the real patients of each fold.
+
+        Raises: RecipeError: if there are fewer patients than folds.
+        """
         if self.recipe.folds == 0 or CaseKind.REAL not in self.recipe.sources:
             return []
         patients = [case.provenance.patient for case in self.sources.real(self.recipe.segment)]
+        count = len(set(patients))
+        if 0 < count < self.recipe.folds:
+            key = f"segmentors.{self.recipe.segment}.folds"
+            raise RecipeError(self.recipe.name, key, f"{self.recipe.folds} folds of {count} patients")
         return folds(patients, self.recipe.folds) if patients else []
 
 
@@ -83,6 +90,7 @@ def train_study(
         CaseError: if one can not be read or used, or is there again under another patient.
     """
     recipe, store = study.recipe, study.root / "prepared"
+    groups = study.held_out()
     announce("preparing slices")
     cases = (variant for case in study.sources.cases(recipe, Split.TRAIN) for variant in variants(case))
     prepared = store_cases(cases, recipe, store)
@@ -93,7 +101,6 @@ def train_study(
     if recipe.pretraining is not None:
         announce(PRETRAINED)
         prepared, begin_with = _pretrain(study, prepared, watched, report, begin_with)
-    groups = study.held_out()
     for number, patients in enumerate(groups):
         announce(f"fold {number}, without {', '.join(patients)}")
         learned, unseen = split_cases(recipe, prepared, groups, number)

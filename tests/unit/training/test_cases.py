@@ -16,6 +16,7 @@ from training.dataset_manifest import read_manifest
 from training.datasets import Dataset
 from training.errors import CaseError, ManifestError
 from training.nifti import read_nifti
+from training.sources import Sources
 
 MANIFESTS = Path(__file__).parents[3] / "training" / "manifests"
 
@@ -195,6 +196,20 @@ def test_empty_folder_is_told_what_it_should_hold(dataset: Dataset, tmp_path: Pa
 def test_a_case_needs_a_volume() -> None:
     with pytest.raises(CaseError, match="no volume"):
         Case("x", {}, {}, Provenance("p", "d", "l", CaseKind.REAL))
+
+
+@pytest.mark.parametrize("part", ["unsure", "excluded"])
+def test_a_value_has_one_meaning(tmp_path: Path, part: str) -> None:
+    label = {**MANIFEST["labels"]["WMH"], part: [3]}
+    (tmp_path / "set.yaml").write_text(yaml.safe_dump({**MANIFEST, "labels": {"WMH": label}}))
+    with pytest.raises(ManifestError, match="3 is in two of values, unsure and excluded"):
+        read_manifest(tmp_path / "set.yaml")
+
+
+def test_two_descriptions_of_one_name_are_refused(dataset: Dataset) -> None:
+    (dataset.root / "tes.yaml").write_text((dataset.root / "set.yaml").read_text())
+    with pytest.raises(ManifestError, match=r"Manifest tes\.yaml: name: set is that of set\.yaml, too"):
+        Sources(dataset.root, None).datasets()
 
 
 @pytest.mark.parametrize("part", ["unsure", "excluded"])

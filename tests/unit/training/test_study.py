@@ -13,7 +13,7 @@ from engines.segments import Segment, SeriesType
 from tests.support.training_cases import bright_spot_case, tiny_recipe
 from training.card import FAILURES, NEVER_TESTED, contact_sheet, manifest_scores, write_card
 from training.cases import CaseKind
-from training.errors import CheckpointError, MissingWeightsError
+from training.errors import CheckpointError, MissingWeightsError, RecipeError
 from training.judging import REAL, REAL_WITH_UNSURE, evaluate_study, write_evaluation
 from training.loop import train
 from training.pool import Split, write_pool_case
@@ -64,6 +64,13 @@ def study(tmp_path_factory) -> Study:
 
 def test_folds_spread_data_sets_and_hold_every_patient_once() -> None:
     assert folds(["b_2", "a_1", "b_1", "a_2", "a_1"], 2) == [("a_1", "b_1"), ("a_2", "b_2")]
+
+
+def test_more_folds_than_patients_are_refused_before_anything_is_prepared(study, tmp_path) -> None:
+    more = Study(study.recipe.model_copy(update={"folds": 5}), study.sources, tmp_path)
+    with pytest.raises(RecipeError, match=r"segmentors\.WMH\.folds: 5 folds of 4 patients"):
+        train_study(more, None, quiet)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_fold_learns_from_a_scan_of_its_own_patients(study) -> None:
