@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from engines.errors import PlanCacheError
 
-MAGIC = b"csvd-plan 1\n"
+MAGIC = b"csvd-plan 2\n"
 """First bytes of a plan file; the number changes with the layout."""
 
 SUFFIX = ".plan"

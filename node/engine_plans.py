@@ -112,7 +112,7 @@ def prune_plans(settings: NodeSettings) -> Iterator[Path]:
     """Remove plans that are damaged, of no configured model, or of a TensorRT or converter that was replaced.
 
     Plans for other GPUs stay: several machines may share the folder. So do those of a TensorRT that is not
-    installed here at all.
+    installed here at all, and with it what converts for it.
 
     Raises: PlanCacheError: if a file can not be removed.
     """
@@ -126,9 +126,11 @@ def prune_plans(settings: NodeSettings) -> Iterator[Path]:
 
 
 def _is_wanted(key: PlanKey, models: Set[str], versions: Mapping[str, str]) -> bool:
+    if key.flavour not in versions:
+        return key.onnx_sha256 in models
     converters = {precision.value: converter_of(precision) for precision in Precision}
-    same_version = versions.get(key.flavour, key.version) == key.version
-    return key.onnx_sha256 in models and same_version and converters.get(key.precision) == key.converter
+    replaced = (versions[key.flavour], converters.get(key.precision)) != (key.version, key.converter)
+    return key.onnx_sha256 in models and not replaced
 
 
 def _bundles(settings: NodeSettings) -> list[Bundle]:

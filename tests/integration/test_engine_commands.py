@@ -65,7 +65,8 @@ def test_plans_of_a_replaced_tensorrt_or_converter_are_pruned_and_those_of_other
     assert kept.key is not None
     old = cache.put(replace(kept.key, version="1.0.0"), b"plan")
     other_gpu = cache.put(replace(kept.key, capability=120), b"plan")
-    not_here = cache.put(replace(kept.key, flavour="another", version="9.0.0"), b"plan")
+    elsewhere = replace(kept.key, flavour="another", version="9.0.0", converter="onnxconverter-common 1.0.0")
+    not_here = cache.put(elsewhere, b"plan")
     converted = cache.put(replace(kept.key, converter="onnxconverter-common 1.0.0"), b"plan")
     told = run(config, "prune")
     assert f"removed {old.name}" in told

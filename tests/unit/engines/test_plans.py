@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import resource
 import subprocess
 import sys
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,15 @@ def test_a_damaged_plan_is_built_again(tmp_path: Path, damage: object) -> None:
     again = cache.obtain(KEY, lambda: b"new")
     assert (again.plan, again.built, again.problem) == (b"new", True, "")
     assert cache.find(KEY) == b"new"
+
+
+def test_a_plan_of_an_earlier_layout_is_not_taken_for_whole(tmp_path: Path) -> None:
+    """It did not say what wrote its precision, and is found under no key of today."""
+    record = {name: value for name, value in asdict(KEY).items() if name != "converter"}
+    header = {"key": record, "sha256": hashlib.sha256(b"plan").hexdigest(), "built_at": "2026-01-01"}
+    (tmp_path / "m.plan").write_bytes(b"csvd-plan 1\n" + json.dumps(header).encode() + b"\nplan")
+    (entry,) = PlanCache(tmp_path).entries()
+    assert entry.problem == "damaged: no plan file of this version"
 
 
 def test_a_plan_under_the_name_of_another_is_not_taken(tmp_path: Path) -> None:
