@@ -73,7 +73,8 @@ def _told() -> Iterator[None]:
         _tell(f"{error.filename or 'A file'} can not be used: {error.strerror or error}")
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
-        _tell("Stopped. The same command goes on: a training from its last checkpoint, all else anew.")
+        goes_on = "a training from its last checkpoint, a simulation after its last case, all else anew"
+        _tell(f"Stopped. The same command goes on: {goes_on}.")
         raise typer.Exit(130) from error
 
 

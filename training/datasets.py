@@ -71,9 +71,12 @@ class Dataset:
         if self.manifest.brain_mask is not None:
             mask = self._image(case, None, self.manifest.brain_mask)
             brain = mask.with_array(mask.array > 0)
-        patient = _fill(self.manifest.patient, case).replace("/", "_")
-        origin = Provenance(patient, self.manifest.name, self.manifest.licence, CaseKind.REAL)
+        origin = Provenance(self.patient(case), self.manifest.name, self.manifest.licence, CaseKind.REAL)
         return Case(case.replace("/", "_"), volumes, masks, origin, brain, unsure, excluded)
+
+    def patient(self, case: str) -> str:
+        """Name the patient of a case, whose files are not opened for it."""
+        return _fill(self.manifest.patient, case).replace("/", "_")
 
     def iterate(self) -> Iterator[Case]:
         """Read every case that is not reserved, in the order of its folders."""

@@ -20,7 +20,7 @@ from torch import nn
 from training.errors import CheckpointError
 from training.inference import device_at_hand, predict
 from training.slices import PreparedCase
-from training.whole_files import naming_full_disk, written_whole
+from training.whole_files import opened_whole
 
 ALARM_LOGIT = -1.0
 """What counts as an alarm: a probability of 0.27, well below any operating point."""
@@ -48,11 +48,7 @@ def with_alarms(network: nn.Module, cases: Sequence[PreparedCase], path: Path) -
             for case in cases
         }
         needed_mb = sum(places.nbytes for places in found.values()) / 1e6
-        with (
-            naming_full_disk(path, needed_mb),
-            written_whole(path) as unfinished,
-            unfinished.open("wb") as file,
-        ):
+        with opened_whole(path, needed_mb) as file:
             np.savez(file, **found)  # type: ignore[arg-type]
     try:
         with np.load(path) as kept:

@@ -20,7 +20,7 @@ from engines.segments import Segment, SeriesType
 from engines.volume import Grid, Volume
 from training.cases import Case, CaseKind, Provenance
 from training.errors import CaseError
-from training.whole_files import naming_full_disk, written_whole
+from training.whole_files import opened_whole
 
 
 class Split(StrEnum):
@@ -75,7 +75,7 @@ def write_pool_case(folder: Path, case: Case, segment: Segment) -> Path:
     }
     path = folder / f"{case.name}.npz"
     needed_mb = sum(array.nbytes for array in arrays.values()) / 1e6
-    with naming_full_disk(path, needed_mb), written_whole(path) as unfinished, unfinished.open("wb") as file:
+    with opened_whole(path, needed_mb) as file:
         np.savez(
             file,
             mask=np.packbits(mask.array.astype(bool), axis=-1),

@@ -25,7 +25,7 @@ from training.cases import Case, CaseKind, same_place
 from training.errors import CaseError
 from training.losses import FALSE_ALARM, IGNORE
 from training.recipe import SegmentRecipe
-from training.whole_files import naming_full_disk, written_whole
+from training.whole_files import opened_whole
 
 LESION_COVERAGE = 0.4
 """Share of a pixel that a mask must cover to make it a target; below one half, so that lesions of a pixel or
@@ -36,7 +36,6 @@ MAX_SLICES = 44
 
 ALARM_SHARE = 0.6
 """Share of slices that are not drawn for a lesion, but for a false alarm if their case has one."""
-
 
 LABELS = "labels"
 """Name of the digest of what is marked on a case."""
@@ -197,8 +196,7 @@ def _save(path: Path, array: NDArray[np.float16] | NDArray[np.uint8]) -> None:
 
     Raises: StorageError: if there is no room for it.
     """
-    needed_mb = array.nbytes / 1e6
-    with naming_full_disk(path, needed_mb), written_whole(path) as unfinished, unfinished.open("wb") as file:
+    with opened_whole(path, array.nbytes / 1e6) as file:
         np.save(file, array)
 
 

@@ -35,11 +35,17 @@ class Sources:
 
     def real(self, segment: Segment) -> Iterator[Case]:
         """Read the real cases that are labelled for a segment; reserved ones are left out."""
+        for dataset in self._labelled(segment):
+            yield from dataset.iterate()
+
+    def patients(self, segment: Segment) -> list[str]:
+        """Name the patient of each real case that is labelled for a segment; no image is read for it."""
+        return [d.patient(case) for d in self._labelled(segment) for case in d.case_folders()]
+
+    def _labelled(self, segment: Segment) -> list[Dataset]:
         if self.mri is None or not self.mri.is_dir():
-            return
-        for dataset in self.datasets():
-            if segment in dataset.manifest.labels and dataset.case_folders():
-                yield from dataset.iterate()
+            return []
+        return [dataset for dataset in self.datasets() if segment in dataset.manifest.labels]
 
     def datasets(self) -> tuple[Dataset, ...]:
         """Return the data sets of the shipped manifests and of those that lie in the folder of the real data.

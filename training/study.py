@@ -65,7 +65,7 @@ class Study:
         """
         if self.recipe.folds == 0 or CaseKind.REAL not in self.recipe.sources:
             return []
-        patients = [case.provenance.patient for case in self.sources.real(self.recipe.segment)]
+        patients = self.sources.patients(self.recipe.segment)
         count = len(set(patients))
         if 0 < count < self.recipe.folds:
             key = f"segmentors.{self.recipe.segment}.folds"

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from training.errors import StorageError
 
@@ -46,6 +47,16 @@ def naming_full_disk(path: Path, needed_mb: float) -> Iterator[None]:
             raise
         there = next(folder for folder in path.absolute().parents if folder.is_dir())
         raise StorageError(path, needed_mb, shutil.disk_usage(there).free / 1e6) from error
+
+
+@contextmanager
+def opened_whole(path: Path, needed_mb: float) -> Iterator[BinaryIO]:
+    """Open a file for bytes, which are written whole or not at all.
+
+    Raises: StorageError: if there is no room for them.
+    """
+    with naming_full_disk(path, needed_mb), written_whole(path) as unfinished, unfinished.open("wb") as file:
+        yield file
 
 
 def write_text_whole(path: Path, text: str) -> None:

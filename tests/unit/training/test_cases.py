@@ -206,6 +206,13 @@ def test_a_value_has_one_meaning(tmp_path: Path, part: str) -> None:
         read_manifest(tmp_path / "set.yaml")
 
 
+def test_patients_are_named_without_an_image_being_read(dataset: Dataset) -> None:
+    patients = [case.provenance.patient for case in Sources(dataset.root, None).real(Segment.WMH)]
+    for image in dataset.root.glob("*/flair.nii.gz"):
+        image.write_bytes(b"")
+    assert Sources(dataset.root, None).patients(Segment.WMH) == patients == ["p1", "p2"]
+
+
 def test_two_descriptions_of_one_name_are_refused(dataset: Dataset) -> None:
     (dataset.root / "tes.yaml").write_text((dataset.root / "set.yaml").read_text())
     with pytest.raises(ManifestError, match=r"Manifest tes\.yaml: name: set is that of set\.yaml, too"):
