@@ -91,15 +91,16 @@ def _drop_unusable_windows(image: Dataset) -> None:
         image.pop("VOILUTSequence", None)
     for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
         for groups in image.get(keyword) or ():
-            if not all(map(_has_usable_window, groups.get("FrameVOILUTSequence") or ())):
-                del groups.FrameVOILUTSequence
+            windows = groups.get("FrameVOILUTSequence")
+            if not windows or not all(map(_has_usable_window, windows)):
+                groups.pop("FrameVOILUTSequence", None)
 
 
 def _has_usable_window(described: Dataset) -> bool:
     """Tell whether a window shows something: numbers in pairs, no width below 1, a function that there is."""
     widths, centers = (_floats(described.get(keyword)) for keyword in ("WindowWidth", "WindowCenter"))
     return (
-        len(widths) == len(centers)
+        len(widths) == len(centers) > 0
         and all(width >= 1 for width in widths)
         and all(map(math.isfinite, (*widths, *centers)))
         and described.get("VOILUTFunction") in (None, "", *VOI_LUT_FUNCTIONS)
@@ -116,8 +117,16 @@ def _complete_rescale(image: Dataset) -> None:
 
 
 def _floats(value: object) -> list[float]:
+    """Read numbers; what is none, as a decimal comma makes it, is not finite."""
     values = value if isinstance(value, MultiValue) else [value]
-    return [float(str(one)) for one in values if one is not None]
+    return [_float(str(one)) for one in values if one is not None]
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _rescale(image: Dataset, frame: FrameReference) -> tuple[float | None, float | None, str]:

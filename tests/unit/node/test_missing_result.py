@@ -31,7 +31,7 @@ from tests.support.arrivals import Arrivals, at
 from tests.support.onnx_models import write_threshold_bundle
 from tests.support.small_study import study_of, write_study
 
-UID = study_of("decimal comma")
+UID = study_of("table without values")
 REASON = "Not made: Presentation State; "
 SETTINGS = CompletenessSettings()
 
@@ -66,11 +66,14 @@ def node(tmp_path: Path) -> Iterator[Node]:
     database = Database(f"sqlite:///{tmp_path}/index.db")
     arrivals, evaluations, outcomes = Arrivals(tmp_path, database), Evaluations(database), Outcomes(database)
     arrivals.open("a", 0)
-    for path in write_study(tmp_path, "decimal comma", ("flair",))["flair"]:
+    # highdicom refuses it, and no volume needs it.
+    table = pydicom.Dataset()
+    table.LUTDescriptor = [4, 0, 16]
+    for path in write_study(tmp_path, "table without values", ("flair",))["flair"]:
         image = pydicom.dcmread(path)
-        # As some PACS write it; highdicom does not read it, and no volume needs it.
-        image.add_new("WindowWidth", "LO", "80,5")
-        image.add_new("WindowCenter", "LO", "40")
+        image.VOILUTSequence = [table]
+        for keyword in ("WindowCenter", "WindowWidth"):
+            image.pop(keyword, None)
         arrivals.send("a", 0, image)
     arrivals.release("a", 0)
     forms = (Form.BINARY, Form.REPORT, Form.PRESENTATION_STATE)

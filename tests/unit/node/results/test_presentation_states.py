@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from pydicom import Dataset, dcmread
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 
 from engines.segments import Segment, SeriesType
 from node.results.build import build_results
@@ -58,7 +60,10 @@ def test_frames_that_are_rescaled_alike_share_one_modality_lut(tmp_path: Path) -
 
 
 def state_on_classic(folder: Path, **attributes: object) -> Dataset:
-    """Return the state of a segment without a lesion on images with these attributes; None takes one away."""
+    """Return the state of a segment without a lesion on images with these attributes.
+
+    None takes one away; bytes are written as they are, in VR DS.
+    """
     volume = phantom_volume(PhantomKind.T2_FLAIR, phantom_grid((4, 16, 16), (9, 12, 12)))
     uids = {"study_uid": STUDY_UID, "frame_of_reference_uid": FRAME_OF_REFERENCE_UID}
     paths = write_series(volume, patterns.SIEMENS_FLAIR_TSE, folder, series_number=1, **uids)
@@ -66,7 +71,10 @@ def state_on_classic(folder: Path, **attributes: object) -> Dataset:
         image = dcmread(path)
         for keyword, value in attributes.items():
             image.pop(keyword, None)
-            if value is not None:
+            if isinstance(value, bytes):
+                tag = Tag(keyword)
+                image[tag] = RawDataElement(tag, "DS", len(value), value, 0, False, True)
+            elif value is not None:
                 setattr(image, keyword, value)
         image.save_as(path)
     sources = {SeriesType.T2_FLAIR: source_from(paths)}
@@ -86,6 +94,8 @@ def test_whole_image_is_displayed_and_said_to_be_no_tile(tmp_path: Path) -> None
     ("center", "width", "function"),
     [
         pytest.param("nan", "100", None, id="no-number"),
+        pytest.param("40", b"80,5", None, id="decimal-comma"),
+        pytest.param(b"about 40", "80", None, id="words"),
         pytest.param("100", "inf", None, id="no-end"),
         pytest.param("100", "0", None, id="no-width"),
         pytest.param("100", None, None, id="center-alone"),
@@ -94,7 +104,10 @@ def test_whole_image_is_displayed_and_said_to_be_no_tile(tmp_path: Path) -> None
     ],
 )
 def test_window_that_shows_nothing_is_left_out(
-    tmp_path: Path, center: str | list[str], width: str | list[str] | None, function: str | None
+    tmp_path: Path,
+    center: str | bytes | list[str],
+    width: str | bytes | list[str] | None,
+    function: str | None,
 ) -> None:
     state = state_on_classic(tmp_path, WindowCenter=center, WindowWidth=width, VOILUTFunction=function)
     assert "SoftcopyVOILUTSequence" not in state
@@ -133,18 +146,33 @@ def test_images_whose_frames_share_nothing_have_a_state(shared: str, tmp_path: P
     assert "presentation-state-WMH" in results_on_enhanced(tmp_path, [2.0], move_shared)
 
 
-@pytest.mark.parametrize(("center", "width"), [("nan", "100"), ("100", "inf"), ("100", "0")])
+def window_of(center: str | None, width: str | None) -> Dataset:
+    window = Dataset()
+    window.WindowCenter, window.WindowWidth = center, width
+    return window
+
+
+@pytest.mark.parametrize(
+    "windows",
+    [
+        pytest.param([window_of("nan", "100")], id="no-number"),
+        pytest.param([window_of("100", "inf")], id="no-end"),
+        pytest.param([window_of("100", "0")], id="no-width"),
+        pytest.param([window_of(None, None)], id="empty"),
+        pytest.param([Dataset()], id="nothing-said"),
+        pytest.param([], id="none"),
+    ],
+)
 @pytest.mark.parametrize("place", ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"])
 def test_window_of_frames_that_shows_nothing_is_left_out(
-    tmp_path: Path, place: str, center: str, width: str
+    tmp_path: Path, place: str, windows: list[Dataset]
 ) -> None:
     def set_window(path: Path) -> None:
-        image, window = dcmread(path), Dataset()
-        window.WindowCenter, window.WindowWidth = center, width
+        image = dcmread(path)
         for groups in image.PerFrameFunctionalGroupsSequence:
             groups.pop("FrameVOILUTSequence", None)
         for groups in image[place].value:
-            groups.FrameVOILUTSequence = [window]
+            groups.FrameVOILUTSequence = windows
         image.save_as(path)
 
     state = results_on_enhanced(tmp_path, [2.0], set_window)["presentation-state-WMH"]
