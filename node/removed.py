@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, exists, select
 
 from node.database import Database
 from node.errors import UnknownStudyError
-from node.tables import removed_studies
+from node.tables import removed_studies, studies
 
 REMEMBERED = timedelta(days=90)
 """How long a removal is remembered: as long as somebody may ask where the results of a Study are."""
@@ -29,8 +29,12 @@ def forget(connection: Connection, now: datetime) -> None:
 
 
 def unknown_study(connection: Connection, study_uid: str) -> UnknownStudyError:
-    """Return the error of a Study that is not in the index; it says when one was removed."""
-    found = select(removed_studies).where(removed_studies.c.study_uid == study_uid)
+    """Return the error of a Study that is not in the index; it says when one was removed.
+
+    One that came again is not absent, whatever is remembered of it.
+    """
+    is_here = exists().where(studies.c.study_uid == study_uid)
+    found = select(removed_studies).where(removed_studies.c.study_uid == study_uid, ~is_here)
     row = connection.execute(found).one_or_none()
     if row is None:
         return UnknownStudyError(study_uid)

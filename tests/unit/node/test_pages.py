@@ -337,6 +337,16 @@ def test_page_of_a_removed_study_says_when_and_by_whom(shown: Shown) -> None:
         assert "since it was removed at 2024-01-15 09:00:00 UTC by retention.days" in answer.text
 
 
+def test_study_that_came_again_is_not_called_absent_where_it_is_in_another_state(shown: Shown) -> None:
+    here = str(uid_from("study", 1))
+    with shown.database.writing() as connection:
+        remember(shown.database, connection, here, "retention.days, which is 30", at(0))
+    with shown.served() as client:
+        answer = client.get("/", params={"uid": here, "state": "failed"}).text
+    assert "No Study is of this choice." in answer
+    assert "removed" not in answer
+
+
 def test_what_a_visitor_types_is_not_taken_for_markup(shown: Shown) -> None:
     with shown.served() as client:
         answer = client.get("/", params={"uid": '"><script>', "state": "<b>"})
