@@ -267,7 +267,6 @@ class Evaluations:
                 state=EvaluationState.WAITING,
                 reason="",
                 progress="",
-                supersedes=_latest_with_results(connection, study_uid),
                 created_at=now,
                 is_urgent=select(studies.c.is_urgent)
                 .where(studies.c.study_uid == study_uid)
@@ -282,6 +281,12 @@ class Evaluations:
             ]
             connection.execute(insert(evaluation_inputs), rows)
             _supersede_waiting(connection, study_uid, evaluation_id, now)
+            # Only now: one that waited may just have begun.
+            connection.execute(
+                update(evaluations)
+                .where(evaluations.c.evaluation_id == evaluation_id)
+                .values(supersedes=_latest_with_results(connection, study_uid))
+            )
         return _read(connection, evaluation_id)
 
     def _set(self, evaluation_id: str, **values: object) -> None:

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 from pydicom.uid import Comprehensive3DSRStorage, MRImageStorage, SegmentationStorage
+from sqlalchemy import update
 
 from node.database import Database
 from node.deliveries import Deliveries, Delivery, DeliveryState
 from node.errors import NothingToEvaluateError, UnknownEvaluationError, UnknownStudyError
 from node.evaluations import Evaluation, Evaluations, EvaluationState, Result, fingerprint_of
 from node.outcomes import Outcome, Outcomes
+from node.tables import evaluations as evaluations_table
 from tests.support.arrivals import STUDY_UID, Arrivals, at
 from tests.support.instances import mr_dataset
 
@@ -266,6 +268,23 @@ def test_what_was_given_up_can_be_queued_again(
     assert deliveries.queue_given_up(delivery.evaluation_id, ["PACS"], at(200)) == 1
     (again,) = deliveries.due(at(200))
     assert (again.attempts, again.first_queued_at) == (0, at(200))
+
+
+def test_evaluation_that_begins_just_when_the_next_one_is_opened_is_superseded_by_it(
+    database: Database, evaluations: Evaluations, arrivals: Arrivals
+) -> None:
+    """PostgreSQL lets both go on: what the next one read first may be no longer true."""
+    first = begun(evaluations)
+    arrivals.whole("b", 20, series=2)
+    with ThreadPoolExecutor(1) as pool:
+        with database.writing() as connection:
+            begins = update(evaluations_table).values(state=EvaluationState.EVALUATING)
+            connection.execute(begins.where(evaluations_table.c.evaluation_id == first.evaluation_id))
+            opening = pool.submit(begun, evaluations, 30)
+            with pytest.raises(TimeoutError):
+                opening.result(0.5)
+        assert opening.result(20).supersedes == first.evaluation_id
+    assert evaluations.get(first.evaluation_id).state is EvaluationState.EVALUATING
 
 
 def test_late_instance_gets_the_next_number(evaluations: Evaluations, arrivals: Arrivals) -> None:
