@@ -121,7 +121,8 @@ class Evaluator:
         destinations = router.destinations(made.findings)
         if not {choice.key for choice in router.choices(destinations)} <= set(made.choices):
             return False
-        now_routed = made.model_copy(update={"destinations": destinations})
+        # Nothing that is wanted now is missing, whatever else could not be made.
+        now_routed = made.model_copy(update={"destinations": destinations, "problem": ""})
         self._outcomes.record(evaluation.evaluation_id, evaluation.run, now_routed)
         return True
 

@@ -23,7 +23,7 @@ from node.listing import StudyChoice
 from node.outbound import DestinationSettings
 from node.outcomes import Outcomes
 from node.results.forms import Form
-from node.settings import NodeSettings
+from node.settings import Destination, NodeSettings
 from node.study_report import render_study
 from node.study_states import StudyState, count_states
 from node.study_view import StudyViews
@@ -43,8 +43,10 @@ class Node:
     database: Database
     views: StudyViews
     deliveries: Deliveries
+    courier: Courier
     evaluator: Evaluator
     evaluations: Evaluations
+    destinations: dict[str, Destination]
 
     def state(self) -> StudyState:
         """Return the state of the Study, the same however one asks."""
@@ -78,7 +80,8 @@ def node(tmp_path: Path) -> Iterator[Node]:
     arrivals.release("a", 0)
     forms = (Form.BINARY, Form.REPORT, Form.PRESENTATION_STATE)
     pacs = DestinationSettings(ae_title="PACS", host="127.0.0.1", port=104, forms=forms)
-    settings = NodeSettings(root=tmp_path / "root", destinations={"pacs": pacs})
+    research = DestinationSettings(ae_title="RESEARCH", host="127.0.0.1", port=104)
+    settings = NodeSettings(root=tmp_path / "root", destinations={"pacs": pacs, "research": research})
     bundle = write_threshold_bundle(tmp_path / "wmh", Segment.WMH)
     assessor = Assessor(settings, {Segment.WMH: Segmentor(bundle, open_runner(bundle))})
     evaluator = Evaluator(settings, assessor, arrivals.store, evaluations, outcomes, lambda: at(2))
@@ -87,13 +90,16 @@ def node(tmp_path: Path) -> Iterator[Node]:
     assert evaluation is not None
     evaluator.evaluate(evaluation.evaluation_id)
     books = arrivals.store, evaluations, outcomes, deliveries
-    Courier(settings, *books, None, None, lambda: at(3)).queue(evaluation.evaluation_id)  # type: ignore[arg-type]
+    courier = Courier(settings, *books, None, None, lambda: at(3))  # type: ignore[arg-type]
+    courier.queue(evaluation.evaluation_id)
     yield Node(
         database,
         StudyViews(database, arrivals.store, SETTINGS, lambda: at(1000)),
         deliveries,
+        courier,
         evaluator,
         evaluations,
+        settings.destinations,
     )
     database.close()
 
@@ -106,7 +112,7 @@ def test_other_forms_are_delivered_and_the_study_says_what_is_missing(node: Node
     node.deliver()
     assert node.state() is StudyState.FAILED
     view = node.views.study(UID)
-    assert (view.row.delivered_count, view.row.delivery_count) == (3, 3)
+    assert (view.row.delivered_count, view.row.delivery_count) == (6, 6)
     assert view.row.reason.startswith(REASON)
     assert view.findings is not None
     assert any(remark.startswith(REASON) for remark in view.findings.remarks)
@@ -120,3 +126,13 @@ def test_retry_makes_what_is_missing_and_leaves_what_was_sent(node: Node) -> Non
     node.evaluator.evaluate(evaluation.evaluation_id)
     assert node.evaluations.results(evaluation.evaluation_id) == before
     assert evaluation.run == 2
+
+
+def test_retry_asks_for_nothing_that_no_destination_wants_any_more(node: Node) -> None:
+    node.deliver()
+    del node.destinations["pacs"]
+    evaluation = node.evaluations.retry(UID, at(5))
+    node.evaluator.evaluate(evaluation.evaluation_id)
+    node.courier.queue(evaluation.evaluation_id)
+    assert node.state() is StudyState.DELIVERED
+    assert node.views.study(UID).row.reason == ""
