@@ -134,12 +134,13 @@ class Dataset:
     def _segments(
         self, case: str, rule: LabelRule, values: tuple[int, ...], volumes: Mapping[SeriesType, Volume]
     ) -> Volume:
-        """Put segments of a Segmentation onto the grid of the image that they were drawn on."""
+        """Put segments of a Segmentation onto the grid of the image that all of its rule were drawn on."""
         path = self._path(case, rule.file)
         codes = rule.codes if values == rule.values else ()
         with _naming(case, path):
             marked = read_segmentation(path)
             points = marked.points(values, codes)
+            drawn = marked.points((*rule.values, *rule.unsure, *rule.excluded), rule.codes)
         frames = {}
         for series, file in self.manifest.series.items():
             image = self._path(case, file)
@@ -149,7 +150,7 @@ class Dataset:
             if marked.frame_of_reference and frames[series] not in ("", marked.frame_of_reference):
                 continue
             mask = mask_on(points, volume.grid)
-            if mask is not None:
+            if mask is not None and mask_on(drawn, volume.grid) is not None:
                 return volume.with_array(mask)
         raise CaseError(
             case, f"the segments of {path.name} fit none of its images; draw them on one of these"

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sysconfig
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -101,6 +102,25 @@ def test_images_and_masks_of_the_node_come_back_voxel_for_voxel(study, rule) -> 
     assert points(case.masks[Segment.WMH]) == points(made.findings.of(Segment.WMH).mask)
     assert case.masks[Segment.WMH].grid.shape == case.volumes[FLAIR].grid.shape
     assert case.provenance == Provenance("patient_1", "hospital", "internal", "real")
+
+
+def test_an_excluded_segment_without_voxels_lies_on_the_image_of_the_others(study, tmp_path) -> None:
+    folder, made = study
+    combined = made.findings.combined
+    empty = combined[Segment.INFARCT].with_array(np.zeros_like(combined[Segment.INFARCT].array))
+    findings = replace(made.findings, combined={**combined, Segment.INFARCT: empty})
+    choice = FormChoice(frozenset({Form.BINARY}), Masks.COMBINED)
+    (path,) = write_results(build_results(findings, made.sources, context(), (choice,)), tmp_path)
+    numbers = {one.code: one.number for one in read_segmentation(path).segments}
+    rule = LabelRule(
+        file=str(path),
+        values=(numbers[code_of(Segment.WMH)],),
+        excluded=(numbers[code_of(Segment.INFARCT)],),
+    )
+    described = manifest(WMH=rule).model_copy(update={"series": {T1: "{case}/T1", FLAIR: "{case}/T2_FLAIR"}})
+    (case,) = Dataset(described, folder).iterate()
+    assert case.excluded[Segment.WMH].grid.shape == case.masks[Segment.WMH].grid.shape
+    assert case.masks[Segment.WMH].grid.shape == case.volumes[FLAIR].grid.shape
 
 
 def test_a_mask_of_dcmqi_comes_back_voxel_for_voxel(study, tmp_path) -> None:
