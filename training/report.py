@@ -24,7 +24,8 @@ EXPLAINED = (
     "Means over cases with a lesion. Heads are the persons, or the anatomies of simulated cases, that the "
     "cases show: cases of one head are alike, so how far scores reach is said by the heads. Lesion scores "
     "are pooled over cases with a lesion: F1, precision and sensitivity count any overlap as a hit; 40% "
-    "counts a hit only if more than 40% of the lesion is covered, and its F1 is the lesion-wise Dice. "
+    "counts a hit only if more than 40% of the lesion is covered, and its F1 is the lesion-wise Dice; "
+    "the mean F1 of cases is not pooled. "
     "Patches are squares of about the square root of the image's side. Accuracy and AUC count every voxel "
     "of the image, so the rarity of lesions alone brings them near 1. Sizes go by the area of a lesion's "
     "largest slice: small below 20, medium 20 to 150, large above 150 mm2; what was found belongs to the "
@@ -112,6 +113,7 @@ def lesion_table(summaries: Mapping[str, Summary]) -> Table:
             {
                 "cases": name,
                 "F1": s.lesion_f1,
+                "mean F1 of cases": s.lesion_f1_per_case,
                 "precision": s.lesion_precision,
                 "sensitivity": s.lesion_recall,
                 "40% Dice": s.strict_f1,

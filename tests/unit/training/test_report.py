@@ -54,6 +54,9 @@ def test_tables_hold_means_over_patients(folder) -> None:
     assert float(pixels["AUC"]) == pytest.approx(np.mean(areas))
     (lesions,) = rows(folder / "lesions.csv")
     assert float(lesions["sensitivity"]) == pytest.approx(2 / 3)
+    # 2 of 3 lesions found, nothing false: pooled 2 x 2 / (4 + 1), of the cases 1, 1 and 0
+    assert float(lesions["F1"]) == pytest.approx(4 / 5)
+    assert float(lesions["mean F1 of cases"]) == pytest.approx(2 / 3)
     assert float(lesions["40% precision"]) == 1.0
 
 
