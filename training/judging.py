@@ -98,13 +98,9 @@ def predict_study(study: Study, shipped: Infer, announce: Announce) -> Predictio
         yield from predict_cases(sources.cases(recipe, split), recipe, shipped)
 
     def bare(split: Split) -> Iterator[Prediction]:
-        # The same cases as from a Study that lacks every optional Series.
-        missing = recipe.optional_inputs
-        if missing:
-            what = f"without {', '.join(missing)}"
-            announce(f"{split} cases {what}")
-            cases = ((what, without_inputs(case, missing)) for case in sources.cases(recipe, split))
-            yield from _predict_altered(cases, recipe, shipped)
+        if recipe.optional_inputs:
+            announce(f"{split} cases {_lacking(recipe)}")
+            yield from _predict_altered(_bare(sources.cases(recipe, split), recipe), recipe, shipped)
 
     folds, altered = [], []
     for number, patients in enumerate(study.held_out()):
@@ -114,9 +110,21 @@ def predict_study(study: Study, shipped: Infer, announce: Announce) -> Predictio
         infer = infer_with(load_network(folder, recipe))
         cases = [c for c in sources.real(recipe.segment) if c.provenance.patient in patients]
         folds.append(list(predict_cases(cases, recipe, infer)))
-        altered.append(_predict_altered(chain.from_iterable(map(alterations, cases)), recipe, infer))
+        changed = chain(chain.from_iterable(map(alterations, cases)), _bare(cases, recipe))
+        altered.append(_predict_altered(changed, recipe, infer))
     validation = chain(made(Split.VALIDATION), bare(Split.VALIDATION))
     return Predictions(validation, folds, altered, made(Split.TEST), bare(Split.TEST))
+
+
+def _lacking(recipe: SegmentRecipe) -> str:
+    return f"without {', '.join(recipe.optional_inputs)}"
+
+
+def _bare(cases: Iterable[Case], recipe: SegmentRecipe) -> Iterator[tuple[str, Case]]:
+    """Yield each case as from a Study that lacks every optional Series, and say so; none if all needed."""
+    if recipe.optional_inputs:
+        for case in cases:
+            yield _lacking(recipe), without_inputs(case, recipe.optional_inputs)
 
 
 def infer_with(network: nn.Module) -> Infer:

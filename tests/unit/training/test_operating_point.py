@@ -10,7 +10,7 @@ from engines.volume import Grid, Volume
 from training.cases import CaseKind
 from training.evaluation import Prediction, score_case
 from training.metrics import LesionScores
-from training.operating_point import THRESHOLDS, Joint, choose, find_candidates, score
+from training.operating_point import THRESHOLDS, Joint, choose, find_candidates, joint, score
 
 GRID = Grid((1, 10, 10), np.eye(4)[[2, 1, 0, 3]])
 
@@ -84,9 +84,26 @@ def test_the_chosen_point_finds_the_lesion_without_the_false_spot() -> None:
 
 def test_false_alarms_on_healthy_cases_are_fined_beyond_one_half() -> None:
     scores = LesionScores(1, 0, 1, 0)
-    assert Joint(0.8, scores, 0.5).quality == pytest.approx(0.9)
-    assert Joint(0.8, scores, 0.5).fine == 0.0
-    assert Joint(0.8, scores, 1.5).fine == pytest.approx(0.1)
+    assert Joint(0.8, scores, 1, 0.5).quality == pytest.approx(0.9)
+    assert Joint(0.8, scores, 1, 0.5).fine == 0.0
+    assert Joint(0.8, scores, 1, 1.5).fine == pytest.approx(0.1)
+
+
+def test_one_blob_over_several_lesions_is_worse_than_an_outline_of_each() -> None:
+    # three lesions, the faintest of which is found only where the brighter two run together
+    probability, reference = np.zeros((10, 10)), np.zeros((10, 10), dtype=bool)
+    probability[1:9, 1:9], probability[5:, 5:] = 0.25, 0.0
+    for corner, height in (((1, 1), 0.95), ((1, 6), 0.95), ((6, 1), 0.25)):
+        place = tuple(slice(start, start + 3) for start in corner)
+        reference[place], probability[place] = True, height
+    case = find_candidates(predicted(probability, reference))
+    blob, outlines = (joint([case[THRESHOLDS.index(at)]], 0.0) for at in (0.2, 0.5))
+    assert (blob.lesions, blob.pairs) == (LesionScores(3, 0, 1, 0), 1)
+    assert (outlines.lesions, outlines.pairs) == (LesionScores(2, 1, 2, 0), 2)
+    # by hand: Dice 2 x 27 / (48 + 27) and 2 x 18 / (18 + 27), pairs 2 x 1 / (3 + 1) and 2 x 2 / (3 + 2)
+    assert blob.quality == pytest.approx((54 / 75 + 1 / 2) / 2)
+    assert outlines.quality == pytest.approx((36 / 45 + 4 / 5) / 2)
+    assert choose([case]).threshold >= 0.3
 
 
 def test_real_cases_judge_the_quality_where_there_are_any() -> None:

@@ -113,12 +113,11 @@ def test_every_real_case_is_scored_once_and_test_cases_apart(study, tmp_path) ->
     assert json.loads((tmp_path / "evaluation.json").read_text())["summaries"][REAL]["cases"] == 4
 
 
-def test_made_cases_are_also_scored_without_optional_series(study) -> None:
+def test_all_cases_are_also_scored_without_optional_series(study) -> None:
     recipe = study.recipe.model_copy(
         update={
             "inputs": (SeriesType.T2_FLAIR, SeriesType.T1),
             "optional_inputs": (SeriesType.T1,),
-            "folds": 0,
             "schedule": study.recipe.schedule.model_copy(update={"epochs": 1}),
         }
     )
@@ -127,7 +126,8 @@ def test_made_cases_are_also_scored_without_optional_series(study) -> None:
     evaluation, predictions = evaluate_study(both, quiet)
     assert evaluation.summaries["simulated, test"].cases == 1
     assert evaluation.parts["simulated, test, without T1"].cases == 1
-    assert [prediction.case for prediction in predictions] == ["9"]
+    assert evaluation.parts[f"{REAL}, without T1"].cases == 4
+    assert len(predictions) == 5
 
 
 def test_each_round_looks_at_the_false_alarms_of_the_one_before(study) -> None:
