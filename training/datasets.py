@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,10 +78,11 @@ class Dataset:
         """Name the patient of a case, whose files are not opened for it."""
         return _fill(self.manifest.patient, case).replace("/", "_")
 
-    def iterate(self) -> Iterator[Case]:
-        """Read every case that is not reserved, in the order of its folders."""
+    def iterate(self, patients: Collection[str] | None = None) -> Iterator[Case]:
+        """Read every case that is not reserved, of all patients or of some, in the order of its folders."""
         for case in self.case_folders():
-            yield self.read(case)
+            if patients is None or self.patient(case) in patients:
+                yield self.read(case)
 
     def missing(self) -> tuple[str, ...]:
         """Return one sentence for each thing that the manifest expects and the folder lacks."""

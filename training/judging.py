@@ -108,7 +108,7 @@ def predict_study(study: Study, shipped: Infer, announce: Announce) -> Predictio
         folder = study.folder / f"fold_{number}"
         check_held_out(folder, patients)
         infer = infer_with(load_network(folder, recipe))
-        cases = [c for c in sources.real(recipe.segment) if c.provenance.patient in patients]
+        cases = list(sources.real(recipe.segment, patients))
         folds.append(list(predict_cases(cases, recipe, infer)))
         changed = chain(chain.from_iterable(map(alterations, cases)), _bare(cases, recipe))
         altered.append(_predict_altered(changed, recipe, infer))

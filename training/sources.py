@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -33,10 +33,10 @@ class Sources:
         """The folders, whether they are there or not."""
         return tuple(path for path in (self.mri, self.pool) if path is not None)
 
-    def real(self, segment: Segment) -> Iterator[Case]:
-        """Read the real cases that are labelled for a segment; reserved ones are left out."""
+    def real(self, segment: Segment, patients: Collection[str] | None = None) -> Iterator[Case]:
+        """Read the real cases that are labelled for a segment, of all patients or some; reserved ones not."""
         for dataset in self._labelled(segment):
-            yield from dataset.iterate()
+            yield from dataset.iterate(patients)
 
     def patients(self, segment: Segment) -> list[str]:
         """Name the patient of each real case that is labelled for a segment; no image is read for it."""

@@ -86,6 +86,13 @@ def test_reserved_case_is_left_out_but_can_be_read(dataset: Dataset) -> None:
     assert dataset.read("p9").provenance == Provenance("p9", "set", "MIT", CaseKind.REAL)
 
 
+def test_of_some_patients_no_other_is_read(dataset: Dataset) -> None:
+    (dataset.root / "p2/label.nii.gz").write_bytes(b"no image")
+    assert [case.name for case in dataset.iterate(["p1", "p9"])] == ["p1"]
+    with pytest.raises(CaseError, match="p2"):
+        list(dataset.iterate())
+
+
 def test_label_of_another_grid_names_the_case(dataset: Dataset) -> None:
     save(dataset.root / "p2/label.nii.gz", np.zeros((4, 5, 7), np.uint8))
     with pytest.raises(CaseError, match="Case p2: the WMH has 7 x 5 x 4 voxels, its images T2_FLAIR"):
