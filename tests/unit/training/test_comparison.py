@@ -1,10 +1,7 @@
 """Evaluations side by side: paired differences over patients, and what can not be compared."""
 
 import json
-import os
 import resource
-import signal
-import threading
 
 import pytest
 from typer.testing import CliRunner
@@ -126,20 +123,11 @@ def test_a_full_disk_names_the_file_that_there_is_no_room_for(folders, tmp_path)
     assert "MB free, 1 MB needed; free space" in told.output
 
 
-def test_what_was_stopped_says_what_goes_on_and_what_begins_anew(folders) -> None:
-    """A pipe takes the place of an evaluation that is long to read: it is opened, and nothing comes."""
-    pipe = folders[0] / "evaluation.json"
-    pipe.unlink()
-    os.mkfifo(pipe)
-    reading = threading.get_ident()
+def test_what_was_stopped_says_what_goes_on_and_what_begins_anew(folders, monkeypatch) -> None:
+    def interrupted(_folders) -> None:
+        raise KeyboardInterrupt
 
-    def stop() -> None:
-        with pipe.open("w"):
-            signal.pthread_kill(reading, signal.SIGINT)
-
-    stopping = threading.Thread(target=stop)
-    stopping.start()
+    monkeypatch.setattr("training.cli.read_evaluations", interrupted)
     told = CliRunner().invoke(app, ["compare", *map(str, folders)])
-    stopping.join()
     assert told.exit_code == 130
     assert "a training from its last checkpoint, a simulation after its last case" in told.output
