@@ -256,6 +256,7 @@ class Evaluations:
             raise NothingToEvaluateError(study_uid, len(of_study))
         digest = fingerprint_of((each.sop_instance_uid, each.sha256) for each in inputs)
         evaluation_id = hashlib.sha256(f"{study_uid} {digest}".encode("ascii")).hexdigest()[:32]
+        _lock_waiting(connection, study_uid)
         inserted = connection.scalar(
             self._database.insert(evaluations)
             .values(
@@ -267,6 +268,7 @@ class Evaluations:
                 state=EvaluationState.WAITING,
                 reason="",
                 progress="",
+                supersedes=_latest_with_results(connection, study_uid),
                 created_at=now,
                 is_urgent=select(studies.c.is_urgent)
                 .where(studies.c.study_uid == study_uid)
@@ -281,12 +283,6 @@ class Evaluations:
             ]
             connection.execute(insert(evaluation_inputs), rows)
             _supersede_waiting(connection, study_uid, evaluation_id, now)
-            # Only now: one that waited may just have begun.
-            connection.execute(
-                update(evaluations)
-                .where(evaluations.c.evaluation_id == evaluation_id)
-                .values(supersedes=_latest_with_results(connection, study_uid))
-            )
         return _read(connection, evaluation_id)
 
     def _set(self, evaluation_id: str, **values: object) -> None:
@@ -339,6 +335,13 @@ def _latest_with_results(connection: Connection, study_uid: str) -> str | None:
         .order_by(evaluations.c.number.desc())
         .limit(1)
     )
+
+
+def _lock_waiting(connection: Connection, study_uid: str) -> None:
+    """Let none begin until the transaction ends; one that just begins is seen as at work after."""
+    waiting = evaluations.c.state == EvaluationState.WAITING
+    rows = select(evaluations.c.evaluation_id).where(evaluations.c.study_uid == study_uid, waiting)
+    connection.execute(rows.with_for_update()).all()
 
 
 def _supersede_waiting(connection: Connection, study_uid: str, by: str, now: datetime) -> None:
