@@ -119,18 +119,19 @@ def prune_plans(settings: NodeSettings) -> Iterator[Path]:
     cache = PlanCache(settings.engine_folder)
     models = {bundle.manifest.model.sha256 for bundle in _bundles(settings)}
     versions = {kind.value: installed for kind in FLAVOURS if (installed := installed_version(kind))}
+    converters = {precision.value: converter_of(precision) for precision in Precision}
     for entry in cache.entries():
-        if entry.problem or entry.key is None or not _is_wanted(entry.key, models, versions):
+        if entry.problem or entry.key is None or not _is_wanted(entry.key, models, versions, converters):
             cache.remove(entry.path)
             yield entry.path
 
 
-def _is_wanted(key: PlanKey, models: Set[str], versions: Mapping[str, str]) -> bool:
-    if key.flavour not in versions:
-        return key.onnx_sha256 in models
-    converters = {precision.value: converter_of(precision) for precision in Precision}
-    replaced = (versions[key.flavour], converters.get(key.precision)) != (key.version, key.converter)
-    return key.onnx_sha256 in models and not replaced
+def _is_wanted(
+    key: PlanKey, models: Set[str], versions: Mapping[str, str], converters: Mapping[str, str]
+) -> bool:
+    installed = versions.get(key.flavour), converters.get(key.precision)
+    is_replaced = key.flavour in versions and installed != (key.version, key.converter)
+    return key.onnx_sha256 in models and not is_replaced
 
 
 def _bundles(settings: NodeSettings) -> list[Bundle]:
