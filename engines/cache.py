@@ -6,6 +6,7 @@ was built), and the plan. It is written under another name and renamed, so that 
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -26,6 +27,9 @@ MAGIC = b"csvd-plan 2\n"
 
 SUFFIX = ".plan"
 """Of plan files."""
+
+KERNELS_SUFFIX = ".kernels"
+"""Of files that make opening a plan faster; they begin with the plan's name and go when it goes."""
 
 LOCK_TIMEOUT_S = 1800.0
 """Longest wait for another process that builds the same plan, seconds: a slow build takes minutes."""
@@ -74,6 +78,10 @@ class PlanKey:
     def file_name(self) -> str:
         """Name of the plan's file, unique to the key."""
         return f"{self.model}-{self.precision}-{self.flavour}-{self.digest[:16]}{SUFFIX}"
+
+    def kernels_name(self, gpu: str) -> str:
+        """Name of the file of what was compiled from the plan for one GPU when it was opened."""
+        return f"{self.file_name}.{gpu.replace(' ', '-')}{KERNELS_SUFFIX}"
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Self:
@@ -204,11 +212,13 @@ class PlanCache:
         self.remove(self.folder / key.file_name)
 
     def remove(self, path: Path) -> None:
-        """Remove one file of the cache.
+        """Remove one plan of the cache, and what was compiled from it.
 
         Raises: PlanCacheError: if it can not be removed.
         """
         try:
+            for kernels in self.folder.glob(f"{glob.escape(path.name)}.*{KERNELS_SUFFIX}"):
+                kernels.unlink(missing_ok=True)
             path.unlink(missing_ok=True)
         except OSError as exc:
             problem = f"can not remove {path.name}: {exc.strerror or exc}"

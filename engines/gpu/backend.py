@@ -121,11 +121,22 @@ class TensorRtBackend:
         if self._gpu is None:
             raise RunnerError(f"{self.kind} compiles ahead of time here: there is no GPU to run on")
         manifest = bundle.manifest
+        kept_kernels = self._folder / self.key(bundle, precision).kernels_name(self._gpu.name)
+        kernels = read_scratch(kept_kernels)
         engine = TensorRtEngine(
-            self._flavour, plan, manifest.model, manifest.input_shape, host_code=self._version_compatible
+            self._flavour,
+            plan,
+            manifest.model,
+            manifest.input_shape,
+            host_code=self._version_compatible,
+            kernels=kernels,
         )
         name = f"{self.kind} {self._flavour.version} {self._gpu.name} {precision}"
-        return TensorRtRunner(name, engine, CudaRuntime(), manifest.input_shape, manifest.batch, notice)
+        runner = TensorRtRunner(name, engine, CudaRuntime(), manifest.input_shape, manifest.batch, notice)
+        compiled = engine.kernels
+        if compiled != kernels:
+            write_scratch(kept_kernels, compiled)
+        return runner
 
     @property
     def _timings(self) -> Path:

@@ -46,6 +46,7 @@ class TensorRtEngine:
         model: names of input and output.
         input_shape: (channels, rows, columns) of one slice.
         host_code: whether the plan may carry code for the CPU: one for later versions brings a lean runtime.
+        kernels: what ``kernels`` gave at an earlier start, or nothing.
 
     Raises:
         PlanError: if the plan was made for another version or device.
@@ -60,9 +61,12 @@ class TensorRtEngine:
         input_shape: tuple[int, int, int],
         *,
         host_code: bool,
+        kernels: bytes = b"",
     ) -> None:
         flavour.forget_errors()
         self._flavour, self._model, self._shape = flavour, model, input_shape
+        self._earlier_kernels = kernels
+        self._compiled: Any = None
         self._runtime = flavour.trt.Runtime(flavour.logger)
         self._runtime.engine_host_code_allowed = host_code
         engine = self._runtime.deserialize_cuda_engine(plan)
@@ -87,11 +91,34 @@ class TensorRtEngine:
         config = self._engine.create_runtime_config()
         strategy = self._flavour.trt.ExecutionContextAllocationStrategy.USER_MANAGED
         config.set_execution_context_allocation_strategy(strategy)
-        _specialise_at_once(self._flavour, config)
+        if self._flavour.kind is RunnerKind.TENSORRT_RTX:
+            self._compile_at_once(config)
         context = self._engine.create_execution_context(config)
         if context is None:
             raise _failure(self._flavour, "TensorRT made no execution context")
         return TensorRtContext(self._flavour, context, self._model, self._shape)
+
+    @property
+    def kernels(self) -> bytes:
+        """What TensorRT for RTX compiled for this GPU, with which the next start is faster; else nothing."""
+        return b"" if self._compiled is None else bytes(self._compiled.serialize())
+
+    def _compile_at_once(self, config: trt.IRuntimeConfig) -> None:
+        """Have TensorRT for RTX compile its kernels before the first run, or take those of an earlier start.
+
+        Left to itself it runs general kernels until special ones are ready in the background, so that the
+        kernels that were proven would not be those that serve. It refuses kernels of another GPU, driver or
+        version by itself, and compiles them anew.
+        """
+        # Only this flavour has these names; both sides of the type check see them as untyped.
+        settable: Any = config
+        strategies: Any = getattr(self._flavour.trt, "DynamicShapesKernelSpecializationStrategy")  # noqa: B009
+        settable.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
+        if self._compiled is None:
+            self._compiled = settable.create_runtime_cache()
+            if self._earlier_kernels and not self._compiled.deserialize(self._earlier_kernels):
+                self._flavour.forget_errors()
+        settable.set_runtime_cache(self._compiled)
 
 
 class TensorRtContext:
@@ -129,16 +156,3 @@ def _failure(flavour: Flavour, what: str) -> DeviceError:
     """Return what failed as an error, with TensorRT's own words."""
     kind = DeviceMemoryError if flavour.is_out_of_memory else DeviceError
     return kind(f"{what}: {flavour.complaint}")
-
-
-def _specialise_at_once(flavour: Flavour, config: trt.IRuntimeConfig) -> None:
-    """Have TensorRT for RTX compile its kernels before the first run.
-
-    Left to itself it runs general kernels until special ones are ready in the background, so that the kernels
-    that were proven would not be those that serve.
-    """
-    if flavour.kind is RunnerKind.TENSORRT_RTX:
-        # Only this flavour has these names; both sides of the type check see them as untyped.
-        settable: Any = config
-        strategies: Any = getattr(flavour.trt, "DynamicShapesKernelSpecializationStrategy")  # noqa: B009
-        settable.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER

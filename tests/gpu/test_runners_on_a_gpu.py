@@ -79,8 +79,11 @@ def test_the_second_start_finds_its_plan(
     if kind is RunnerKind.ONNXRUNTIME_CUDA:
         pytest.skip("onnxruntime keeps no plans")
     before = {entry.path: entry.built_at for entry in PlanCache(folder).entries()}
+    kernels = set(folder.glob(f"*-{kind}-*.kernels"))
+    assert bool(kernels) is (kind is RunnerKind.TENSORRT_RTX)
     with choose_runner(bundle, kind, Machine(folder=folder)).runner:
         assert {entry.path: entry.built_at for entry in PlanCache(folder).entries()} == before
+        assert set(folder.glob(f"*-{kind}-*.kernels")) == kernels
 
 
 def test_a_runner_of_the_gpu_serves(gpu: Gpu, folder: Path) -> None:
