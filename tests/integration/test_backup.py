@@ -38,7 +38,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 def run_as_told(which: int, url: str, folder: Path) -> None:
     """Run the commands for backing up (0) or restoring (1) as they stand in the document."""
     kind = "SQLite" if url.startswith("sqlite") else "PostgreSQL"
-    script = blocks(section("Backup and restore", kind))[which]
+    script = blocks(section("operations.md", "Backup and restore", kind))[which]
     for told, here in {
         # The tests' files belong to whoever runs them.
         "runuser -u csvd -- ": "",

@@ -1,4 +1,4 @@
-"""docs/operations.md against what it speaks of."""
+"""What the documents tell those who run a node, against what it is about."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from tests.support.running_node import COMMAND
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
-    (unit,) = (block for block in blocks(section("Install on one machine")) if block.startswith("[Unit]"))
+    told = blocks(section("installation.md", "Install on one machine"))
+    (unit,) = (block for block in told if block.startswith("[Unit]"))
     path = tmp_path / "csvd-node.service"
     path.write_text(unit.replace("/opt/csvd-node/.venv/bin/csvd-node", COMMAND))
     done = subprocess.run(["systemd-analyze", "verify", path], capture_output=True, text=True, check=False)
@@ -27,19 +28,19 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
 def test_every_alert_says_what_it_means_and_what_to_do() -> None:
     rules = (REPOSITORY / "helm" / "csvd-node" / "templates" / "_rules.tpl").read_text()
     alerts = set(re.findall(r"- alert: (\w+)", rules))
-    told = section("What each alert means")
+    told = ("operations.md", "What each alert means")
     assert alerts
-    assert set(re.findall(r"^### (\w+)$", told, re.MULTILINE)) == alerts
-    assert all(len(section("What each alert means", alert).split()) >= 25 for alert in alerts)
+    assert set(re.findall(r"^### (\w+)$", section(*told), re.MULTILINE)) == alerts
+    assert all(len(section(*told, alert).split()) >= 25 for alert in alerts)
 
 
 def test_every_state_of_a_study_is_told() -> None:
-    told = re.findall(r"^\| `(\w+)` \|", section("Where a Study is"), re.MULTILINE)
+    told = re.findall(r"^\| `(\w+)` \|", section("operations.md", "Where a Study is"), re.MULTILINE)
     assert told == [state.value for state in StudyState]
 
 
 def test_every_metric_of_the_list_is_exported_and_the_other_way_round() -> None:
-    listed = set(re.findall(r"\b(csvd_\w+)", section("Probes and metrics")))
+    listed = set(re.findall(r"\b(csvd_\w+)", section("monitoring.md", "Metrics")))
     modules = [path.read_text() for path in (REPOSITORY / "node").glob("*.py")]
     sources = [text for text in modules if "prometheus_client" in text]
     named = {name for text in sources for name in re.findall(r'"(csvd_[a-z_]+)"', text)}

@@ -1,4 +1,4 @@
-"""What docs/operations.md tells people to type, so that tests can do it as it stands there."""
+"""What the documents tell people to type, so that tests can do it as it stands there."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import re
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
-TEXT = (REPOSITORY / "docs" / "operations.md").read_text()
+DOCS = REPOSITORY / "docs"
 
 
-def section(*headings: str) -> str:
+def section(document: str, *headings: str) -> str:
     """Return what stands below a heading, or below one within another, up to the next of its rank."""
-    text = f"\n{TEXT}"
+    text = f"\n{(DOCS / document).read_text(encoding='utf-8')}"
     for rank, heading in enumerate(headings, 2):
         _, found, below = text.partition(f"\n{'#' * rank} {heading}\n")
-        assert found, f"docs/operations.md has no {heading}"
+        assert found, f"docs/{document} has no {heading}"
         text = re.split(rf"\n#{{2,{rank}}} ", below)[0]
     return text
 

@@ -40,7 +40,7 @@ def commands(text: str) -> Iterator[list[str]]:
     """Yield what is typed after the name of a program, in blocks and between backticks."""
     blocks = re.findall(r"^ {4,}(.+)$", text.replace("\\\n", " "), re.MULTILINE)
     for line in [*blocks, *re.findall(r"`([^`\n]+)`", text)]:
-        for program, rest in re.findall(r"(?:^|[\s/])(csvd-(?:node|train)) ([^#|;&]+)", line):
+        for program, rest in re.findall(r"(?:^|[\s/])(csvd-(?:node|train)) ([a-z][^#|;&]*)", line):
             words = [program, *rest.split()]
             if words[1] in PROGRAMS[program].commands:
                 yield words
