@@ -22,7 +22,7 @@ from engines.proof import NO_LESION, NO_SLICES, Referee
 from engines.runners.base import Runner, RunnerKind, RunnerSettings
 from engines.runners.onnx_cuda import OnnxCudaRunner
 from engines.runners.onnx_runtime import OnnxRuntimeRunner
-from engines.runners.open_vino import OpenVinoRunner
+from engines.runners.open_vino import CpuPrecision, OpenVinoRunner
 from engines.runners.reserve import ReservedRunner
 from engines.settings import EngineSettings
 
@@ -71,8 +71,20 @@ class _Candidate:
         bundle = self.bundle
         return OnnxRuntimeRunner(bundle.model_path, bundle.manifest.model, self.machine.limits)
 
-    def proven(self, kind: RunnerKind, runner: Runner, precision: Precision) -> Proven:
+    def openvino(self, precision: CpuPrecision) -> Runner:
+        bundle = self.bundle
+        return OpenVinoRunner(bundle.model_path, bundle.manifest.model, self.machine.limits, precision)
+
+    def proven(
+        self, kind: RunnerKind, runner: Runner, precision: Precision, *, untried: tuple[str, ...] = ()
+    ) -> Proven:
         """Return a runner that agrees with the reference; close one that does not.
+
+        Args:
+            kind: of the runner.
+            runner: open.
+            precision: of its computation.
+            untried: what the proof may lack if the runner was asked for by name.
 
         Raises: NotProvenError
         """
@@ -81,10 +93,12 @@ class _Candidate:
         except RunnerError:
             with runner:
                 raise
-        if not agreement.agrees:
-            with runner:
-                raise NotProvenError(kind.value, agreement.reason)
-        return Proven(runner, precision, agreement.reason)
+        if agreement.agrees:
+            return Proven(runner, precision, agreement.reason)
+        if self.by_name and agreement.reason in untried:
+            return Proven(runner, precision, f"taken by name; {agreement.reason}")
+        with runner:
+            raise NotProvenError(kind.value, agreement.reason)
 
 
 def open_runner(
@@ -169,31 +183,17 @@ def _open_reference(candidate: _Candidate) -> Proven:
     return Proven(candidate.reference(), Precision.FP32, REFERENCE)
 
 
-def _openvino(candidate: _Candidate) -> Runner:
-    bundle = candidate.bundle
-    return OpenVinoRunner(bundle.model_path, bundle.manifest.model, candidate.machine.limits)
-
-
 def _open_openvino(candidate: _Candidate) -> Proven:
     if not candidate.by_name and not candidate.referee.can_judge:
         raise NotProvenError(RunnerKind.OPENVINO.value, NO_SLICES)
-    runner = _openvino(candidate)
-    if not candidate.referee.can_judge:
-        return Proven(runner, Precision.FP32, f"taken by name; {NO_SLICES}")
-    try:
-        return candidate.proven(RunnerKind.OPENVINO, runner, Precision.FP32)
-    except NotProvenError as exc:
-        if candidate.by_name and exc.reason == NO_LESION:
-            return Proven(_openvino(candidate), Precision.FP32, f"taken by name; {NO_LESION}")
-        raise
+    runner, untried = candidate.openvino("f32"), (NO_SLICES, NO_LESION)
+    return candidate.proven(RunnerKind.OPENVINO, runner, Precision.FP32, untried=untried)
 
 
 def _open_openvino_bf16(candidate: _Candidate) -> Proven:
-    bundle = candidate.bundle
     if not candidate.referee.can_judge:
         raise NotProvenError(RunnerKind.OPENVINO_BF16.value, NO_SLICES)
-    runner = OpenVinoRunner(bundle.model_path, bundle.manifest.model, candidate.machine.limits, "bf16")
-    return candidate.proven(RunnerKind.OPENVINO_BF16, runner, Precision.BF16)
+    return candidate.proven(RunnerKind.OPENVINO_BF16, candidate.openvino("bf16"), Precision.BF16)
 
 
 def _open_cuda(candidate: _Candidate) -> Proven:
@@ -220,8 +220,7 @@ def _open_tensorrt(kind: FlavourKind) -> Callable[[_Candidate], Proven]:
             machine.engines.first_precision,
             machine.progress,
         )
-        runner = ReservedRunner(proven.runner, candidate.reference)
-        return Proven(runner, proven.precision, proven.proof, proven.passed_over)
+        return replace(proven, runner=ReservedRunner(proven.runner, candidate.reference))
 
     return open_flavour
 

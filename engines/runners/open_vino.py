@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +16,10 @@ from engines.errors import RunnerError
 from engines.manifest import ModelFile
 from engines.runners.base import Notice, RunnerSettings, check_slices, unheard
 
-Precision = Literal["f32", "bf16"]
+CpuPrecision = Literal["f32", "bf16"]
+
+SOURCE_PLACE = re.compile(r".*\.[ch]pp:\d+:\s*")
+"""A line of OpenVINO's errors that only says where in its own source it was met."""
 
 MAX_STREAMS = 4
 """Batches of a run that are computed side by side, each by its share of the threads: threads with batches of
@@ -37,7 +41,7 @@ class OpenVinoRunner:
     """Runs a model with OpenVINO on the CPU: a batch is divided among streams of one or several threads."""
 
     def __init__(
-        self, path: Path, model: ModelFile, settings: RunnerSettings, precision: Precision = "f32"
+        self, path: Path, model: ModelFile, settings: RunnerSettings, precision: CpuPrecision = "f32"
     ) -> None:
         if precision == "bf16" and not has_bf16():
             raise RunnerError("This CPU has no bfloat16: use the runner openvino or onnxruntime")
@@ -54,7 +58,7 @@ class OpenVinoRunner:
         try:
             self._compiled: Any = core.compile_model(core.read_model(path), "CPU", options)
         except RuntimeError as exc:
-            raise RunnerError(f"OpenVINO can not open {path.name}: {exc}") from exc
+            raise RunnerError(f"OpenVINO can not open {path.name}: {_told(exc)}") from exc
         self._model, self._precision = model, precision
         self._streams, self._batch = streams, max(1, settings.batch // streams)
 
@@ -91,7 +95,7 @@ class OpenVinoRunner:
             for number in range(len(starts) - len(requests), len(starts)):
                 finish(number)
         except RuntimeError as exc:
-            raise RunnerError(f"OpenVINO failed on slices of shape {slices.shape}: {exc}") from exc
+            raise RunnerError(f"OpenVINO failed on slices of shape {slices.shape}: {_told(exc)}") from exc
         return logits
 
     def __enter__(self) -> Self:
@@ -101,3 +105,10 @@ class OpenVinoRunner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._compiled = None
+
+
+def _told(error: RuntimeError) -> str:
+    """Return in one line what an error of OpenVINO says, without the places in its source."""
+    lines = str(error).splitlines()
+    said = [line for line in lines if not SOURCE_PLACE.fullmatch(line)] or lines
+    return " ".join(" ".join(said).split())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -172,6 +173,7 @@ def test_an_operator_that_one_runner_lacks_is_named_and_the_others_serve(
     lacking = {trial.runner: trial.lacking for trial in trials}
     assert lacking[RunnerKind.ONNXRUNTIME] == ()
     assert lacking[RunnerKind.OPENVINO] == ("Det",)
+    assert not any(re.search(r"\n|\.cpp:", trial.problem) for trial in trials)
 
 
 def test_a_network_with_two_inputs_is_refused_with_their_names(tmp_path: Path, description: Path) -> None:

@@ -115,8 +115,9 @@ def test_a_file_that_is_no_model_can_not_be_opened(
     tmp_path: Path, runner: type[OnnxRuntimeRunner] | type[OpenVinoRunner]
 ) -> None:
     (tmp_path / "model.onnx").write_bytes(b"not a model")
-    with pytest.raises(RunnerError, match="can not open"):
+    with pytest.raises(RunnerError, match="can not open") as caught:
         runner(tmp_path / "model.onnx", ModelFile(sha256="0" * 64), RunnerSettings())
+    assert not re.search(r"\n|\.cpp:", str(caught.value)), "one line, without places in the runtime's source"
 
 
 def test_the_thread_count_is_the_setting_or_what_the_process_may_use() -> None:
