@@ -22,20 +22,6 @@ from engines.errors import BundleError, RunnerError
 from engines.manifest import Manifest, SampleFile
 from engines.runners.onnx_runtime import open_session
 
-__all__ = [
-    "Bundle",
-    "Manifest",
-    "check_manifest",
-    "densest",
-    "file_sha256",
-    "load_bundle",
-    "read_manifest",
-    "read_samples",
-    "shipped_bundles",
-    "write_manifest",
-    "write_samples",
-]
-
 MANIFEST_NAME = "manifest.yaml"
 """Name of the manifest in every bundle."""
 
@@ -159,7 +145,7 @@ def read_samples(bundle: Bundle) -> NDArray[np.float32] | None:
     Returns: (n, channels, rows, columns) float32, or None if it has none.
     Raises: BundleError: if the file is missing, another, has another shape, or values that are not finite.
     """
-    samples, manifest = bundle.manifest.samples, bundle.manifest
+    samples, shape = bundle.manifest.samples, bundle.manifest.input_shape
     if samples is None:
         return None
     _check_file(bundle, "samples", samples.file, samples.sha256)
@@ -168,7 +154,6 @@ def read_samples(bundle: Bundle) -> NDArray[np.float32] | None:
             slices = np.asarray(arrays["slices"], dtype=np.float32)
     except (OSError, ValueError, KeyError, BadZipFile) as exc:
         raise BundleError(bundle.folder.name, "samples.file", f"can not be read: {exc}") from exc
-    shape = (manifest.channels, *manifest.preprocessing.pixel_grid)
     if slices.shape[1:] != shape or not len(slices):
         raise BundleError(bundle.folder.name, "samples.file", f"shape {slices.shape}, expected (n, *{shape})")
     if not np.isfinite(slices).all():
@@ -209,8 +194,7 @@ def _check_tensors(bundle: Bundle) -> None:
         session = open_session(bundle.model_path, threads=1, optimised=False)
     except RunnerError as exc:
         raise BundleError(name, "model.file", str(exc)) from exc
-    shapes = {"input": (manifest.channels, *manifest.preprocessing.pixel_grid)}
-    shapes["output"] = (1, *manifest.preprocessing.pixel_grid)
+    shapes = {"input": manifest.input_shape, "output": (1, *manifest.preprocessing.pixel_grid)}
     for role, tensors in (("input", session.get_inputs()), ("output", session.get_outputs())):
         wanted = getattr(manifest.model, role)
         if [tensor.name for tensor in tensors] != [wanted]:

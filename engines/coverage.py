@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from engines.alignment import Alignment
 from engines.head import Points, head_points
 from engines.segments import Segment, SeriesType
-from engines.volume import Grid, Volume, without_blank_ends
+from engines.volume import Grid, Volume, mapped, without_blank_ends
 
 HEAD_MM = 140.0
 """How far below the vertex the head is counted, mm. In 19 labelled heads of the development data that holds
@@ -86,7 +85,7 @@ def coverage_remarks(
         alignment: relates them.
     """
     heads = {
-        kind: _to_reference(head_points(volume), kind, alignment)
+        kind: mapped(head_points(volume), np.linalg.inv(alignment.reference_to(kind)))
         for kind, volume in volumes.items()
         if alignment.is_placed(kind)
     }
@@ -128,15 +127,6 @@ def field_remarks(segment: Segment, volume: Volume, field: Grid) -> Iterator[str
         )
 
 
-def _to_reference(points: Points, kind: SeriesType, alignment: Alignment) -> Points:
-    return _moved(points, np.linalg.inv(alignment.reference_to(kind)))
-
-
-def _moved(points: Points, transform: NDArray[np.floating[Any]]) -> Points:
-    moved: Points = points @ transform[:3, :3].T + transform[:3, 3]
-    return moved
-
-
 def _covered(shown: Points, own: Points, reference_to_grid: NDArray[np.float64], grid: Grid) -> Coverage:
     """Compare the head that another Series shows with a Series' grid.
 
@@ -146,11 +136,11 @@ def _covered(shown: Points, own: Points, reference_to_grid: NDArray[np.float64],
         reference_to_grid: (4, 4) from the reference's patient space to the grid's.
         grid: of the Series.
     """
-    whole = cover(_moved(shown, reference_to_grid), grid)
+    whole = cover(mapped(shown, reference_to_grid), grid)
     tops = [shown, own] if whole.share > 0 and len(own) else [shown]
     vertex = max(float(points[:, 2].max()) for points in tops)
     counted = shown[shown[:, 2] > vertex - HEAD_MM]
-    return cover(_moved(counted, reference_to_grid), grid) if len(counted) else whole
+    return cover(mapped(counted, reference_to_grid), grid) if len(counted) else whole
 
 
 def _sentence(

@@ -83,12 +83,7 @@ def read_graph(path: Path) -> Graph:
 def _load(path: Path) -> ModelProto:
     try:
         model = onnx.load(str(path), load_external_data=False)
-        outside = [
-            tensor.name
-            for tensor in model.graph.initializer
-            if external_data_helper.uses_external_data(tensor)
-        ]
-        if outside:
+        if any(map(external_data_helper.uses_external_data, model.graph.initializer)):
             raise BundleError(
                 path.name, "model.file", "keeps its weights in another file: save it as one file"
             )

@@ -15,7 +15,7 @@ from engines.head import head_points, share_in_head
 from engines.mutual_information import NothingToCompareError
 from engines.rigid_search import MAX_STEPS, FoundMovement, find_movement
 from engines.segments import SeriesType
-from engines.volume import Volume, without_blank_ends
+from engines.volume import Volume, mapped, without_blank_ends
 
 MIN_SIZE = 4
 """Voxels along each axis that the smoothing needs."""
@@ -99,7 +99,7 @@ def head_overlap(fixed: Volume, moving: Volume, fixed_to_moving: NDArray[np.floa
     """
     moving_to_fixed = np.linalg.inv(fixed_to_moving)
     shares = [
-        share_in_head(points @ matrix[:3, :3].T + matrix[:3, 3], other)
+        share_in_head(mapped(points, matrix), other)
         for points, matrix, other in (
             (head_points(fixed), fixed_to_moving, moving),
             (head_points(moving), moving_to_fixed, fixed),

@@ -83,7 +83,7 @@ def _slices(bundle: Bundle) -> NDArray[np.float32]:
     samples = read_samples(bundle)
     if samples is not None:
         return samples
-    shape = (NOISE_SLICES, bundle.manifest.channels, *bundle.manifest.preprocessing.pixel_grid)
+    shape = (NOISE_SLICES, *bundle.manifest.input_shape)
     return np.random.default_rng(0).normal(1.0, 0.5, shape).astype(np.float32)
 
 

@@ -63,14 +63,11 @@ class Grid:
 
     def to_lps(self, indices: NDArray[Any]) -> NDArray[np.float64]:
         """Map (n, 3) indices (slice, row, column) to (n, 3) LPS points, mm."""
-        points: NDArray[np.float64] = np.asarray(indices) @ self.affine[:3, :3].T + self.affine[:3, 3]
-        return points
+        return mapped(indices, self.affine)
 
     def to_index(self, points_lps: NDArray[Any]) -> NDArray[np.float64]:
         """Map (n, 3) LPS points in mm to (n, 3) fractional indices (slice, row, column)."""
-        inverse = np.linalg.inv(self.affine)
-        indices: NDArray[np.float64] = np.asarray(points_lps) @ inverse[:3, :3].T + inverse[:3, 3]
-        return indices
+        return mapped(points_lps, np.linalg.inv(self.affine))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +92,12 @@ class Volume:
     def with_array(self, array: NDArray[Any]) -> Volume:
         """Return other values of the same shape on this grid."""
         return Volume(array, self.grid)
+
+
+def mapped(points: NDArray[Any], transform: NDArray[Any]) -> NDArray[np.float64]:
+    """Map (n, 3) points, or indices, by a (4, 4) matrix."""
+    result: NDArray[np.float64] = np.asarray(points) @ transform[:3, :3].T + transform[:3, 3]
+    return result
 
 
 def without_blank_ends(volume: Volume) -> Volume:

@@ -16,14 +16,12 @@ from scipy import ndimage
 
 from engines.components import label, sizes
 from engines.findings import SizeClass
+from engines.lesions import LARGE_ABOVE_MM2, SMALL_BELOW_MM2
 
 Mask = NDArray[np.bool_]
 
 HIT_SHARE = 0.4
 """Share of a lesion that must be found for a hit under the stricter rule of the FLAIR study."""
-
-SMALL_BELOW_MM2, LARGE_ABOVE_MM2 = 20.0, 150.0
-"""Bounds of the size classes by the area of the largest slice, mm2."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from engines.volume import mapped
 from training.errors import SimulationSourceError
 from training.simulation.fields import smooth_field
 
@@ -115,7 +116,7 @@ class LesionLibrary:
         packed = self.bits[self.offsets[number] : self.offsets[number + 1]]
         mask = np.unpackbits(packed, count=int(size.prod())).reshape(size).astype(np.float32)
         to_voxel = mni_to_voxel @ self.affine
-        corners = np.array([first, first + size - 1]) @ to_voxel[:3, :3].T + to_voxel[:3, 3]
+        corners = mapped(np.array([first, first + size - 1]), to_voxel)
         low, high = (
             np.floor(corners.min(axis=0)).astype(int) - 1,
             np.ceil(corners.max(axis=0)).astype(int) + 1,
