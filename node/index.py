@@ -130,6 +130,8 @@ class Index:
     ) -> None:
         """Enter how an association ended; what is entered first stays, and one that carried nothing goes.
 
+        That its receiver was taken for dead is a guess, which gives way to what the receiver saw.
+
         Args:
             association: which one.
             ended: released or aborted.
@@ -140,8 +142,9 @@ class Index:
         Raises:
             IndexUnavailableError: if it can not be entered; then nothing is.
         """
-        is_open = (associations.c.association_id == association.association_id) & (
-            associations.c.ended == AssociationEnd.OPEN
+        is_this = associations.c.association_id == association.association_id
+        has_not_ended = or_(
+            associations.c.ended == AssociationEnd.OPEN, associations.c.reason == PROCESS_ENDED
         )
         with self._database.writing() as connection:
             for part in refused:
@@ -149,10 +152,10 @@ class Index:
                 counts = {"stored": 0, "repeated": 0, "refused": part.count}
                 series = (part.study_uid, part.series_uid)
                 self._count(connection, association, *series, counts, last_heard, refusal=part.reason)
-            connection.execute(delete(associations).where(is_open, ~carried_something()))
+            connection.execute(delete(associations).where(is_this, ~carried_something()))
             connection.execute(
                 update(associations)
-                .where(is_open)
+                .where(is_this, has_not_ended)
                 .values(ended=AssociationEnd(ended), closed_at=last_heard, reason=reason)
             )
 

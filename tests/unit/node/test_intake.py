@@ -207,6 +207,18 @@ def test_associations_of_a_dead_receiver_are_aborted(tmp_path: Path, database: D
     assert [carried.closed_at for carried in carriages if carried.end is AssociationEnd.ABORTED] == [at(5)]
 
 
+def test_association_of_a_receiver_that_was_taken_for_dead_ends_as_it_saw(arrivals: Arrivals) -> None:
+    arrivals.open("a", 0)
+    arrivals.send_series("a", 1, count=4)
+    arrivals.index.abort_left_open("CSVD")
+    (carried,) = arrivals.index.open_studies()[0].carriages
+    assert carried.end is AssociationEnd.ABORTED
+    arrivals.send_series("a", 20)
+    arrivals.release("a", 21)
+    (carried,) = arrivals.index.open_studies()[0].carriages
+    assert (carried.end, carried.closed_at, carried.broke_because) == (AssociationEnd.RELEASED, at(21), "")
+
+
 def test_parallel_associations_of_one_study_are_all_counted(arrivals: Arrivals) -> None:
     keys = [f"association {number}" for number in range(6)]
     for key in keys:
