@@ -26,9 +26,6 @@ from sqlalchemy.pool import NullPool
 from node.database import cause_of
 from node.errors import IndexUnavailableError, NodeAlreadyRunningError, words_of
 
-KEEPALIVES = {"tcp_keepalives_idle": "3", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3"}
-"""Settings of the session, s and number: a machine that is gone is noticed by the server within 9 s."""
-
 CONNECT_TIMEOUT_S = 5
 """How long to wait for a connection, s."""
 
@@ -261,17 +258,9 @@ def _engine(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
-    options = " ".join(f"-c {name}={value}" for name, value in KEEPALIVES.items())
     return create_engine(
         parsed,
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",
-        connect_args={
-            "options": options,
-            "application_name": "csvd-node lease",
-            "connect_timeout": CONNECT_TIMEOUT_S,
-            "keepalives_idle": 3,
-            "keepalives_interval": 2,
-            "keepalives_count": 3,
-        },
+        connect_args={"application_name": "csvd-node lease", "connect_timeout": CONNECT_TIMEOUT_S},
     )

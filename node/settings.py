@@ -19,6 +19,7 @@ from node.completeness import CompletenessSettings
 from node.dicomweb import StowDestinationSettings
 from node.identification import IdentificationRule
 from node.outbound import DestinationSettings, SenderSettings
+from node.postgresql_sessions import with_session_parameters
 from node.receiver_settings import ReceiverSettings
 from node.retention import RetentionSettings
 from node.roles import ALL_ROLES, Role
@@ -210,7 +211,4 @@ class NodeSettings(BaseModel):
         if self.database_url is None:
             return f"sqlite:///{self.root.absolute() / file_name}"
         url = self.database_url.get_secret_value()
-        if not url.startswith("postgresql") or "client_encoding=" in url:
-            return url
-        # From a database in SQL_ASCII texts would come as bytes.
-        return f"{url}{'&' if '?' in url else '?'}client_encoding=utf8"
+        return with_session_parameters(url) if url.startswith("postgresql") else url

@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import Integer, cast, create_engine, insert, select, text, update
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import StatementError
 
 from node.database import Database
@@ -51,6 +53,29 @@ def test_database_without_an_encoding_serves(postgres_url: str) -> None:
     lease.release()
     with DurableQueue(settings.workflow_url) as queue:
         assert queue.at_work() == []
+
+
+def test_session_with_an_end_that_is_gone_ends_within_seconds(postgres_url: str) -> None:
+    """Else a machine without power keeps the rows that it locked for two hours, the server's default."""
+    url = postgres_url.replace("postgresql:", "postgresql+psycopg:")
+    settings = NodeSettings(database_url=SecretStr(url))
+    assert settings.workflow_url == settings.index_url
+    asked = text("SELECT name, reset_val FROM pg_settings WHERE name LIKE 'tcp_%' OR name LIKE 'idle_in_%'")
+    with closing(Database(settings.index_url)) as database, database.reading() as connection:
+        of_server = {row.name: int(row.reset_val) for row in connection.execute(asked)}
+        of_client = connection.connection.driver_connection.info.get_parameters()
+    assert of_server["tcp_keepalives_idle"] == 3
+    assert of_server["tcp_keepalives_interval"] * of_server["tcp_keepalives_count"] == 6
+    assert of_server["tcp_user_timeout"] == 9000
+    assert of_server["idle_in_transaction_session_timeout"] == 60_000
+    assert (of_client["keepalives_idle"], of_client["tcp_user_timeout"]) == ("3", "9000")
+
+
+def test_url_that_says_how_its_sessions_are_keeps_it() -> None:
+    url = "postgresql+psycopg://node@db/index?options=-c%20jit%3Doff&tcp_user_timeout=500"
+    said = make_url(NodeSettings(database_url=SecretStr(url)).index_url).query
+    assert (said["options"], said["tcp_user_timeout"]) == ("-c jit=off", "500")
+    assert (said["client_encoding"], said["keepalives_idle"]) == ("utf8", "3")
 
 
 def test_time_comes_back_as_the_same_point_in_utc(database: Database) -> None:
