@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from node.errors import DamagedDatabaseError, IndexUnavailableError
 from node.migrations import bring_up
+from node.sqlite_age import check_sqlite
 
 BUSY_TIMEOUT_S = 30.0
 """How long a writer waits for another process's transaction on the same SQLite file, s."""
@@ -42,6 +43,7 @@ class Database:
         IndexUnavailableError: if the database can not be opened.
         DamagedDatabaseError: if the SQLite file is damaged, or none.
         IndexSchemaError: if a newer version of the node wrote it.
+        OldSqliteError: if the SQLite of this Python is too old.
     """
 
     def __init__(self, url: str) -> None:
@@ -156,6 +158,7 @@ def is_damaged(error: DBAPIError | PoolTimeoutError) -> bool:
 
 
 def _sqlite_engine(url: str) -> Engine:
+    check_sqlite()
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
 
     @event.listens_for(engine, "connect")

@@ -155,6 +155,17 @@ class DamagedDatabaseError(NodeError):
         super().__init__(f"{path} can not be used: {problem}; {cure}")
 
 
+class OldSqliteError(NodeError):
+    """The SQLite library of this Python is too old for the index."""
+
+    def __init__(self, found: str, least: str) -> None:
+        self.found = found
+        super().__init__(
+            f"This Python has SQLite {found}, and the index needs {least} or newer: take a Python with its "
+            "own (`uv python install`), or PostgreSQL (database_url)"
+        )
+
+
 class NodeAlreadyRunningError(NodeError):
     """Another process serves the same SQLite database."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
@@ -14,9 +15,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import StatementError
 
 from node.database import Database
-from node.errors import DamagedDatabaseError, IndexUnavailableError
+from node.errors import DamagedDatabaseError, IndexUnavailableError, OldSqliteError
 from node.leases import open_lease
 from node.settings import NodeSettings
+from node.sqlite_age import check_sqlite
 from node.tables import studies
 from node.work_queue import DurableQueue
 
@@ -185,3 +187,17 @@ def test_lost_tables_are_unavailable(database: Database) -> None:
         connection.execute(text("DROP TABLE studies"))
     with pytest.raises(IndexUnavailableError, match="can not be read"), database.reading() as connection:
         connection.execute(select(studies))
+
+
+def test_sqlite_without_returning_is_refused_with_what_helps() -> None:
+    """As RHEL 9 has it, for every Python that it comes with."""
+    with pytest.raises(OldSqliteError, match=r"SQLite 3\.34\.1, and the index needs 3\.35 .*PostgreSQL"):
+        check_sqlite((3, 34, 1))
+
+
+def test_every_connection_tells_milliseconds() -> None:
+    """DBOS asks SQLite for them from Python 3.12 on; before 3.42 it has none, as on Debian 12."""
+    with create_engine("sqlite://").connect() as connection:
+        told = [connection.execute(text("SELECT unixepoch('subsec')")).scalar_one() for _ in range(5)]
+    assert told == pytest.approx([time.time()] * 5, abs=10)
+    assert any(seconds % 1 for seconds in told)
