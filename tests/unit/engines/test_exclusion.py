@@ -64,6 +64,8 @@ def test_microbleeds_take_no_part() -> None:
 def test_a_step_without_both_masks_is_not_performed(present: set[Segment], reasons: list[str]) -> None:
     left, records = exclude({segment: columns(0, 10) for segment in present}, STAY)
     assert set(left) == present
+    steps = [(record.minuend, record.subtrahend) for record in records]
+    assert steps == [(WMH, INFARCT), (WMH, LACUNE), (LACUNE, INFARCT)]
     assert [record.reason for record in records] == reasons
     assert [record.performed for record in records] == [not reason for reason in reasons]
 

@@ -178,19 +178,29 @@ def test_report_without_any_assessed_segment_has_no_measurements(study: ResultSt
     assert len(sentences(report.dataset, codes.NOT_ASSESSED)) == len(Segment)
 
 
-def test_cuboid_is_measured_as_by_hand(study: ResultStudy) -> None:
-    # 2 x 3 x 4 voxels of 6 x 1.8 x 1.8 mm: 24 * 19.44 mm3 = 466.56 mm3; a slice 12 * 3.24 = 38.88 mm2.
+@pytest.mark.parametrize(
+    ("rows", "columns", "volume_ml", "area_mm2", "size"),
+    [
+        # On two slices of 6 mm voxels of 1.8 x 1.8 mm: 19.44 mm3 each, 3.24 mm2 on a slice.
+        pytest.param(2, 3, 0.23328, 19.44, codes.SMALL, id="small"),
+        pytest.param(3, 4, 0.46656, 38.88, codes.MEDIUM, id="medium"),
+        pytest.param(6, 8, 1.86624, 155.52, codes.LARGE, id="large"),
+    ],
+)
+def test_cuboid_is_measured_as_by_hand(
+    study: ResultStudy, rows: int, columns: int, volume_ml: float, area_mm2: float, size: Code
+) -> None:
     source = study.sources[SeriesType.T2_FLAIR]
     mask = np.zeros(source.volume.grid.shape, dtype=bool)
-    mask[9:11, 40:43, 50:54] = True
+    mask[9:11, 40 : 40 + rows, 50 : 50 + columns] = True
     found = finding(Segment.WMH, SeriesType.T2_FLAIR, mask, source.volume.grid)
     made = build_results(replace(study.findings, findings=(found,), combined={}), study.sources, context())
     report = made[-1].dataset
     (group,) = lesions(report, Segment.WMH)
-    assert value_of(group, codes.VOLUME) == (pytest.approx(0.46656, abs=1e-6), "ml")
-    assert value_of(group, codes.AREA) == (pytest.approx(38.88, abs=1e-6), "mm2")
-    assert answer(group, codes.SIZE_DESCRIPTOR) == codes.MEDIUM.value
-    centre = source.volume.grid.to_lps(np.array([[9.5, 41.0, 51.5]]))[0]
+    assert value_of(group, codes.VOLUME) == (pytest.approx(volume_ml, abs=1e-6), "ml")
+    assert value_of(group, codes.AREA) == (pytest.approx(area_mm2, abs=1e-6), "mm2")
+    assert answer(group, codes.SIZE_DESCRIPTOR) == size.value
+    centre = source.volume.grid.to_lps(np.array([[9.5, 39.5 + rows / 2, 49.5 + columns / 2]]))[0]
     assert np.allclose(in_space(group, codes.CENTER).GraphicData, centre, atol=1e-3)
 
 
