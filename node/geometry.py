@@ -238,7 +238,7 @@ def _check_stated_spacing(
     thickness = stack.first.acquisition.slice_thickness_mm or stated
     steps = round(spacing / stated)
     is_multiple = abs(spacing - steps * stated) <= settings.spacing_tolerance * stated
-    if steps > 1 and is_multiple and spacing >= MISSING_FROM * max(stated, thickness):
+    if is_multiple and spacing >= MISSING_FROM * max(stated, thickness):
         absent = _absent(along[:-1], np.diff(along), stated)
         raise MissingSliceError(stack.study_uid, stack.series_uid, absent, len(absent), stated)
 

@@ -57,10 +57,16 @@ def test_volume_follows_spacing(spacing_mm: tuple[float, float, float], expected
         ),
     ],
 )
+@pytest.mark.parametrize("turn_deg", [(0, 0, 0), (20, -15, 10)], ids=["upright", "oblique"])
 def test_diameters_and_area_of_simple_shapes(
-    place: tuple[object, ...], diameter_mm: float, axial_mm: float, area_mm2: float
+    place: tuple[object, ...],
+    diameter_mm: float,
+    axial_mm: float,
+    area_mm2: float,
+    turn_deg: tuple[float, ...],
 ) -> None:
-    (lesion,) = measure(painted(place)).lesions
+    turned = axial_grid(GRID.shape, SPACING, Rotation.from_euler("xyz", turn_deg, degrees=True))
+    (lesion,) = measure(painted(place, grid=turned)).lesions
     assert lesion.max_axial_diameter_mm == pytest.approx(axial_mm)
     assert lesion.max_area_mm2 == pytest.approx(area_mm2)
     assert lesion.max_diameter_mm == pytest.approx(diameter_mm)

@@ -39,6 +39,12 @@ def test_b_values_are_set_apart() -> None:
     assert described(split_stacks(headers)) == [("b 0", 5), ("b 1000", 5)]
 
 
+def test_computed_image_without_b_value_lies_beside_those_that_state_one() -> None:
+    adc = mr_series(4, first=9, ImageType=["DERIVED", "PRIMARY", "DIFFUSION", "ADC"])
+    headers = mr_series(4, DiffusionBValue=0.0) + mr_series(4, first=5, DiffusionBValue=1000.0) + adc
+    assert sorted(described(split_stacks(headers))) == [("", 4), ("b 0", 4), ("b 1000", 4)]
+
+
 def test_echoes_are_set_apart() -> None:
     headers = mr_series(5, EchoTime=5.0) + mr_series(5, first=6, EchoTime=20.0)
     stacks = split_stacks(headers)
@@ -68,6 +74,12 @@ def test_three_planes_of_a_localizer_are_set_apart() -> None:
     stacks = split_stacks(headers)
     assert [len(stack.frames) for stack in stacks] == [3, 3, 3]
     assert {stack.context.orientations for stack in stacks} == {3}
+    # Row cosines, then column cosines.
+    assert {stack.label for stack in stacks} == {
+        "orientation 1.00/0.00/0.00/0.00/1.00/0.00",
+        "orientation 0.00/1.00/0.00/0.00/0.00/-1.00",
+        "orientation 1.00/0.00/0.00/0.00/0.00/-1.00",
+    }
 
 
 def test_temporal_phases_are_set_apart() -> None:
