@@ -41,13 +41,19 @@ class LabelRule(BaseModel):
     excluded: tuple[int, ...] = ()
     codes: tuple[str, ...] = ()
 
+    @property
+    def parts(self) -> dict[str, tuple[int, ...]]:
+        """Values by the field that names them; ``unsure`` and ``excluded`` only if there are some."""
+        others = {"unsure": self.unsure, "excluded": self.excluded}
+        return {"values": self.values, **{part: values for part, values in others.items() if values}}
+
     @model_validator(mode="after")
     def _means_something(self) -> Self:
         if is_nifti(self.file) and not (self.values and self.known and not self.codes):
             raise ValueError("a NIfTI label needs values and known, and has no codes")
         if not self.values and not self.codes:
             raise ValueError("a Segmentation needs codes or, as values, Segment Numbers")
-        meant = [*set(self.values), *set(self.unsure), *set(self.excluded)]
+        meant = [value for values in self.parts.values() for value in set(values)]
         if twice := {value for value in meant if meant.count(value) > 1}:
             raise ValueError(f"{min(twice)} is in two of values, unsure and excluded")
         return self

@@ -58,15 +58,14 @@ class Dataset:
                 that the manifest does not know.
         """
         volumes = {series: self._image(case, series, file) for series, file in self.manifest.series.items()}
-        labels = self.manifest.labels
-        masks, unsure, excluded = {}, {}, {}
-        for segment, rule in labels.items():
-            mark = self._mask if is_nifti(rule.file) else self._segments
-            masks[segment] = mark(case, rule, rule.values, volumes)
-            if rule.unsure:
-                unsure[segment] = mark(case, rule, rule.unsure, volumes)
-            if rule.excluded:
-                excluded[segment] = mark(case, rule, rule.excluded, volumes)
+        marked = {
+            segment: self._values(case, rule) if is_nifti(rule.file) else self._segments(case, rule, volumes)
+            for segment, rule in self.manifest.labels.items()
+        }
+        masks, unsure, excluded = (
+            {segment: parts[part] for segment, parts in marked.items() if part in parts}
+            for part in ("values", "unsure", "excluded")
+        )
         brain = None
         if self.manifest.brain_mask is not None:
             mask = self._image(case, None, self.manifest.brain_mask)
@@ -133,33 +132,36 @@ class Dataset:
             return read_nifti(path) if is_nifti(file) else read_series(path, b_values)
 
     def _segments(
-        self, case: str, rule: LabelRule, values: tuple[int, ...], volumes: Mapping[SeriesType, Volume]
-    ) -> Volume:
-        """Put segments of a Segmentation onto the grid of the image that all of its rule were drawn on."""
+        self, case: str, rule: LabelRule, volumes: Mapping[SeriesType, Volume]
+    ) -> dict[str, Volume]:
+        """Put the parts of a Segmentation onto the grid of the image that all of them were drawn on."""
         path = self._path(case, rule.file)
-        codes = rule.codes if values == rule.values else ()
         with _naming(case, path):
-            marked = read_segmentation(path)
-            points = marked.points(values, codes)
-            drawn = marked.points((*rule.values, *rule.unsure, *rule.excluded), rule.codes)
-        frames = {}
-        for series, file in self.manifest.series.items():
-            image = self._path(case, file)
-            with _naming(case, image):
-                frames[series] = "" if is_nifti(file) else frame_of_reference(image)
+            held = read_segmentation(path)
+            points = {
+                part: held.points(values, rule.codes if part == "values" else ())
+                for part, values in rule.parts.items()
+            }
         for series, volume in volumes.items():
-            if marked.frame_of_reference and frames[series] not in ("", marked.frame_of_reference):
+            if held.frame_of_reference and self._frame(case, series) not in ("", held.frame_of_reference):
                 continue
-            mask = mask_on(points, volume.grid)
-            if mask is not None and mask_on(drawn, volume.grid) is not None:
-                return volume.with_array(mask)
+            masks = {part: mask_on(marked, volume.grid) for part, marked in points.items()}
+            on_it = {part: volume.with_array(mask) for part, mask in masks.items() if mask is not None}
+            if len(on_it) == len(points):
+                return on_it
         raise CaseError(
             case, f"the segments of {path.name} fit none of its images; draw them on one of these"
         )
 
-    def _mask(
-        self, case: str, rule: LabelRule, values: tuple[int, ...], _: Mapping[SeriesType, Volume]
-    ) -> Volume:
+    def _frame(self, case: str, series: SeriesType) -> str:
+        """Return the Frame of Reference UID of an image; "" if it has none."""
+        file = self.manifest.series[series]
+        path = self._path(case, file)
+        with _naming(case, path):
+            return "" if is_nifti(file) else frame_of_reference(path)
+
+    def _values(self, case: str, rule: LabelRule) -> dict[str, Volume]:
+        """Return the parts of a NIfTI label, which lie on its own grid."""
         label = self._image(case, None, rule.file)
         whole = np.rint(label.array)
         values_held = np.unique(np.where(np.abs(label.array - whole) < ROUNDING, whole, label.array)).tolist()
@@ -172,7 +174,7 @@ class Dataset:
                 f"{self._path(case, rule.file).name} holds {held}, known are {known}; "
                 f"correct the file, or values and known of {self.manifest.name}.yaml",
             )
-        return label.with_array(np.isin(whole, values))
+        return {part: label.with_array(np.isin(whole, values)) for part, values in rule.parts.items()}
 
 
 def _check(case: str, series: SeriesType, volume: Volume) -> None:
