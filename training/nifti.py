@@ -16,6 +16,9 @@ from engines.volume import Grid, Volume
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """NIfTI counts x to the right and y to the front; patient space here is LPS."""
 
+OTHER_UNITS = {1: "metres", 3: "micrometres"}
+"""Codes of lengths other than mm in ``xyzt_units``; 0 says nothing, and is taken for mm."""
+
 UNREADABLE = (OSError, ImageFileError, EOFError, ValueError, RuntimeError, GeometryError, zlib.error)
 """What readers, of NIfTI and of DICOM, raise about a file that is no image."""
 
@@ -30,7 +33,7 @@ def read_nifti(path: Path) -> Volume:
 
     Returns: Volume of float32, or of the file's own type where it holds integers without a scale.
     Raises: whatever nibabel, the file system or the geometry says; callers name the case.
-    Source: NIfTI-1 (affine to RAS mm); DICOM PS3.3 C.7.6.2.1.1 (LPS).
+    Source: NIfTI-1 (affine to RAS, ``xyzt_units``); DICOM PS3.3 C.7.6.2.1.1 (LPS).
     """
     loaded = nibabel.squeeze_image(nibabel.load(path))
     if len(loaded.shape) != 3:
@@ -38,6 +41,8 @@ def read_nifti(path: Path) -> Volume:
         raise ValueError(f"{sizes} values, expected one volume of three axes; give each volume a file")
     if not any(loaded.header.get(code, 1) for code in ("qform_code", "sform_code")):
         raise ValueError("it does not say where it lies (qform and sform code are 0); write its affine")
+    if unit := OTHER_UNITS.get(int(loaded.header["xyzt_units"]) & 7):
+        raise ValueError(f"its header counts in {unit} (xyzt_units); write it anew in mm")
     try:
         image = nibabel.as_closest_canonical(loaded)
         values: NDArray[np.generic] = np.asanyarray(image.dataobj)

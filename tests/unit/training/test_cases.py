@@ -180,6 +180,15 @@ def test_a_file_without_a_place_is_refused(dataset: Dataset) -> None:
         dataset.read("p1")
 
 
+@pytest.mark.parametrize(("unit", "told"), [("meter", "metres"), ("micron", "micrometres")])
+def test_a_file_that_does_not_count_in_mm_is_refused(dataset: Dataset, unit: str, told: str) -> None:
+    image = nibabel.Nifti1Image(np.ones((4, 5, 6), np.int16), np.eye(4))
+    image.header.set_xyzt_units(unit)
+    nibabel.save(image, dataset.root / "p1/flair.nii.gz")
+    with pytest.raises(CaseError, match=rf"Case p1: flair\.nii\.gz can not be read: .* {told} "):
+        dataset.read("p1")
+
+
 def test_what_is_missing_is_said_file_by_file(dataset: Dataset) -> None:
     assert dataset.missing() == ()
     (dataset.root / "p1/label.nii.gz").unlink()
