@@ -47,7 +47,7 @@ def wrong_keys(error: ValidationError) -> tuple[str, str]:
 
 
 class RecipeError(TrainingError):
-    """A recipe holds a key or a value that its dataclass does not know."""
+    """A recipe can not be read, or holds a key or a value that is unknown or impossible."""
 
     def __init__(self, recipe: str, key: str, problem: str) -> None:
         self.recipe, self.key, self.problem = recipe, key, problem

@@ -230,21 +230,22 @@ class Recipe(_Block):
 
     @model_validator(mode="after")
     def _sizes_fit_networks(self) -> Self:
-        for own in self.segmentors.values():
-            network = own.network or self.network
-            sizes = (own.preprocessing or self.preprocessing).pixel_grid
-            crop = (own.augmentation or self.augmentation).crop
-            stride = network.fold * 2 ** (len(network.channels) - 1)
-            for key, values in (("preprocessing.pixel_grid", sizes), ("augmentation.crop", (crop,))):
+        for own in map(self.for_segment, self.segmentors):
+            stride = own.network.fold * 2 ** (len(own.network.channels) - 1)
+            sizes = {
+                "preprocessing.pixel_grid": own.preprocessing.pixel_grid,
+                "augmentation.crop": (own.augmentation.crop,),
+            }
+            for key, values in sizes.items():
                 if any(size % stride for size in values):
                     raise ValueError(f"{key} must be multiples of {stride} for this network")
         return self
 
     @model_validator(mode="after")
     def _intensities_have_air_at_zero(self) -> Self:
-        for own in self.segmentors.values():
-            spec, changes = own.preprocessing or self.preprocessing, own.augmentation or self.augmentation
-            if spec.normalisation is Normalisation.Z_SCORE and (changes.gamma or changes.bias_field):
+        for own in map(self.for_segment, self.segmentors):
+            bent = own.augmentation.gamma or own.augmentation.bias_field
+            if bent and own.preprocessing.normalisation is Normalisation.Z_SCORE:
                 raise ValueError(
                     "augmentation.gamma and augmentation.bias_field need intensities from 0 on, which "
                     "z_score has not: leave them out or take another preprocessing.normalisation"
@@ -253,9 +254,9 @@ class Recipe(_Block):
 
     @model_validator(mode="after")
     def _slab_is_seen(self) -> Self:
-        for own in self.segmentors.values():
-            seen = 2 * (own.preprocessing or self.preprocessing).neighbours + 1
-            if (own.network or self.network).slab not in (1, seen):
+        for own in map(self.for_segment, self.segmentors):
+            seen = 2 * own.preprocessing.neighbours + 1
+            if own.network.slab not in (1, seen):
                 raise ValueError(f"network.slab must be 1 or the {seen} slices of preprocessing.neighbours")
         return self
 
