@@ -82,8 +82,8 @@ class UNet(nn.Module):
     Args:
         inputs: channels of the input (slice and its neighbours, times Series).
         channels: channels by level, finest first; the FLAIR study's 16, 32, 64, 128, 256 give 19 layers.
+        block: makes the block of a level, of its numbers of channels in and out.
         fold: side of a cell, pixels; 1 for none.
-        residual: whether blocks add their input.
         deep_supervision: whether coarser levels predict too, in training.
         slim_decoder: whether a 1x1 convolution brings a coarser level to the channels of the finer one before
             it is upsampled, which saves a sixth of the arithmetic.
@@ -96,24 +96,13 @@ class UNet(nn.Module):
         self,
         inputs: int,
         channels: Sequence[int],
-        fold: int,
-        residual: bool,
-        deep_supervision: bool,
-        slim_decoder: bool,
-    ) -> None:
-        super().__init__()
-        block: Callable[[int, int], nn.Module] = ResidualBlock if residual else ConvBlock
-        self._build(inputs, channels, fold, block, deep_supervision, slim_decoder)
-
-    def _build(
-        self,
-        inputs: int,
-        channels: Sequence[int],
-        fold: int,
         block: Callable[[int, int], nn.Module],
+        *,
+        fold: int = 1,
         deep_supervision: bool = False,
         slim_decoder: bool = False,
     ) -> None:
+        super().__init__()
         widths = list(channels)
         self.stem = nn.Identity() if fold == 1 else nn.Conv2d(inputs, widths[0], fold, stride=fold)
         first = inputs if fold == 1 else widths[0]
@@ -174,9 +163,8 @@ class SlabUNet(UNet):
     """
 
     def __init__(self, series: int, slab: int, channels: Sequence[int]) -> None:
-        nn.Module.__init__(self)
+        super().__init__(series, channels, partial(SlabBlock, slab=slab))
         self.slab = slab
-        self._build(series, channels, 1, partial(SlabBlock, slab=slab))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, series * slab, rows, columns) to logits (batch, 1, rows, columns)."""
@@ -216,8 +204,8 @@ def build(settings: NetworkSettings, inputs: int) -> UNet:
     return UNet(
         inputs,
         settings.channels,
-        settings.fold,
-        settings.residual,
-        settings.deep_supervision,
-        settings.slim_decoder,
+        ResidualBlock if settings.residual else ConvBlock,
+        fold=settings.fold,
+        deep_supervision=settings.deep_supervision,
+        slim_decoder=settings.slim_decoder,
     )
