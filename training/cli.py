@@ -47,6 +47,7 @@ OneSegment = Annotated[Segment | None, typer.Option("--segment", help="Only this
 MriFolder = Annotated[Path, typer.Option("--mri", help="Folder of the data sets that manifests describe.")]
 PoolFolder = Annotated[Path, typer.Option("--pool", help="Folder that the simulator filled.")]
 RunsFolder = Annotated[Path, typer.Option("--runs", help="Folder that runs and results go to.")]
+BundleFolder = Annotated[Path, typer.Argument(help="Folder of the bundle.", exists=True, file_okay=False)]
 BundlesFolder = Annotated[Path, typer.Option("--bundles", help="Folder that the bundles go to.")]
 Licence = Annotated[
     str | None,
@@ -79,7 +80,12 @@ def _told() -> Iterator[None]:
 
 
 def _tell(message: str) -> None:
-    console.print(message, style="red", highlight=False, markup=False, soft_wrap=True)
+    _announce(message, style="red")
+
+
+def _announce(what: str, style: str | None = None) -> None:
+    """Print text as it is: brackets are no markup, and a long line is not broken."""
+    console.print(what, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def _studies(recipe: Recipe, segment: Segment | None, mri: Path, pool: Path, runs: Path) -> list[Study]:
@@ -117,11 +123,7 @@ def _train(study: Study, begin_with: Path | None = None) -> None:
     with progress_on(console) as progress:
         report = show_bar(progress, segment) if console.is_terminal else tell_epochs(_announce, segment)
         train_study(study, report, _announce, begin_with)
-    console.print(f"weights in {study.folder}", highlight=False, soft_wrap=True)
-
-
-def _announce(what: str) -> None:
-    console.print(what, markup=False, highlight=False, soft_wrap=True)
+    _announce(f"weights in {study.folder}")
 
 
 @app.command()
@@ -153,12 +155,12 @@ def _write(evaluation: Evaluation, segment: Segment, folder: Path) -> None:
     with naming_full_disk(folder / "report", REPORT_MB):
         lines = write_report(evaluation, segment, folder / "report")
     write_evaluation(evaluation, folder / "evaluation.json")
-    console.print("\n".join(lines), markup=False, soft_wrap=True)
+    _announce("\n".join(lines))
 
 
 @app.command()
 def score(
-    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.", exists=True, file_okay=False)],
+    bundle: BundleFolder,
     mri: MriFolder = MRI,
     runs: RunsFolder = RUNS,
     threads: Threads = 2,
@@ -185,7 +187,7 @@ def compare(
         if csv is not None:
             with naming_full_disk(csv, REPORT_MB):
                 table.write_csv(csv)
-        console.print("\n".join(table.markdown()), markup=False, soft_wrap=True)
+        _announce("\n".join(table.markdown()))
 
 
 @app.command()
@@ -199,7 +201,12 @@ def export(
     licence: Licence = None,
     point_of: Annotated[
         Path | None,
-        typer.Option("--point-of", help="Folder of a bundle whose operating point is kept.", exists=True),
+        typer.Option(
+            "--point-of",
+            help="Folder of a bundle whose operating point is kept.",
+            exists=True,
+            file_okay=False,
+        ),
     ] = None,
     threads: Threads = 2,
 ) -> None:
@@ -226,13 +233,13 @@ def _export(
     judged = _evaluate(study, kept_point)
     with naming_full_disk(folder, BUNDLE_MB):
         manifest = ship(study, *judged, folder, licence)
-    console.print(f"{folder}: {manifest.name} {manifest.version}", highlight=False, soft_wrap=True)
+    _announce(f"{folder}: {manifest.name} {manifest.version}")
 
 
 @app.command(name="rescore")
 def rescore_bundle(
     recipe: RecipeName,
-    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.", exists=True, file_okay=False)],
+    bundle: BundleFolder,
     version: Annotated[str, typer.Option("--version", help="Of the bundle from now on.")],
     keep_point: Annotated[
         bool, typer.Option("--keep-point", help="Leave the operating point as it is.")
@@ -247,7 +254,7 @@ def rescore_bundle(
         segment = load_bundle(bundle).manifest.segment
         (study,) = _studies(load_recipe(recipe), segment, mri, pool, RUNS)
         manifest = rescore(study, bundle, version, _announce, keep_point=keep_point)
-    console.print(f"{bundle}: {manifest.name} {manifest.version}", highlight=False, soft_wrap=True)
+    _announce(f"{bundle}: {manifest.name} {manifest.version}")
 
 
 @app.command(name="ship")
@@ -308,7 +315,8 @@ def check_data(mri: MriFolder = MRI) -> None:
             if not faulty:
                 cases = len(dataset.case_folders())
                 _announce(f"{dataset.manifest.name}: complete, {cases} cases for training")
-    _announce("\n".join(absent))
+    for line in absent:
+        _announce(line)
     raise typer.Exit(int(wrong))
 
 
@@ -316,13 +324,13 @@ def check_data(mri: MriFolder = MRI) -> None:
 def preview(
     pool: PoolFolder = POOL,
     out: Annotated[Path, typer.Option("--out", help="Folder that the sheets go to.")] = RUNS / "preview",
-    split: Split = Split.TRAIN,
+    split: Annotated[Split, typer.Option("--split", help="Of which cases.")] = Split.TRAIN,
     data: Annotated[Path | None, typer.Option("--data", help="Folder of real scans to show below.")] = None,
 ) -> None:
     """Draw contact sheets of the cases in a pool."""
     with _told():
         for path in write_contact_sheets(pool, out, split, data=data):
-            console.print(path)
+            _announce(str(path))
 
 
 @app.command()
@@ -337,7 +345,7 @@ def readers(
         study = read_study(folder)
         with naming_full_disk(folder / "report", REPORT_MB):
             lines = write_reader_report(study, folder / "report")
-        console.print("\n".join(lines), markup=False, soft_wrap=True)
+        _announce("\n".join(lines))
 
 
 @app.command()
@@ -345,5 +353,4 @@ def recipes() -> None:
     """List the shipped recipes and their files, to copy and change."""
     for name, path in shipped_recipes().items():
         recipe = load_recipe(name)
-        told = f"{name} {recipe.version}: {recipe.description} ({', '.join(recipe.segmentors)}), {path}"
-        console.print(told, highlight=False, soft_wrap=True)
+        _announce(f"{name} {recipe.version}: {recipe.description} ({', '.join(recipe.segmentors)}), {path}")

@@ -48,14 +48,16 @@ def test_a_recipe_goes_from_pool_to_bundle(places) -> None:
         "simulated, test"
     ]
     assert (summary["cases"], summary["free_cases"]) == (1, 1)
-    exported = runner.invoke(app, ["export", *arguments, "--bundles", str(folder / "bundles")])
+    bundles = folder / "bundles[1]"
+    exported = runner.invoke(app, ["export", *arguments, "--bundles", str(bundles)])
     assert exported.exit_code == 0, exported.output
-    manifest = load_bundle(folder / "bundles" / "wmh").manifest
+    assert f"{bundles / 'wmh'}: tiny-wmh 1.0.0" in exported.output
+    manifest = load_bundle(bundles / "wmh").manifest
     assert any(score.name == "dice" and "simulated, test" in score.on for score in manifest.scores)
-    card = (folder / "bundles" / "wmh" / "card.md").read_text()
+    card = (bundles / "wmh" / "card.md").read_text()
     assert "Not measured" in card  # no real case was there to hold the target against
     assert "4 simulated scans" in card
-    assert (folder / "bundles" / "wmh" / "cases.png").is_file()
+    assert (bundles / "wmh" / "cases.png").is_file()
 
     def keep(point_of: str) -> Result:
         bundle = str(shipped_bundles() / point_of)
