@@ -16,6 +16,7 @@ from node.errors import IndexUnavailableError, OutOfResourcesError, RefusedInsta
 from node.index import AssociationReference, Index, RefusedInstances
 from node.observation import NOBODY, Observer, Stage
 from node.part10 import InstanceHeader, read_header
+from node.repeating import Repeated
 from node.store import PlacementKind, ReceivedInstance, Store
 from node.urgency import UrgentRule, is_urgent
 
@@ -121,6 +122,7 @@ class Intake:
         self._lock = threading.Lock()
         self._open: dict[Hashable, _OpenAssociation] = {}
         self._endings: list[_Ending] = []
+        self._said = Repeated()
 
     def recover(self) -> None:
         """Clear up after a process that died: its files without a name."""
@@ -212,14 +214,28 @@ class Intake:
         )
         self._tell(association, ended, last_heard)
         refused = _by_series(association.refused.values())
-        self._enter(_Ending(association.reference, ended, last_heard, refused, reason))
+        ending = _Ending(association.reference, ended, last_heard, refused, reason)
+        try:
+            self._enter(ending)
+        except IndexUnavailableError as exc:
+            association_id = association.reference.association_id
+            log.error("intake.ending_not_entered", association_id=association_id, reason=str(exc))  # noqa: TRY400
+            self._put_off(ending)
 
     def enter_endings(self) -> None:
-        """Try again to enter those endings that the index could not take."""
+        """Try again to enter the endings that the index could not take, up to the first that it still can not."""
         with self._lock:
             endings, self._endings = self._endings, []
-        for ending in endings:
-            self._enter(ending)
+        for number, ending in enumerate(endings):
+            try:
+                self._enter(ending)
+            except IndexUnavailableError as exc:
+                # The one that was tried last, so that one which never can be entered holds up no other.
+                self._put_off(*endings[number + 1 :], ending)
+                if self._said.is_news(str(exc)):
+                    count = len(endings) - number
+                    log.error("intake.endings_not_entered", associations=count, reason=str(exc))  # noqa: TRY400
+                return
 
     def _take(
         self, association: _OpenAssociation, header: InstanceHeader, request: StoreRequest
@@ -269,16 +285,13 @@ class Intake:
             self._observer.stage_ended(stage)
 
     def _enter(self, ending: _Ending) -> None:
-        try:
-            self._index.close_association(
-                ending.reference, ending.ended, ending.last_heard, ending.refused, ending.reason
-            )
-        except IndexUnavailableError as exc:
-            log.error(  # noqa: TRY400 - the sentence says it all, and it comes again every second
-                "intake.ending_not_entered", association_id=ending.reference.association_id, reason=str(exc)
-            )
-            with self._lock:
-                self._endings.append(ending)
+        self._index.close_association(
+            ending.reference, ending.ended, ending.last_heard, ending.refused, ending.reason
+        )
+
+    def _put_off(self, *endings: _Ending) -> None:
+        with self._lock:
+            self._endings.extend(endings)
 
 
 def _check_match(header: InstanceHeader, request: StoreRequest) -> None:

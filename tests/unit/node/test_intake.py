@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from node.completeness import AssociationEnd
 from node.database import Database
@@ -191,6 +192,28 @@ def test_ending_that_the_index_could_not_take_is_entered_later(
     arrivals.intake.enter_endings()
     assert ends(database) == [("SCANNER1", "released")]
     assert arrivals.index.open_studies()[0].carriages[0].closed_at == at(2)
+
+
+def test_many_endings_that_wait_for_the_index_are_told_in_one_line(
+    arrivals: Arrivals, database: Database
+) -> None:
+    for key in "abc":
+        arrivals.open(key, 0)
+        arrivals.send_series(key, 1, series=key)
+    with database.writing() as connection:
+        connection.execute(text("ALTER TABLE associations RENAME TO lost"))
+    with capture_logs() as logged:
+        for key in "abc":
+            arrivals.release(key, 2)
+        for _ in range(5):
+            arrivals.intake.enter_endings()
+    with database.writing() as connection:
+        connection.execute(text("ALTER TABLE lost RENAME TO associations"))
+    events = [entry["event"] for entry in logged if entry["log_level"] == "error"]
+    assert events == 3 * ["intake.ending_not_entered"] + ["intake.endings_not_entered"]
+    assert logged[-1]["associations"] == 3
+    arrivals.intake.enter_endings()
+    assert ends(database) == 3 * [("SCANNER1", "released")]
 
 
 def test_associations_of_a_dead_receiver_are_aborted(tmp_path: Path, database: Database) -> None:
