@@ -87,8 +87,15 @@ def fingerprint_of(inputs: Iterable[tuple[str, str]]) -> str:
     return hashlib.sha256("".join(lines).encode("ascii")).hexdigest()
 
 
+NOT_ENDED = (EvaluationState.WAITING, EvaluationState.EVALUATING)
+"""How far an evaluation is of which something is still to be done."""
+
+
 class Evaluations:
-    """The book of evaluations; each entry may be made again without harm."""
+    """The book of evaluations; each entry may be made again without harm.
+
+    One that has ended stays as it is: a process that was taken for dead may still be at it.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -146,11 +153,10 @@ class Evaluations:
 
     def start(self, evaluation_id: str, now: datetime) -> Evaluation:
         """Mark an evaluation as at work, unless it was superseded; return it as it is then."""
-        waiting = (EvaluationState.WAITING, EvaluationState.EVALUATING)
         with self._database.writing() as connection:
             connection.execute(
                 update(evaluations)
-                .where(evaluations.c.evaluation_id == evaluation_id, evaluations.c.state.in_(waiting))
+                .where(evaluations.c.evaluation_id == evaluation_id, evaluations.c.state.in_(NOT_ENDED))
                 .values(
                     state=EvaluationState.EVALUATING, started_at=func.coalesce(evaluations.c.started_at, now)
                 )
@@ -202,8 +208,7 @@ class Evaluations:
 
     def unfinished(self) -> list[Evaluation]:
         """List what waits or is at work, oldest first."""
-        at_work = (EvaluationState.WAITING, EvaluationState.EVALUATING)
-        statement = select(evaluations).where(evaluations.c.state.in_(at_work))
+        statement = select(evaluations).where(evaluations.c.state.in_(NOT_ENDED))
         with self._database.reading() as connection:
             rows = connection.execute(statement.order_by(evaluations.c.created_at))
             return [_evaluation(row) for row in rows]
@@ -288,10 +293,13 @@ class Evaluations:
     def _set(self, evaluation_id: str, **values: object) -> None:
         with self._database.writing() as connection:
             done = connection.execute(
-                update(evaluations).where(evaluations.c.evaluation_id == evaluation_id).values(**values)
+                update(evaluations)
+                .where(evaluations.c.evaluation_id == evaluation_id, evaluations.c.state.in_(NOT_ENDED))
+                .values(**values)
             )
-        if done.rowcount != 1:
-            raise UnknownEvaluationError(evaluation_id)
+            if done.rowcount != 1:
+                # It has ended, or is not known.
+                _read(connection, evaluation_id)
 
 
 def keep_from_removal(connection: Connection, evaluation_id: str) -> None:

@@ -121,6 +121,18 @@ def test_evaluation_goes_its_way(evaluations: Evaluations) -> None:
     assert evaluations.unfinished() == []
 
 
+def test_evaluation_that_has_ended_stays_as_it_is_for_a_process_that_comes_late(
+    evaluations: Evaluations,
+) -> None:
+    evaluation_id = evaluations.start(begun(evaluations).evaluation_id, at(20)).evaluation_id
+    evaluations.finish(evaluation_id, "", at(40))
+    done = evaluations.get(evaluation_id)
+    evaluations.report_progress(evaluation_id, "writing results")
+    evaluations.fail(evaluation_id, "The disk was full.", at(50))
+    evaluations.finish(evaluation_id, "One result is missing.", at(60))
+    assert evaluations.start(evaluation_id, at(70)) == done
+
+
 def test_retry_runs_a_failed_evaluation_again(evaluations: Evaluations) -> None:
     evaluation_id = begun(evaluations).evaluation_id
     evaluations.start(evaluation_id, at(20))
