@@ -57,6 +57,9 @@ class EvaluationWorkflow(DBOSConfiguredInstance):
     def _evaluate(self, evaluation_id: str) -> None:
         try:
             reason = self.make_results(evaluation_id)
+        except dbos_error.DBOSMaxStepRetriesExceeded as error:
+            # Each time it was told what held it up.
+            reason = f"{reason_of(error)} {KEPT}"
         # The outermost boundary of the job: whatever happens, the Study ends with a reason.
         except Exception as error:
             log = self._evaluator.log_of(evaluation_id)
@@ -138,6 +141,10 @@ class DeliveryWorkflow(DBOSConfiguredInstance):
         """
         try:
             self._courier.attempt(evaluation_id, destination)
+        except NodeError as error:
+            told = log.bind(evaluation_id=evaluation_id, destination=destination)
+            told.warning("delivery.interrupted", reason=str(error))
+            return str(error)
         # The outermost boundary of the job: whatever happens, the delivery has a reason and is tried again.
         except Exception as error:
             log.exception("delivery.broke", evaluation_id=evaluation_id, destination=destination)

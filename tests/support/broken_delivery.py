@@ -1,4 +1,4 @@
-"""Runs one delivery that fails with an error that quotes a patient, and ends; started with a folder.
+"""Runs a delivery without an index and one that fails with an error that quotes a patient; takes a folder.
 
 A process of its own, because DBOS knows one object of a workflow's class in each.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from node.errors import IndexUnavailableError
 from node.strays import AtWork
 from node.telemetry import LogFormat, LogSettings, configure_logging
 from node.work_queue import DELIVERIES, DurableQueue
@@ -15,33 +16,39 @@ from node.workflow import DeliveryWorkflow, WorkflowRunner
 from tests.support.peers import wait_until
 
 NAME = "Doe^Jane"
+AWAY = "The index can not be written: the server closed the connection"
 REASON = "Internal error (ValueError); the log has the details."
 
 
 class BrokenCourier:
-    """Fails as a library does that quotes what it could not read."""
+    """Loses the index, or fails as a library does that quotes what it could not read."""
 
     def __init__(self) -> None:
-        self.attempts = 0
-        self.reasons: list[str] = []
+        self.reasons: dict[str, str] = {}
 
     def attempt(self, evaluation_id: str, destination: str) -> None:
-        self.attempts += 1
+        if evaluation_id == "away":
+            raise IndexUnavailableError(AWAY)
         raise ValueError(f"Invalid value for VR PN: {NAME!r}")
 
     def fail(self, evaluation_id: str, destination: str, reason: str) -> None:
-        self.reasons.append(reason)
+        self.reasons[evaluation_id] = reason
 
 
 def main(folder: Path) -> None:
-    """Queue the delivery, run it and wait until it has failed."""
+    """Queue the deliveries, run them and wait until they have failed."""
     configure_logging(LogSettings(format=LogFormat.JSON))
     courier, url = BrokenCourier(), f"sqlite:///{folder / 'workflows.sqlite'}"
     with DurableQueue(url) as queue:
-        queue.deliver("one", "pacs", "1", is_urgent=False)
+        for evaluation_id in ("away", "one"):
+            queue.deliver(evaluation_id, "pacs", "1", is_urgent=False)
         workflows = {DELIVERIES: DeliveryWorkflow(courier, AtWork())}  # type: ignore[arg-type]
         with WorkflowRunner(url, "test", workflows, 5):
-            wait_until(lambda: courier.reasons == [REASON], 60, "it is tried, and has failed")
+            wait_until(
+                lambda: courier.reasons == {"away": AWAY, "one": REASON},
+                60,
+                "they were tried, and have failed",
+            )
 
 
 if __name__ == "__main__":

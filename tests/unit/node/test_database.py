@@ -71,6 +71,7 @@ def test_session_with_an_end_that_is_gone_ends_within_seconds(postgres_url: str)
     assert of_server["tcp_user_timeout"] == 9000
     assert of_server["idle_in_transaction_session_timeout"] == 60_000
     assert (of_client["keepalives_idle"], of_client["tcp_user_timeout"]) == ("3", "9000")
+    assert of_client["connect_timeout"] == "5"
 
 
 def test_url_that_says_how_its_sessions_are_keeps_it() -> None:

@@ -17,7 +17,7 @@ from dbos import error as dbos_error
 
 from node.workflow import reason_of
 from tests.support.arrivals import STUDY_UID
-from tests.support.broken_delivery import NAME
+from tests.support.broken_delivery import AWAY, NAME
 
 
 def kept(folder: Path) -> str:
@@ -53,8 +53,10 @@ def test_reason_is_what_the_system_says_and_no_text_of_a_library(error: OSError,
 
 
 def test_delivery_that_breaks_is_logged_as_all_else(tmp_path: Path) -> None:
-    entries = logged("broken_delivery", tmp_path)
-    assert any("ValueError" in entry.get("exception", "") for entry in entries)
+    lost, broke = logged("broken_delivery", tmp_path)
+    assert (lost["event"], lost["level"], lost["reason"]) == ("delivery.interrupted", "warning", AWAY)
+    assert "exception" not in lost, "what is known needs no trace of the program"
+    assert "ValueError" in broke["exception"]
 
 
 def test_every_line_about_an_evaluation_that_breaks_names_its_study(tmp_path: Path) -> None:
