@@ -223,7 +223,7 @@ class Intake:
             self._put_off(ending)
 
     def enter_endings(self) -> None:
-        """Try again to enter the endings that the index could not take, up to the first that it still can not."""
+        """Try again to enter the endings that the index could not take, until it can not take one."""
         with self._lock:
             endings, self._endings = self._endings, []
         for number, ending in enumerate(endings):

@@ -26,9 +26,6 @@ from sqlalchemy.pool import NullPool
 from node.database import cause_of
 from node.errors import IndexUnavailableError, NodeAlreadyRunningError, words_of
 
-CONNECT_TIMEOUT_S = 5
-"""How long to wait for a connection, s."""
-
 LOOK_S = 0.05
 """Longer than anybody who only looks holds the lock of a file, s."""
 
@@ -262,5 +259,5 @@ def _engine(url: str) -> Engine:
         parsed,
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",
-        connect_args={"application_name": "csvd-node lease", "connect_timeout": CONNECT_TIMEOUT_S},
+        connect_args={"application_name": "csvd-node lease"},
     )

@@ -7,6 +7,9 @@ from urllib.parse import quote, urlencode
 GONE_AFTER_MS = 9000
 """Time after which an end that answers nothing on the network is taken for gone, ms."""
 
+CONNECT_TIMEOUT_S = 5
+"""How long to wait for a connection, s."""
+
 KEEPALIVES = {"keepalives_idle": 3, "keepalives_interval": 2, "keepalives_count": 3}
 """Questions to an end that is silent, s and number: three without an answer take those 9 s."""
 
@@ -24,6 +27,7 @@ _SERVER = {
 _PARAMETERS = {
     # From a database in SQL_ASCII texts would come as bytes.
     "client_encoding": "utf8",
+    "connect_timeout": CONNECT_TIMEOUT_S,
     **KEEPALIVES,
     "tcp_user_timeout": GONE_AFTER_MS,
     "options": " ".join(f"-c {name}={value}" for name, value in _SERVER.items()),
