@@ -163,6 +163,37 @@ def test_study_with_which_something_happens_stays(played: Played, play: Callable
     assert (played.files(), played.rows()) == (files, rows)
 
 
+def test_what_happens_with_other_studies_holds_no_removal_up(played: Played) -> None:
+    """The others arrive, are evaluated, wait for a worker and are still to be sent."""
+    study_uid = played.deliver()
+    played.arrivals.open("a", 0)
+    played.arrivals.send_series("a", 1, study=2)
+    for study in (3, 4):
+        evaluation = played.evaluations.begin(played.arrive(study), None, at(1))
+        assert evaluation is not None
+        if study == 3:
+            played.evaluations.start(evaluation.evaluation_id, at(2))
+    (evaluation,) = played.evaluations.of_study(played.deliver(5))
+    played.deliveries.queue(evaluation.evaluation_id, "RESEARCH", ["1.2.3.5"], at(10))
+    others = set(played.listed()) - {study_uid}
+    played.removals.remove(study_uid, "a test")
+    assert set(played.listed()) == others
+    assert len(others) == 4
+
+
+def test_study_that_came_over_the_same_association_stays_as_it_is_known(played: Played) -> None:
+    played.arrivals.open("a", 0)
+    for study in (1, 2):
+        played.arrivals.send_series("a", 1, study=study)
+    played.arrivals.abort("a", 2)
+    other = str(mr_dataset(2).StudyInstanceUID)
+    before = played.arrivals.index.arrival(other)
+    played.removals.remove(STUDY_UID, "a test", unfinished=True)
+    assert before is not None
+    assert [carriage.end for carriage in before.carriages] == [AssociationEnd.ABORTED]
+    assert played.arrivals.index.arrival(other) == before
+
+
 def settle(played: Played, times: int = 1) -> None:
     """Let the next steps of a removal come."""
     for _ in range(times):
