@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from pydicom.uid import Comprehensive3DSRStorage, MRImageStorage, SegmentationStorage
 from sqlalchemy import update
 
+from node.commitments import CommitmentRequest, Commitments
 from node.database import Database
 from node.deliveries import Deliveries, Delivery, DeliveryState
 from node.errors import NothingToEvaluateError, UnknownEvaluationError, UnknownStudyError
@@ -297,6 +299,112 @@ def test_evaluation_that_begins_just_when_the_next_one_is_opened_is_superseded_b
                 opening.result(0.5)
         assert opening.result(20).supersedes == first.evaluation_id
     assert evaluations.get(first.evaluation_id).state is EvaluationState.EVALUATING
+
+
+class Books:
+    """All that is entered of a Study, step by step.
+
+    Attributes:
+        steps: in the order in which they are made, each for a Study by its number.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._evaluations, self._outcomes = Evaluations(database), Outcomes(database)
+        self._deliveries, self._commitments = Deliveries(database), Commitments(database)
+        self._ids: dict[int, str] = {}
+        self.steps: list[Callable[[int], object]] = [
+            self._begin,
+            lambda study: self._evaluations.start(self._ids[study], at(2)),
+            lambda study: self._evaluations.report_progress(self._ids[study], "Segments T1"),
+            lambda study: self._evaluations.note_lost(self._ids[study]),
+            self._make,
+            lambda study: self._outcomes.extend(self._ids[study], _made(study, "key-images")),
+            lambda study: self._evaluations.finish(self._ids[study], "", at(5)),
+            lambda study: self._deliveries.queue(self._ids[study], "PACS", [f"1.2.{study}"], at(6)),
+            lambda study: self._attempt(study, DeliveryState.SENT),
+            lambda study: self._commitments.enter(self._request(study)),
+            lambda study: self._commitments.record_request(self._delivery(study), "", at(8), None),
+            lambda study: self._deliveries.queue_given_up(self._ids[study], ["PACS"], at(9)),
+            lambda study: self._attempt(study, DeliveryState.FAILED),
+            self._settle,
+            lambda study: self._deliveries.queue(self._ids[study], "OLD", [f"1.2.{study}"], at(11)),
+            lambda study: self._attempt(study, DeliveryState.REFUSED, "OLD"),
+            lambda study: self._deliveries.forget_given_up(self._ids[study], ["PACS"]),
+            lambda study: self._evaluations.fail(self._ids[study], "No.", at(12)),
+            lambda study: self._evaluations.retry(_uid(study), at(13)),
+        ]
+
+    def all_of(self, study: int) -> tuple[object, ...]:
+        """Read what is entered of a Study."""
+        found = self._evaluations.of_study(_uid(study))
+        evaluation_id = self._ids.get(study, "")
+        return (
+            found,
+            self._evaluations.inputs(evaluation_id),
+            self._evaluations.results(evaluation_id),
+            self._deliveries.of_evaluation(evaluation_id),
+            self._outcomes.latest(evaluation_id),
+            self._outcomes.of(evaluation_id, f"run of {study}"),
+            self._commitments.find(f"1.3.{study}"),
+        )
+
+    def _begin(self, study: int) -> None:
+        evaluation = self._evaluations.begin(_uid(study), None, at(1))
+        assert evaluation is not None
+        self._ids[study] = evaluation.evaluation_id
+
+    def _make(self, study: int) -> None:
+        result = Result(f"1.2.{study}", "sr", Comprehensive3DSRStorage, f"results/{study}/sr.dcm")
+        self._evaluations.add_results(self._ids[study], [result])
+        self._outcomes.record(self._ids[study], 1, _made(study, "sr"))
+
+    def _delivery(self, study: int, destination: str = "PACS") -> Delivery:
+        found = self._deliveries.of_evaluation(self._ids[study])
+        (delivery,) = [each for each in found if each.destination == destination]
+        return delivery
+
+    def _attempt(self, study: int, state: DeliveryState, destination: str = "PACS") -> None:
+        delivery = self._delivery(study, destination)
+        self._deliveries.record_attempt(delivery, state, 0, "", at(7), None)
+
+    def _request(self, study: int) -> CommitmentRequest:
+        uids = frozenset({f"1.2.{study}"})
+        return CommitmentRequest(f"1.3.{study}", self._ids[study], "PACS", uids, at(8))
+
+    def _settle(self, study: int) -> None:
+        uids = frozenset({f"1.2.{study}"})
+        settled = self._commitments.settle(self._request(study), {}, uids, at(10), lambda _: None)
+        assert [each.sop_instance_uid for each in settled] == [f"1.2.{study}"]
+
+
+def _uid(study: int) -> str:
+    return str(mr_dataset(study).StudyInstanceUID)
+
+
+def _made(study: int, role: str) -> Outcome:
+    made = {role: f"1.2.{study}"}
+    return Outcome(
+        fingerprint=f"run of {study}", choices=(role,), instances=made, findings={}, destinations={}
+    )
+
+
+def test_what_is_entered_of_one_study_changes_nothing_of_any_other(
+    database: Database, arrivals: Arrivals
+) -> None:
+    """The others stand each at another step of the way."""
+    books = Books(database)
+    others = range(2, len(books.steps) + 3)
+    for study in (1, *others):
+        arrivals.whole(f"association {study}", 0, count=1, study=study)
+    for done, study in enumerate(others):
+        for step in books.steps[:done]:
+            step(study)
+    before = {study: books.all_of(study) for study in others}
+    for step in books.steps:
+        step(1)
+    assert {study: books.all_of(study) for study in others} == before
+    (evaluation,) = Evaluations(database).of_study(_uid(1))
+    assert (evaluation.number, evaluation.run, evaluation.supersedes) == (1, 2, None)
 
 
 def test_late_instance_gets_the_next_number(evaluations: Evaluations, arrivals: Arrivals) -> None:
