@@ -284,6 +284,17 @@ def test_what_was_given_up_can_be_queued_again(
     assert (again.attempts, again.first_queued_at) == (0, at(200))
 
 
+def test_only_what_was_given_up_for_a_destination_that_is_gone_is_forgotten(
+    evaluations: Evaluations, deliveries: Deliveries
+) -> None:
+    for place, delivery in enumerate(queued(evaluations, deliveries)):
+        state = (DeliveryState.FAILED, DeliveryState.DELIVERED)[place % 2]
+        deliveries.record_attempt(delivery, state, None, "", at(101), None)
+    before = deliveries.of_evaluation(delivery.evaluation_id)
+    assert deliveries.forget_given_up(delivery.evaluation_id, ["PACS"]) == 1
+    assert deliveries.of_evaluation(delivery.evaluation_id) == [*before[:2], before[3]]
+
+
 def test_evaluation_that_begins_just_when_the_next_one_is_opened_is_superseded_by_it(
     database: Database, evaluations: Evaluations, arrivals: Arrivals
 ) -> None:

@@ -26,37 +26,57 @@ from tests.support.series_files import uid_from
 from tests.support.statements import statements
 
 SETTINGS = CompletenessSettings()
-RESULTS = (
-    Result("1.2.3.1", "seg.wmh", SegmentationStorage, "results/1.2/abc/wmh.dcm"),
-    Result("1.2.3.2", "seg.lacune", SegmentationStorage, "results/1.2/abc/lacune.dcm"),
-)
 
 
 class Played:
-    """A Study and the books on it."""
+    """A Study, by its number, and the books on it."""
 
-    def __init__(self, folder: Path, database: Database) -> None:
-        self.database = database
+    def __init__(self, folder: Path, database: Database, study: int = 1) -> None:
+        self.database, self.study = database, study
+        self.uid = str(mr_dataset(study).StudyInstanceUID)
         self.arrivals = Arrivals(folder, database)
         self.evaluations, self.deliveries = Evaluations(database), Deliveries(database)
 
     def row(self, second: float = 1000) -> StudyRow:
-        (row,) = study_rows(self.database, at(second), SETTINGS)
+        (row,) = [row for row in study_rows(self.database, at(second), SETTINGS) if row.study_uid == self.uid]
         return row
 
+    def arrive(self, series: int = 1, second: float = 0) -> None:
+        """Send a Series of it."""
+        self.arrivals.whole(self.key(series), second, series, study=self.study)
+
+    def key(self, series: int = 1) -> str:
+        """Name the association that brings a Series."""
+        return f"association {self.study} {series}"
+
+    def send_other(self, second: float, series: int = 9) -> None:
+        """Send what is no MR image of it, as a PACS that sends results back."""
+        self.arrivals.open(self.key(series), second - 1, "PACS")
+        self.arrivals.send(
+            self.key(series), second, mr_dataset(self.study, series, sop_class=SegmentationStorage)
+        )
+
     def begin(self) -> str:
-        self.arrivals.whole("a", 0)
-        evaluation = self.evaluations.begin(STUDY_UID, None, at(10))
+        self.arrive()
+        evaluation = self.evaluations.begin(self.uid, None, at(10))
         assert evaluation is not None
         return evaluation.evaluation_id
 
     def queue(self, *states: tuple[DeliveryState, float | None]) -> None:
         """Evaluate, queue, and enter for the first results what their attempt came to."""
         evaluation_id = self.begin()
-        self.evaluations.add_results(evaluation_id, RESULTS)
+        made = [
+            Result(
+                f"1.2.{self.study}.{number}", f"seg.{number}", SegmentationStorage, f"results/{number}.dcm"
+            )
+            for number in (1, 2)
+        ]
+        self.evaluations.add_results(evaluation_id, made)
         self.evaluations.finish(evaluation_id, "", at(20))
-        self.deliveries.queue(evaluation_id, "PACS", [one.sop_instance_uid for one in RESULTS], at(20))
-        for delivery, (state, again) in zip(self.deliveries.due(at(20)), states, strict=False):
+        self.deliveries.queue(evaluation_id, "PACS", [one.sop_instance_uid for one in made], at(20))
+        for delivery, (state, again) in zip(
+            self.deliveries.of_evaluation(evaluation_id), states, strict=False
+        ):
             self.deliveries.record_attempt(
                 delivery,
                 state,
@@ -73,22 +93,22 @@ def played(tmp_path: Path, database: Database) -> Played:
 
 
 def receiving(played: Played) -> None:
-    played.arrivals.open("a", 0)
-    played.arrivals.send_series("a", 1)
+    played.arrivals.open(played.key(), 0)
+    played.arrivals.send_series(played.key(), 1, study=played.study)
 
 
 def held(played: Played) -> None:
     receiving(played)
-    played.arrivals.abort("a", 2)
+    played.arrivals.abort(played.key(), 2)
 
 
 def complete(played: Played) -> None:
-    played.arrivals.whole("a", 0)
+    played.arrive()
 
 
 def given_up(played: Played) -> None:
     held(played)
-    assert played.arrivals.index.give_up(STUDY_UID, 3, "It may be incomplete.")
+    assert played.arrivals.index.give_up(played.uid, 3, "It may be incomplete.")
 
 
 def waiting(played: Played) -> None:
@@ -97,8 +117,8 @@ def waiting(played: Played) -> None:
 
 def waiting_for_another(played: Played) -> None:
     evaluating(played)
-    played.arrivals.whole("b", 20, series=2)
-    assert played.evaluations.begin(STUDY_UID, None, at(30)) is not None
+    played.arrive(2, 20)
+    assert played.evaluations.begin(played.uid, None, at(30)) is not None
 
 
 def evaluating(played: Played) -> None:
@@ -140,71 +160,70 @@ def one_given_up_one_to_come(played: Played) -> None:
 
 
 def without_image(played: Played) -> None:
-    played.arrivals.open("a", 0)
-    played.arrivals.send("a", 1, mr_dataset(sop_class=SegmentationStorage))
-    played.arrivals.release("a", 2)
+    played.send_other(1)
+    played.arrivals.release(played.key(9), 2)
 
 
 def without_image_decided(played: Played) -> None:
     without_image(played)
-    assert played.arrivals.index.keep(STUDY_UID, 1)
+    assert played.arrivals.index.keep(played.uid, 1)
 
 
 def results_come_back(played: Played) -> None:
     """A PACS sends the results on to whoever sent the images; the index decides on them as the first time."""
     all_delivered(played)
-    played.arrivals.open("b", 900, "PACS")
-    played.arrivals.send("b", 901, mr_dataset(series=9, sop_class=SegmentationStorage))
-    played.arrivals.release("b", 902)
-    assert played.evaluations.begin(STUDY_UID, None, at(910)) is not None
+    played.send_other(901)
+    played.arrivals.release(played.key(9), 902)
+    assert played.evaluations.begin(played.uid, None, at(910)) is not None
 
 
 def results_break_off(played: Played) -> None:
     """A PACS sends results back, and breaks off: nothing of the images can be missing."""
     all_delivered(played)
-    played.arrivals.open("b", 900, "PACS")
-    played.arrivals.send("b", 901, mr_dataset(series=9, sop_class=SegmentationStorage))
-    played.arrivals.abort("b", 902)
-    (arrival,) = played.arrivals.index.open_studies()
+    played.send_other(901)
+    played.arrivals.abort(played.key(9), 902)
+    (arrival,) = [each for each in played.arrivals.index.open_studies() if each.study_uid == played.uid]
     assert is_complete(arrival, at(910), SETTINGS).state is ArrivalState.COMPLETE
-    assert played.evaluations.begin(STUDY_UID, arrival.revision, at(910)) is not None
+    assert played.evaluations.begin(played.uid, arrival.revision, at(910)) is not None
 
 
 def late_instance_after_delivery(played: Played) -> None:
     all_delivered(played)
-    played.arrivals.open("b", 900)
-    played.arrivals.send("b", 999, mr_dataset(1, 2, 1))
+    played.arrivals.open(played.key(2), 900)
+    played.arrivals.send(played.key(2), 999, mr_dataset(played.study, 2, 1))
+
+
+PLAYS: list[tuple[Callable[[Played], None], StudyState, str]] = [
+    (receiving, StudyState.RECEIVING, "Association of SCANNER1 is still open."),
+    (held, StudyState.HELD, "SCANNER1 aborted its association"),
+    (complete, StudyState.WAITING, "3 Instances in 1 Series, quiet since"),
+    (given_up, StudyState.FAILED, "It may be incomplete."),
+    (waiting, StudyState.WAITING, "Waits for a worker."),
+    (waiting_for_another, StudyState.WAITING, "Waits until an earlier evaluation of it has ended."),
+    (evaluating, StudyState.EVALUATING, ""),
+    (failed, StudyState.FAILED, "Two slices at one position."),
+    (without_destination, StudyState.EVALUATED, "The results go to no destination"),
+    (queued, StudyState.DELIVERING, ""),
+    (
+        one_to_come,
+        StudyState.DELIVERING,
+        "PACS: can not be reached (attempt 1; next at 2024-01-15 09:00:31",
+    ),
+    (all_delivered, StudyState.DELIVERED, ""),
+    (one_replaced, StudyState.FALLBACK, "PACS: can not be reached"),
+    (one_given_up, StudyState.FAILED, "PACS: can not be reached (given up after 1 attempt)"),
+    (one_given_up_one_to_come, StudyState.DELIVERING, "PACS: can not be reached (given up after 1"),
+    (without_image, StudyState.KEPT, "It holds no MR image"),
+    (without_image_decided, StudyState.KEPT, "It holds no MR image"),
+    (results_come_back, StudyState.DELIVERED, ""),
+    (results_break_off, StudyState.DELIVERED, ""),
+    (late_instance_after_delivery, StudyState.RECEIVING, "Association of SCANNER1 is still open."),
+]
+"""What happens to a Study, where it is then, and how the reason begins."""
 
 
 @pytest.mark.parametrize(
-    ("play", "state", "reason"),
-    [
-        (receiving, StudyState.RECEIVING, "Association of SCANNER1 is still open."),
-        (held, StudyState.HELD, "SCANNER1 aborted its association"),
-        (complete, StudyState.WAITING, "3 Instances in 1 Series, quiet since"),
-        (given_up, StudyState.FAILED, "It may be incomplete."),
-        (waiting, StudyState.WAITING, "Waits for a worker."),
-        (waiting_for_another, StudyState.WAITING, "Waits until an earlier evaluation of it has ended."),
-        (evaluating, StudyState.EVALUATING, ""),
-        (failed, StudyState.FAILED, "Two slices at one position."),
-        (without_destination, StudyState.EVALUATED, "The results go to no destination"),
-        (queued, StudyState.DELIVERING, ""),
-        (
-            one_to_come,
-            StudyState.DELIVERING,
-            "PACS: can not be reached (attempt 1; next at 2024-01-15 09:00:31",
-        ),
-        (all_delivered, StudyState.DELIVERED, ""),
-        (one_replaced, StudyState.FALLBACK, "PACS: can not be reached"),
-        (one_given_up, StudyState.FAILED, "PACS: can not be reached (given up after 1 attempt)"),
-        (one_given_up_one_to_come, StudyState.DELIVERING, "PACS: can not be reached (given up after 1"),
-        (without_image, StudyState.KEPT, "It holds no MR image"),
-        (without_image_decided, StudyState.KEPT, "It holds no MR image"),
-        (results_come_back, StudyState.DELIVERED, ""),
-        (results_break_off, StudyState.DELIVERED, ""),
-        (late_instance_after_delivery, StudyState.RECEIVING, "Association of SCANNER1 is still open."),
-    ],
-    ids=lambda value: value.__name__ if callable(value) else "",
+    ("play", "state", "reason"), PLAYS, ids=lambda value: value.__name__ if callable(value) else ""
 )
 def test_row_says_where_a_study_is(
     played: Played, play: Callable[[Played], None], state: StudyState, reason: str
@@ -222,6 +241,24 @@ def test_row_says_where_a_study_is(
         each: study_page(played.database, at(1000), SETTINGS, StudyChoice(each)).total for each in StudyState
     }
     assert found == dict(counts), "each is found by its state, and by no other"
+
+
+def test_where_a_study_is_does_not_depend_on_others(tmp_path: Path, database: Database) -> None:
+    each = [Played(tmp_path, database, study) for study in range(1, len(PLAYS) + 1)]
+    for played, (play, _, _) in zip(each, PLAYS, strict=True):
+        play(played)
+    rows = [played.row() for played in each]
+    assert [row.state for row in rows] == [state for _, state, _ in PLAYS]
+    for row, (_, _, reason) in zip(rows, PLAYS, strict=True):
+        assert row.reason.startswith(reason)
+        assert (row.delivery_count <= 2, row.instance_count <= 6, row.series_count <= 2) == (True,) * 3
+    with database.reading() as connection:
+        counts = count_states(connection, at(1000), SETTINGS)
+    for state in StudyState:
+        wanted = {row.study_uid for row in rows if row.state is state}
+        page = study_page(database, at(1000), SETTINGS, StudyChoice(state))
+        assert {row.study_uid for row in page.rows} == wanted
+        assert counts[state] == page.total == len(wanted)
 
 
 def test_row_counts_what_is_there(played: Played) -> None:
@@ -327,7 +364,7 @@ def test_the_test_instance_of_a_check_needs_nobody(played: Played) -> None:
     evaluation = played.evaluations.begin(ROUND_TRIP_UID, None, at(10))
     assert evaluation is not None
     played.evaluations.finish(evaluation.evaluation_id, "", at(20))
-    row = played.row()
+    (row,) = study_rows(played.database, at(1000), SETTINGS)
     assert (row.state, row.reason) == (StudyState.EVALUATED, NOT_EVALUATED)
 
 
