@@ -124,12 +124,6 @@ class Intake:
         self._endings: list[_Ending] = []
         self._said = Repeated()
 
-    def recover(self) -> None:
-        """Clear up after a process that died: its files without a name."""
-        files = self._store.clear_incoming()
-        if files:
-            log.warning("intake.recovered", files=files)
-
     def open(self, key: Hashable, calling_ae: str, called_ae: str) -> None:
         """Note that an association was accepted."""
         reference = AssociationReference(uuid.uuid4().hex, self._receiver_id, calling_ae, self._clock())

@@ -122,7 +122,7 @@ class Receiver:
         return self._settings.port if self._server is None else int(self._server.server_address[1])
 
     def start(self) -> None:
-        """Clear up after a dead process, then listen; returns at once.
+        """Listen; returns at once.
 
         Raises:
             TlsConfigurationError: if the certificate's files can not be used.
@@ -133,7 +133,6 @@ class Receiver:
         self._connections = IncomingConnections(
             _limits(settings), settings.maximum_associations, settings.tls
         )
-        self._intake.recover()
         try:
             server = self._make_entity().start_server(
                 (settings.host, settings.port),

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, exists, or_, select, update
 
 from node.completeness import AssociationEnd
 from node.database import Database
-from node.errors import FilesLeftError, StoreUnusableError, StudyAtWorkError
+from node.errors import FilesLeftError, StoreUnusableError, StudyAtWorkError, words_of
 from node.evaluations import EvaluationState
 from node.removed import forget, remember, unknown_study
 from node.store import Store
@@ -85,11 +85,12 @@ class Removals:
         """Delete what is left of Studies that were removed a while ago; take those again that are long gone.
 
         Left is what an interruption left, and what lay in the store when it was refused. While a Study can be
-        taken again no file of it is touched.
+        taken again no file of it is touched. What processes left that died while they wrote goes, too.
 
         Raises:
             IndexUnavailableError: if the index does not answer.
         """
+        self._clear_incoming()
         now = self._clock()
         with self._database.reading() as connection:
             waiting = (removals.c.removed_at < now - SETTLING) & removals.c.swept_at.is_(None)
@@ -99,6 +100,15 @@ class Removals:
         with self._database.writing() as connection:
             connection.execute(delete(removals).where(removals.c.swept_at < now - SETTLING))
             forget(connection, now)
+
+    def _clear_incoming(self) -> None:
+        try:
+            files = self._store.clear_incoming()
+        except OSError as error:
+            log.warning("store.not_cleared", reason=words_of(error))
+            return
+        if files:
+            log.warning("store.cleared", files=files)
 
     def _sweep(self, study_uid: str) -> None:
         try:

@@ -279,7 +279,11 @@ class Store:
             yield from filter(None, pool.map(self._read, files))
 
     def clear_incoming(self) -> int:
-        """Delete what dead processes left in ``incoming/`` and return how many files that were."""
+        """Delete what dead processes left in ``incoming/`` and return how many files that were.
+
+        Raises:
+            OSError: if that can not be.
+        """
         return self._files.clear_stale()
 
     def _local(self, relative: str) -> Path | OSError:

@@ -150,7 +150,6 @@ def receiver_killed_then_sent_again(node: Node) -> None:
     node.arrivals.open("a", 0)
     node.arrivals.send_series("a", 1, count=4)
     node.arrivals.clock.second = 30
-    node.arrivals.intake.recover()
     node.arrivals.index.abort_left_open("CSVD")
     node.look_until(60)
     node.arrivals.whole("b", 60, count=6)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 from pydicom.uid import Comprehensive3DSRStorage, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from sqlalchemy import delete, func, select, update
+from structlog.testing import capture_logs
 
 from node.commitments import CommitmentRequest, Commitments
 from node.completeness import AssociationEnd, CompletenessSettings
@@ -245,6 +248,22 @@ def test_removal_that_was_interrupted_is_finished(played: Played, tmp_path: Path
     files.lets = True
     settle(played, 2)
     assert (played.files(), played.rows()) == ([], {})
+
+
+def test_what_a_process_left_that_died_as_it_wrote_goes_while_the_others_run_on(played: Played) -> None:
+    left, written = (played.store.root / "incoming" / name for name in ("left", "written"))
+    for path in (left, written):
+        path.write_bytes(b"half a file")
+    os.utime(left, (0, 0))
+    retention = Retention(played.database, played.removals, RetentionSettings(), played.clock)
+    assert not retention.look()
+    assert (left.exists(), written.exists()) == (False, True)
+    shutil.rmtree(left.parent)
+    with capture_logs() as logged:
+        retention.look()
+    assert [(entry["event"], entry["reason"]) for entry in logged] == [
+        ("store.not_cleared", "No such file or directory")
+    ]
 
 
 class Amid(Store):
