@@ -18,7 +18,7 @@ from sqlalchemy import delete, insert, select
 
 from node.database import Database
 from node.errors import IndexUnavailableError
-from node.leases import Lease
+from node.leases import Lease, held
 from node.roles import Role
 from node.tables import processes
 from node.watch import Watch
@@ -89,7 +89,7 @@ class Presence:
     ) -> None:
         self._watch.stop()
         try:
-            self.forget(self.process_id)
+            self._sign_off()
         except IndexUnavailableError as exc:
             # The others find it gone, as if it had died.
             log.warning("presence.not_signed_off", reason=str(exc))
@@ -147,8 +147,8 @@ class Presence:
         with self._lock:
             free = asked - self._lease.holders(asked)
             now = time.monotonic()
-            for held in asked - free:
-                self._missed_since.pop(held, None)
+            for alive in asked - free:
+                self._missed_since.pop(alive, None)
             since = {process_id: self._missed_since.setdefault(process_id, now) for process_id in free}
         return {process_id for process_id in free if now - since[process_id] >= self._lease.gone_after_s}
 
@@ -164,9 +164,17 @@ class Presence:
         ]
 
     def forget(self, process_id: str) -> None:
-        """Take a process off the list."""
+        """Take a process off the list that is gone; one that came back since it was missed stays on it."""
+        listed = select(processes.c.process_id).where(processes.c.process_id == process_id)
         with self._database.writing() as connection:
-            connection.execute(delete(processes).where(processes.c.process_id == process_id))
+            # One that comes back takes its lease, and only then enters itself, for which it needs this row.
+            connection.execute(listed.with_for_update())
+            if not held(connection, [process_id]):
+                connection.execute(delete(processes).where(processes.c.process_id == process_id))
+
+    def _sign_off(self) -> None:
+        with self._database.writing() as connection:
+            connection.execute(delete(processes).where(processes.c.process_id == self.process_id))
 
     def _note_listening(self, *, is_listening: bool) -> None:
         with self._lock:

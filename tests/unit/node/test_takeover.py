@@ -95,6 +95,11 @@ def test_associations_of_a_receiver_that_is_gone_are_aborted(
     assert sorted(ends.values()) == [AssociationEnd.ABORTED, AssociationEnd.OPEN]
 
 
+def test_process_that_came_back_since_it_was_missed_stays_listed(presence: Presence) -> None:
+    presence.forget(presence.process_id)
+    assert [each.process_id for each in presence.listed()] == [presence.process_id]
+
+
 def test_study_that_takes_its_process_with_it_again_and_again_is_given_up(
     tmp_path: Path, database: Database, database_url: str, presence: Presence
 ) -> None:
