@@ -43,7 +43,7 @@ from node.peer_command import check_peer_command
 from node.rebuilding import LOST, RebuildReport, is_lost, rebuild
 from node.removal import SETTLING, Removals
 from node.results.forms import DEFAULT_CHOICE, ENCODINGS, Form, FormChoice, Masks
-from node.retrying import retry_study
+from node.retrying import resend_study, retry_study
 from node.roles import Role
 from node.segmentors import open_segmentors
 from node.service import Service, now
@@ -206,6 +206,21 @@ def retry(study_uid: StudyUid, config: Config = None) -> None:
     """Evaluate a Study again with what is here, or send again what was given up; the running node does it."""
     with configured(config) as settings, _index(settings) as database:
         out.print(retry_study(database, study_uid, settings.destinations, now()))
+
+
+@app.command()
+def resend(
+    study_uid: StudyUid,
+    config: Config = None,
+    to: Annotated[str | None, typer.Option(help="only to this destination")] = None,
+) -> None:
+    """Send again what was delivered, as after a loss in the archive; the running node does it."""
+    with configured(config) as settings, _index(settings) as database:
+        if to is not None and to not in settings.destinations:
+            known = ", ".join(settings.destinations) or "none"
+            raise typer.BadParameter(f"{to} is no configured destination (those are: {known})")
+        destinations = [to] if to else list(settings.destinations)
+        out.print(resend_study(database, study_uid, destinations, now()))
 
 
 @app.command()

@@ -229,6 +229,38 @@ class Deliveries:
             )
         return done.rowcount
 
+    def queue_arrived(self, evaluation_id: str, destinations: Collection[str], now: datetime) -> int:
+        """Queue anew what destinations have of an evaluation, and return how many deliveries that are.
+
+        What they committed to is forgotten: they are asked again once they have it again.
+
+        Args:
+            evaluation_id: of which evaluation.
+            destinations: which ones.
+            now: the current time.
+        """
+        with self._database.writing() as connection:
+            done = connection.execute(
+                update(deliveries)
+                .where(
+                    deliveries.c.evaluation_id == evaluation_id,
+                    deliveries.c.destination.in_(destinations),
+                    deliveries.c.state.in_(ARRIVED),
+                )
+                .values(
+                    state=DeliveryState.PENDING,
+                    attempts=0,
+                    last_status=None,
+                    last_comment="",
+                    first_queued_at=now,
+                    next_attempt_at=now,
+                    sent_at=None,
+                    sent_remark="",
+                    committed_at=None,
+                )
+            )
+        return done.rowcount
+
     def forget_given_up(self, evaluation_id: str, destinations: Collection[str]) -> int:
         """Forget what of an evaluation was given up for others than these destinations; return how much."""
         with self._database.writing() as connection:

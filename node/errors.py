@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import ClassVar
 
 
@@ -197,6 +198,17 @@ class NothingToEvaluateError(NodeError):
         super().__init__(
             f"Study {study_uid}: there is nothing to evaluate: "
             f"{held if instance_count else 'nothing of it is here'}; send its MR images"
+        )
+
+
+class NothingDeliveredError(NodeError):
+    """A destination has nothing of a Study that could be sent again."""
+
+    def __init__(self, study_uid: str, destinations: Collection[str]) -> None:
+        self.study_uid = study_uid
+        asked = " or ".join(destinations) or "any destination"
+        super().__init__(
+            f"Study {study_uid}: nothing of it was delivered to {asked}; `csvd-node study` shows where it is"
         )
 
 

@@ -1,4 +1,4 @@
-"""Takes up again what goes no further: evaluates a Study again, or sends again what was given up."""
+"""Takes up again what goes no further, and sends again what a destination has lost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from datetime import datetime
 
 from node.database import Database
 from node.deliveries import Deliveries
+from node.errors import NothingDeliveredError
 from node.evaluations import Evaluations
+from node.index import Index
+from node.removed import unknown_study
 
 
 def retry_study(database: Database, study_uid: str, destinations: Collection[str], now: datetime) -> str:
@@ -38,3 +41,31 @@ def retry_study(database: Database, study_uid: str, destinations: Collection[str
         return f"{queued} Instances are sent again."
     evaluation = evaluations.retry(study_uid, now)
     return f"Evaluation {evaluation.evaluation_id} waits for the node (run {evaluation.run})."
+
+
+def resend_study(database: Database, study_uid: str, destinations: Collection[str], now: datetime) -> str:
+    """Queue again what destinations have of a Study: the same Instances, as after a loss in the archive.
+
+    Of several evaluations it is the latest of which one of them has something.
+
+    Args:
+        database: the index.
+        study_uid: which Study.
+        destinations: those that get it again.
+        now: the current time.
+
+    Returns: what will be done, one sentence.
+
+    Raises:
+        UnknownStudyError: if nothing of the Study is in the index.
+        NothingDeliveredError: if none of the destinations has anything of it.
+        IndexUnavailableError: if the index does not answer.
+    """
+    deliveries = Deliveries(database)
+    for evaluation in reversed(Evaluations(database).of_study(study_uid)):
+        if queued := deliveries.queue_arrived(evaluation.evaluation_id, destinations, now):
+            return f"{queued} Instances are sent again."
+    if Index(database).arrival(study_uid) is None:
+        with database.reading() as connection:
+            raise unknown_study(connection, study_uid)
+    raise NothingDeliveredError(study_uid, destinations)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydicom.uid import UID
 
-from tests.support.peers import needs_dcmtk, scripted_pacs, wait_until
+from tests.support.peers import ScriptedPacs, needs_dcmtk, scripted_pacs, wait_until
 from tests.support.running_node import RunningNode
 from tests.support.small_study import (
     ENDED,
@@ -67,6 +67,20 @@ def test_instances_that_the_pacs_refuses_are_not_called_delivered(
         refused.clear()
         assert node.command("retry", study_of("one")).returncode == 0
         assert node.wait_for(study_of("one"), "delivered")["delivered_count"] == RESULTS
+        _assert_sent_again_as_it_was(node, pacs)
+
+
+def _assert_sent_again_as_it_was(node: RunningNode, pacs: ScriptedPacs) -> None:
+    """The archive lost its disk: every Instance comes once more, byte for byte."""
+    before = {uid: received[-1] for uid, received in pacs.received.items()}
+    pacs.received.clear()
+    wrong = node.command("resend", study_of("one"), "--to", "archive")
+    assert wrong.returncode == 2
+    assert "those are: pacs" in wrong.stderr
+    assert node.command("resend", study_of("one")).stdout == f"{RESULTS} Instances are sent again.\n"
+    wait_until(lambda: len(pacs.received) == RESULTS, 20.0, "all is sent again")
+    assert pacs.received == {uid: [content] for uid, content in before.items()}
+    assert node.wait_for(study_of("one"), "delivered")["delivered_count"] == RESULTS
 
 
 def _assert_one_study_failed(node: RunningNode) -> None:

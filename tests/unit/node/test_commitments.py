@@ -20,7 +20,7 @@ from node.listing import study_rows
 from node.outbound import DestinationSettings
 from node.removal import Removals
 from node.retention import Retention, RetentionSettings
-from node.retrying import retry_study
+from node.retrying import resend_study, retry_study
 from node.settings import NodeSettings
 from node.study_states import StudyState
 from tests.support.arrivals import STUDY_UID, Arrivals, at
@@ -200,6 +200,17 @@ def test_retry_sends_again_what_was_never_committed_to(played: Played) -> None:
     assert [(each.state, each.next_attempt_at) for each in played.listed()] == [
         (DeliveryState.PENDING, at(50))
     ] * 2
+
+
+def test_what_is_sent_again_has_to_be_committed_to_again(played: Played) -> None:
+    played.ask("1.8", 31)
+    played.report("1.8", 40)
+    resend_study(played.database, STUDY_UID, ["archive"], at(50))
+    assert {(each.state, each.sent_at, each.committed_at) for each in played.listed()} == {
+        (DeliveryState.PENDING, None, None)
+    }
+    played.report("1.8", 51)
+    assert played.states() == [DeliveryState.PENDING] * 2, "it may be the report of what was lost since"
 
 
 def test_study_is_kept_until_the_archive_committed(played: Played) -> None:

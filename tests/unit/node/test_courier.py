@@ -14,12 +14,13 @@ from node.commitments import Commitments
 from node.courier import UNCONFIGURED, Courier
 from node.database import Database
 from node.deliveries import Deliveries, DeliveryState
+from node.errors import NothingDeliveredError, UnknownStudyError
 from node.evaluations import Evaluations, Result
 from node.observation import NOBODY
 from node.outbound import DestinationSettings
 from node.outcomes import Outcome, Outcomes
 from node.removal import Removals
-from node.retrying import retry_study
+from node.retrying import resend_study, retry_study
 from node.settings import NodeSettings
 from node.storage import FolderFiles
 from node.store import Store
@@ -166,6 +167,31 @@ def test_retry_serves_both_who_is_there_and_who_is_gone(played: Played, database
     assert retry_study(database, STUDY_UID, ["pacs"], at(200)).endswith("waits for the node (run 2).")
     left = played.deliveries.of_evaluation(played.evaluation_id)
     assert [(each.destination, each.next_attempt_at) for each in left] == [("pacs", at(200))] * 2
+
+
+def test_what_an_archive_lost_is_sent_again_to_it_alone(played: Played, database: Database) -> None:
+    played.routed_to("pacs", "archive")
+    played.courier("pacs", "archive").queue(played.evaluation_id)
+    for each in played.deliveries.of_evaluation(played.evaluation_id):
+        played.deliveries.record_attempt(each, DeliveryState.WARNING, 0xB000, "coerced", at(100), None)
+    assert resend_study(database, STUDY_UID, ["pacs"], at(200)) == "2 Instances are sent again."
+    listed = played.deliveries.of_evaluation(played.evaluation_id)
+    assert [(each.destination, each.state, each.attempts, each.last_comment) for each in listed] == [
+        ("archive", DeliveryState.WARNING, 1, "coerced"),
+        ("archive", DeliveryState.WARNING, 1, "coerced"),
+        ("pacs", DeliveryState.PENDING, 0, ""),
+        ("pacs", DeliveryState.PENDING, 0, ""),
+    ]
+    assert {each.destination for each in played.deliveries.due(at(200))} == {"pacs"}
+
+
+def test_what_was_never_delivered_can_not_be_sent_again(played: Played, database: Database) -> None:
+    played.routed_to("pacs")
+    played.courier("pacs").queue(played.evaluation_id)
+    with pytest.raises(NothingDeliveredError, match="nothing of it was delivered to pacs"):
+        resend_study(database, STUDY_UID, ["pacs"], at(200))
+    with pytest.raises(UnknownStudyError, match="not in the index"):
+        resend_study(database, "1.2.99", ["pacs"], at(200))
 
 
 def test_request_for_commitment_that_broke_is_made_again_and_nothing_is_sent_again(played: Played) -> None:
