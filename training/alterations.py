@@ -60,7 +60,7 @@ def without_skull(case: Case) -> Case:
 
 def in_thick_slices(case: Case, step: int) -> Case:
     """Return a case of which each ``step`` slices are averaged into one."""
-    return _changed(case, f"thick{step}", lambda volume: _thicken(volume, step))
+    return _changed(case, f"thick{step}", lambda volume: thicken(volume, step))
 
 
 def isotropic(case: Case) -> Case:
@@ -80,7 +80,7 @@ def _changed(case: Case, suffix: str, change: Callable[[Volume], Volume]) -> Cas
     )
 
 
-def _thicken(volume: Volume, step: int) -> Volume:
+def thicken(volume: Volume, step: int) -> Volume:
     """Average each ``step`` slices into one; a mask keeps voxels of which at least half was in it."""
     count = volume.array.shape[0] // step
     groups = volume.array[: count * step].reshape(count, step, *volume.array.shape[1:])

@@ -18,7 +18,7 @@ from training.errors import SimulationSourceError
 from training.nifti import read_nifti
 from training.simulation.fields import smooth_field
 from training.simulation.tissues import Tissue
-from training.whole_files import written_whole
+from training.whole_files import opened_whole
 
 LICENCE = "Apache-2.0 (BBillot/SynthSeg, label maps)"
 
@@ -116,6 +116,7 @@ def load_anatomy(label_map: Path, cache: Path) -> Anatomy:
 
     Raises:
         SimulationSourceError: if the label map is missing, unreadable or without a brain.
+        StorageError: if the cache's disk is full.
     """
     name = label_map.name.removesuffix(".gz").removesuffix(".nii")
     cached = cache / f"{name}.npz"
@@ -133,17 +134,16 @@ def load_anatomy(label_map: Path, cache: Path) -> Anatomy:
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
         anatomy = prepare_anatomy(label_map, name)
     cache.mkdir(parents=True, exist_ok=True)
-    sites: dict[str, Any] = {site.name: places for site, places in anatomy.sites.items()}
-    with written_whole(cached) as unfinished, unfinished.open("wb") as file:
-        np.savez(
-            file,
-            tissue=anatomy.tissue,
-            brain=anatomy.brain,
-            ventricle_mm=anatomy.ventricle_mm,
-            field_ppm=anatomy.field_ppm,
-            mni_affine=anatomy.mni_affine,
-            **sites,
-        )
+    arrays: dict[str, Any] = {
+        "tissue": anatomy.tissue,
+        "brain": anatomy.brain,
+        "ventricle_mm": anatomy.ventricle_mm,
+        "field_ppm": anatomy.field_ppm,
+        "mni_affine": anatomy.mni_affine,
+        **{site.name: places for site, places in anatomy.sites.items()},
+    }
+    with opened_whole(cached, sum(array.nbytes for array in arrays.values()) / 1e6) as file:
+        np.savez(file, **arrays)
     return anatomy
 
 

@@ -125,7 +125,7 @@ def rasterise(shape: Shape, grid: Grid) -> Shape:
     counts = high - low + 1
     split = [value for axis in range(3) for value in (int(counts[axis]), parts[axis])]
     coarse = fine.reshape(split).mean(axis=(1, 3, 5)).astype(np.float32)
-    return Shape((int(low[0]), int(low[1]), int(low[2])), coarse)
+    return Shape.at(low, coarse)
 
 
 def prepare_canvas(scan: Scan, series: tuple[SeriesType, ...], depth_mm: float) -> Canvas:

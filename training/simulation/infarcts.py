@@ -109,4 +109,4 @@ def _paint_cortical(scene: Scene, radius: float, rng: np.random.Generator) -> No
     within = (*BRAIN, Tissue.CORTEX, Tissue.CEREBELLAR_CORTEX)
     material, strength = recent_infarct(scene.tissues, rng), rng.uniform(0.8, 1.0)
     volume = scene.paint(shape, material, wanted=True, within=within, strength=strength)
-    scene.diameters_mm.append(float(np.cbrt(6 / np.pi * volume)))
+    scene.note_lesion(volume)

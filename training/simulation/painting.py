@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.segments import Segment, SeriesType
-from engines.volume import Grid, Volume
+from engines.volume import Volume
+from training.alterations import thicken
 from training.cases import Case, CaseKind
 from training.errors import CaseError
 from training.simulation import artefacts, infarcts, lacunes, microbleeds
@@ -54,12 +56,15 @@ def paint_scan(
         diffusion *= np.where(scan.brain, gain, 1)
     some = rng.random() >= LESION_FREE_SHARE
     _PAINTERS[segment](canvas, some, rng)
-    images, brain = canvas.images, scan.brain.astype(np.float32)
     merge = _slices_to_merge(scan.grid.spacing_mm[0], rng)
-    images = {series: _merge(image, merge) for series, image in images.items()}
-    brain = _merge(brain, merge)
-    painted, marked = (_merge_mask(mask, merge) for mask in (visible(canvas.target), scan.marked))
-    grid = _merged_grid(scan.grid, merge)
+
+    def merged(array: NDArray[Any]) -> Volume:
+        return thicken(Volume(array, scan.grid), merge)
+
+    images = {series: merged(image).array for series, image in canvas.images.items()}
+    thick_brain = merged(scan.brain.astype(np.float32))
+    brain, grid = thick_brain.array, thick_brain.grid
+    painted, marked = merged(visible(canvas.target)).array, merged(scan.marked).array
     stripped = rng.random() < STRIPPED_SHARE
     volumes = {}
     for series, image in images.items():
@@ -185,22 +190,3 @@ def _slices_to_merge(slice_mm: float, rng: np.random.Generator) -> int:
     """Draw how many neighbouring slices become one: thin slices are seen as 3 to 6 mm now and then."""
     most = int(6.5 // slice_mm)
     return int(rng.integers(1, most + 1)) if most > 1 else 1
-
-
-def _merge(array: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """Average groups of slices; what is left over at the top is dropped."""
-    whole = array.shape[0] // count * count
-    merged: NDArray[np.float32] = array[:whole].reshape(-1, count, *array.shape[1:]).mean(axis=1)
-    return merged
-
-
-def _merge_mask(mask: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:
-    """Merge slices of a mask: what fills at least half of them stays."""
-    return _merge(mask.astype(np.float32), count) >= 0.5
-
-
-def _merged_grid(grid: Grid, count: int) -> Grid:
-    affine = grid.affine.copy()
-    affine[:3, 3] += affine[:3, 0] * (count - 1) / 2
-    affine[:3, 0] *= count
-    return Grid((grid.shape[0] // count, grid.shape[1], grid.shape[2]), affine)

@@ -18,10 +18,10 @@ from engines.segments import Segment
 from training.cases import CaseKind
 from training.errors import SimulationSourceError, SimulationStoppedError
 from training.pool import Split, write_pool_case
-from training.simulation.anatomy import Anatomy, load_anatomy
+from training.simulation.anatomy import load_anatomy
 from training.simulation.painting import paint_scan
 from training.simulation.scans import Scan, scan_sources
-from training.simulation.shapes import LesionLibrary, read_lesion_library
+from training.simulation.shapes import read_lesion_library
 from training.simulation.simulator import simulate
 
 LABEL_MAPS = "synthesis/synthseg_labelmaps"
@@ -105,7 +105,6 @@ def orders(
     pool: Path,
     counts: Mapping[Split, int] = COUNTS,
     variants: int | None = None,
-    seeds: Mapping[Split, int] = SEEDS,
 ) -> tuple[Order, ...]:
     """List the cases of a pool, all splits and kinds growing together.
 
@@ -115,21 +114,20 @@ def orders(
         pool: folder that is filled.
         counts: simulated cases of each split.
         variants: times each real scan is painted; ``VARIANTS`` if None.
-        seeds: of each split.
     """
     listed: list[tuple[float, Order]] = []
     for split, count in counts.items():
         names = [f"training_seg_{number:02d}" for number in ANATOMIES[split]]
         for number in range(count):
             source = names[number % len(names)]
-            order = Order(segment, split, CaseKind.SIMULATED, source, number, data, pool, seeds[split])
+            order = Order(segment, split, CaseKind.SIMULATED, source, number, data, pool, SEEDS[split])
             listed.append((number / count, order))
     times = VARIANTS[segment] if variants is None else variants
     for place, scan in enumerate(scan_sources(segment)):
         for number in range(times):
             unique = place * 1000 + number
             order = Order(
-                segment, scan.split, CaseKind.PAINTED, scan.name, unique, data, pool, seeds[scan.split]
+                segment, scan.split, CaseKind.PAINTED, scan.name, unique, data, pool, SEEDS[scan.split]
             )
             listed.append((number / times, order))
     return tuple(order for _, order in sorted(listed, key=lambda entry: entry[0]))
@@ -178,14 +176,8 @@ def make(order: Order) -> Path:
     return write_pool_case(order.path.parent, case, order.segment)
 
 
-@lru_cache(maxsize=20)
-def _anatomy(label_map: Path, cache: Path) -> Anatomy:
-    return load_anatomy(label_map, cache)
-
-
-@lru_cache(maxsize=1)
-def _library(path: Path) -> LesionLibrary:
-    return read_lesion_library(path)
+_anatomy = lru_cache(maxsize=20)(load_anatomy)
+_library = lru_cache(maxsize=1)(read_lesion_library)
 
 
 @lru_cache(maxsize=16)

@@ -73,6 +73,10 @@ class Scene:
             np.maximum(self.target[place], occupancy, out=self.target[place])
         return float(occupancy.sum())
 
+    def note_lesion(self, volume_mm3: float) -> None:
+        """Note a wanted lesion by the diameter of a ball of its volume."""
+        self.diameters_mm.append(float(np.cbrt(6 / np.pi * volume_mm3)))
+
     def site(self, site: Site, rng: np.random.Generator) -> NDArray[np.float64] | None:
         """Draw a place in a site, a (3,) point between voxel centres; None if there is no such site."""
         places = self.anatomy.sites[site]

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from training.simulation.fields import smooth_field
 
 LESION_LIBRARY_LICENCE = "Apache-2.0 (CSIM-Toolkits/Slicer-LesionSimulatorExtension)"
 
+TUBE_EDGE = 1.0
+"""Width of the soft edge of a tube, voxels: partial volume alone."""
 
 Point = Sequence[float] | NDArray[np.float64]
 
@@ -31,6 +34,12 @@ class Shape:
 
     corner: tuple[int, int, int]
     occupancy: NDArray[np.float32]
+
+    @classmethod
+    def at(cls, corner: NDArray[np.integer[Any]], occupancy: NDArray[np.float32]) -> Self:
+        """Return an occupancy whose first voxel lies at (3,) ``corner``."""
+        first, second, third = (int(place) for place in corner)
+        return cls((first, second, third), occupancy)
 
 
 def blob(
@@ -59,12 +68,12 @@ def blob(
     bumps = smooth_field(radius.shape, [max(1.5, float(half_axes.mean()))] * 3, rng) * irregularity
     inside = (1 + 0.7 * bumps - radius) * half_axes.min()
     occupancy = np.clip(inside / edge + 0.5, 0, 1).astype(np.float32)
-    return Shape((int(corner[0]), int(corner[1]), int(corner[2])), occupancy)
+    return Shape.at(corner, occupancy)
 
 
-def tube(path: NDArray[np.float64], radius: float, edge: float = 1.0) -> Shape:
+def tube(path: NDArray[np.float64], radius: float) -> Shape:
     """Return everything within ``radius`` of a path of (n, 3) points that lie at most a voxel apart."""
-    reach = radius + edge + 1
+    reach = radius + TUBE_EDGE + 1
     corner = np.floor(path.min(axis=0) - reach).astype(int)
     size = np.ceil(path.max(axis=0) + reach).astype(int) - corner + 1
     grids = np.meshgrid(*(np.arange(count) for count in size), indexing="ij", sparse=True)
@@ -72,10 +81,10 @@ def tube(path: NDArray[np.float64], radius: float, edge: float = 1.0) -> Shape:
     for point in path - corner:
         square = sum((grid - at) ** 2 for grid, at in zip(grids, point, strict=True))
         np.minimum(nearest, square, out=nearest)
-    occupancy = np.clip((radius - np.sqrt(nearest)) / edge + 0.5, 0, 1).astype(np.float32)
+    occupancy = np.clip((radius - np.sqrt(nearest)) / TUBE_EDGE + 0.5, 0, 1).astype(np.float32)
     # a tube thinner than a voxel fills only a part of it
     occupancy *= min(1.0, np.pi * radius**2)
-    return Shape((int(corner[0]), int(corner[1]), int(corner[2])), occupancy)
+    return Shape.at(corner, occupancy)
 
 
 def wandering_path(
@@ -125,7 +134,7 @@ class LesionLibrary:
         offset = back[:3, :3] @ low + back[:3, 3] - first
         shape = tuple(int(count) for count in high - low + 1)
         occupancy = ndimage.affine_transform(mask, back[:3, :3], offset, shape, order=1)
-        return Shape((int(low[0]), int(low[1]), int(low[2])), occupancy.astype(np.float32))
+        return Shape.at(low, occupancy.astype(np.float32))
 
 
 def read_lesion_library(path: Path) -> LesionLibrary:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from engines.components import label
 from engines.segments import Segment
 
 BRIGHT: Mapping[Segment, bool] = {
@@ -46,8 +47,7 @@ TISSUE = (0.6, 1.6)
 SPREAD_PER_DEVIATION = 1.4826
 """Standard deviation of a normal distribution in units of its median absolute deviation."""
 
-NEIGHBOURS = np.ones((3, 3, 3), np.bool_)
-IN_PLANE = np.ones((1, 3, 3), np.bool_)
+IN_PLANE = np.ones((3, 3), np.bool_)
 
 
 def visible(occupancy: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -56,7 +56,7 @@ def visible(occupancy: NDArray[np.float32]) -> NDArray[np.bool_]:
     A small lesion in a thick slice fills no voxel, and is marked all the same; one that fills less than
     ``FAINTEST`` of its best voxel is not.
     """
-    parts, count = ndimage.label(occupancy > FAINTEST / 2, structure=NEIGHBOURS)
+    parts, count = label(occupancy > FAINTEST / 2)
     if not count:
         return np.zeros(occupancy.shape, np.bool_)
     threshold = np.full(count + 1, np.inf, np.float32)
@@ -76,7 +76,7 @@ def drop_unseen(mask: NDArray[np.bool_], image: NDArray[np.int16], segment: Segm
         image: of the Series that they are looked for on, same shape; 0 where there is no image.
         segment: what kind of lesion they are.
     """
-    parts, _ = ndimage.label(mask, structure=NEIGHBOURS)
+    parts, _ = label(mask)
     kept = mask.copy()
     for number, box in enumerate(ndimage.find_objects(parts), start=1):
         wide = tuple(
@@ -103,9 +103,9 @@ def _is_seen(
 def _stands_out(
     inside: NDArray[np.bool_], lesions: NDArray[np.bool_], pixels: NDArray[np.int16], segment: Segment
 ) -> bool:
-    near = ndimage.binary_dilation(inside, IN_PLANE[0], iterations=NEAR_PIXELS - 1)
+    near = ndimage.binary_dilation(inside, IN_PLANE, iterations=NEAR_PIXELS - 1)
     # The pixels that touch a lesion hold a part of it, and say nothing of what is around.
-    around = pixels[near & ~ndimage.binary_dilation(lesions, IN_PLANE[0]) & (pixels > 0)]
+    around = pixels[near & ~ndimage.binary_dilation(lesions, IN_PLANE) & (pixels > 0)]
     if not around.size:
         return False
     first = float(np.median(around))

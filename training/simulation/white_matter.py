@@ -65,7 +65,6 @@ def paint_hyperintensities(
     rng: np.random.Generator,
     *,
     wanted: bool,
-    load: str | None = None,
 ) -> str:
     """Paint periventricular bands and caps, deep foci and real lesion shapes of one drawn grade.
 
@@ -74,10 +73,9 @@ def paint_hyperintensities(
         library: real masks, or None for drawn shapes alone.
         rng: everything that is drawn.
         wanted: whether they are the target, or distractors for another one.
-        load: the grade, drawn if None.
     Returns: the grade.
     """
-    grade = load or str(rng.choice(list(LOADS), p=list(LOADS.values())))
+    grade = str(rng.choice(list(LOADS), p=list(LOADS.values())))
     material = hyperintensity(scene, rng)
     _paint_rim(scene, rng.uniform(0.5, NORMAL_RIM_MM), material, rng, strength=rng.uniform(0.1, 0.45))
     low, high = RIM_MM[grade]
@@ -142,10 +140,10 @@ def _paint_rim(
     # faint bands end softly, marked ones at an edge
     occupancy = np.clip((local - distance) / (1.2 if wanted else 1.5) + 0.5, 0, 1) * (distance > 0)
     occupancy *= np.clip(local / 1.0, 0, 1)
-    shape = Shape((int(low[0]), int(low[1]), int(low[2])), occupancy.astype(np.float32))
+    shape = Shape.at(low, occupancy.astype(np.float32))
     volume = scene.paint(shape, material, wanted=wanted, within=WHITE, strength=strength)
     if wanted and volume:
-        scene.diameters_mm.append(float(np.cbrt(6 / np.pi * volume)))
+        scene.note_lesion(volume)
 
 
 def _paint_focus(scene: Scene, material: Relaxation, rng: np.random.Generator, wanted: bool) -> None:
@@ -168,7 +166,7 @@ def _paint_focus(scene: Scene, material: Relaxation, rng: np.random.Generator, w
         scene.paint(surround, material, within=WHITE, strength=0.25 * strength * rng.random())
         volume = scene.paint(shape, material, wanted=wanted, within=WHITE, strength=strength)
         if wanted and volume:
-            scene.diameters_mm.append(float(np.cbrt(6 / np.pi * volume)))
+            scene.note_lesion(volume)
         place = place + rng.normal(size=3) * radius
 
 
@@ -182,4 +180,4 @@ def _paint_real_shapes(
         shape = library.place(int(number), scene.anatomy.mni_affine)
         volume = scene.paint(shape, material, wanted=wanted, within=WHITE, strength=rng.uniform(0.75, 1.0))
         if wanted and volume:
-            scene.diameters_mm.append(float(np.cbrt(6 / np.pi * volume)))
+            scene.note_lesion(volume)
