@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from scipy import ndimage
 
 from engines.manifest import Score
 from engines.postprocessing import PostprocessingSpec, lesion_mask
@@ -243,16 +244,10 @@ def _tile(prediction: Prediction, found: NDArray[np.bool_]) -> Image.Image:
     top = float(np.percentile(image[image > 0], 99.5)) if (image > 0).any() else 1.0
     grey = np.clip(image / top, 0, 1) * 255
     pixels = np.repeat(grey[..., None], 3, axis=2)
-    truth, result = (mask[number] & ~_eroded(mask[number]) for mask in (reference, found))
+    truth, result = (mask[number] & ~ndimage.binary_erosion(mask[number]) for mask in (reference, found))
     for edge, colour in ((truth, TRUTH), (result, RESULT), (truth & result, BOTH)):
         pixels[edge] = colour
     return Image.fromarray(pixels.astype(np.uint8)).resize((TILE, TILE))
-
-
-def _eroded(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    inner = np.zeros_like(mask)
-    inner[1:-1, 1:-1] = mask[1:-1, 1:-1] & mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
-    return inner
 
 
 def write_contact_sheet(predictions: list[Prediction], evaluation: Evaluation, path: Path) -> None:

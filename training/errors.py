@@ -106,14 +106,12 @@ class SimulationStoppedError(TrainingError):
 
 
 class NoSamplesError(TrainingError):
-    """A segmentor has nothing to learn from: no case of its sources was found."""
+    """There is no case to learn from, to score or to show."""
 
-    def __init__(self, recipe: str, segment: str, searched: tuple[Path, ...]) -> None:
-        self.recipe, self.segment, self.searched = recipe, segment, searched
+    def __init__(self, wanted_by: str, searched: tuple[Path, ...]) -> None:
+        self.wanted_by, self.searched = wanted_by, searched
         places = ", ".join(str(path) for path in searched)
-        super().__init__(
-            f"Recipe {recipe}, {segment}: no case found in {places}; fill a folder or name another"
-        )
+        super().__init__(f"{wanted_by}: no case found in {places}; fill a folder or name another")
 
 
 class OtherSegmentError(TrainingError):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -245,8 +245,3 @@ def counting_unsure(prediction: Prediction) -> Prediction:
         return prediction
     wide = prediction.reference.with_array(prediction.reference.array | prediction.unsure.array)
     return replace(prediction, reference=wide, unsure=None)
-
-
-def as_rows(scores: Sequence[CaseScores]) -> list[dict[str, object]]:
-    """Return the scores as plain values for a JSON file."""
-    return [asdict(score) for score in scores]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 NATIVE_BFLOAT16 = {("avx512_bf16", True), ("amx_bf16", True), ("bf16", True)}
 """Capabilities of CPUs, x86 and ARM, that multiply bfloat16 by themselves."""
+
+BATCH = 16
+"""Slices that are computed at a time."""
 
 
 def device_at_hand() -> torch.device:
@@ -32,15 +35,13 @@ def autocast(device: torch.device) -> AbstractContextManager[None]:
     return context
 
 
-def predict(
-    model: nn.Module, slices: np.ndarray[Any, np.dtype[np.float32]], device: torch.device, batch: int = 16
-) -> np.ndarray[Any, np.dtype[np.float32]]:
+def predict(model: nn.Module, slices: NDArray[np.float32], device: torch.device) -> NDArray[np.float32]:
     """Return logits (n, 1, rows, columns) of prepared slices (n, channels, rows, columns)."""
     model.eval()
     parts = []
     with torch.no_grad(), autocast(device):
-        for start in range(0, len(slices), batch):
-            part = torch.tensor(slices[start : start + batch], device=device)
+        for start in range(0, len(slices), BATCH):
+            part = torch.tensor(slices[start : start + BATCH], device=device)
             parts.append(model(part.contiguous(memory_format=torch.channels_last)).float().cpu())
-    joined: np.ndarray[Any, np.dtype[np.float32]] = torch.cat(parts).numpy()
+    joined: NDArray[np.float32] = torch.cat(parts).numpy()
     return joined

@@ -20,7 +20,6 @@ from training.evaluation import (
     CaseScores,
     Infer,
     Prediction,
-    as_rows,
     counting_unsure,
     predict_cases,
     score_case,
@@ -206,7 +205,7 @@ def write_evaluation(evaluation: Evaluation, path: Path) -> None:
         "postprocessing": evaluation.postprocessing.model_dump(),
         "summaries": {name: asdict(summary) for name, summary in evaluation.summaries.items()},
         "parts": {name: asdict(summary) for name, summary in evaluation.parts.items()},
-        "cases": {name: as_rows(scores) for name, scores in evaluation.scores.items()},
+        "cases": {name: [asdict(score) for score in scores] for name, scores in evaluation.scores.items()},
     }
     write_text_whole(path, json.dumps(_finite(content), indent=1))
 

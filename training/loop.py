@@ -37,7 +37,8 @@ from training.run_folder import (
     write_steps,
 )
 from training.safekeeping import keep, naming_shortage, release, reserve
-from training.slices import PreparedCase, Sampler
+from training.sampling import Sampler
+from training.slices import PreparedCase
 from training.warm_start import load_bundle_weights
 
 FREE_MB = 500.0
@@ -90,7 +91,7 @@ def train(
     schedule = recipe.schedule
     sampler = Sampler(training, recipe.sources, schedule.lesion_share, recipe.seed)
     if sampler.slices == 0:
-        raise NoSamplesError(recipe.name, recipe.segment, (folder,))
+        raise NoSamplesError(f"Recipe {recipe.name}, {recipe.segment}", (folder,))
     with held(folder, needed_mb):
         state = _start(recipe, device_at_hand(), begin_with, sampler)
         resume(state, folder / CHECKPOINT, recipe)
@@ -133,7 +134,9 @@ def _go_on(
     while True:
         if _awaits_validation(state, epoch_steps):
             save(state, folder, recipe)
-            _close(state, recipe, validation, folder)
+            _validate(state, recipe, validation)
+            state.history[-1].seconds = time.monotonic() - state.begun_at
+            write_history(folder, state)
             saved_at = time.monotonic()
             if report:
                 report(state.history[-1], state.step, last)
@@ -159,19 +162,6 @@ def _go_on(
 def _awaits_validation(state: State, epoch_steps: int) -> bool:
     """Tell whether the last epoch has all its steps and was not validated yet."""
     return bool(state.history) and state.step % epoch_steps == 0 and state.history[-1].seconds == 0
-
-
-def _close(
-    state: State,
-    recipe: SegmentRecipe,
-    cases: Sequence[PreparedCase],
-    folder: Path,
-) -> None:
-    """Validate an epoch and write its scores and curves."""
-    epoch = state.history[-1]
-    _validate(state, recipe, cases)
-    epoch.seconds = time.monotonic() - state.begun_at
-    write_history(folder, state)
 
 
 def _start(recipe: SegmentRecipe, device: torch.device, begin_with: Path | None, sampler: Sampler) -> State:

@@ -7,7 +7,7 @@ was found, else 0.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,6 +80,11 @@ class LesionScores:
             self.right + other.right,
             self.false + other.false,
         )
+
+
+def pooled(parts: Iterable[LesionScores]) -> LesionScores:
+    """Return the counts of several cases, added up."""
+    return sum(parts, start=LesionScores(0, 0, 0, 0))
 
 
 def voxel_scores(found: Mask, reference: Mask) -> VoxelScores:

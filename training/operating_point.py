@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from engines.components import label, peaks, sizes
 from engines.postprocessing import MM3_PER_ML, PostprocessingSpec
 from training.evaluation import Prediction
-from training.metrics import LesionScores
+from training.metrics import LesionScores, pooled
 
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.998)
 """Probabilities that are tried, as threshold and, above it, as peak."""
@@ -129,7 +129,7 @@ def joint(cases: Sequence[Candidates], min_lesion_ml: float, min_peak: float = 0
     free = [r for case, r in zip(cases, results, strict=True) if not case.reference_lesions]
     return Joint(
         dice=float(np.mean([dice for dice, _ in with_lesion])) if with_lesion else 0.0,
-        lesions=sum((lesions for _, lesions in with_lesion), start=LesionScores(0, 0, 0, 0)),
+        lesions=pooled(lesions for _, lesions in with_lesion),
         pairs=sum(min(lesions.hits, lesions.right) for _, lesions in with_lesion),
         false_per_free=float(np.mean([lesions.false for _, lesions in free])) if free else 0.0,
     )

@@ -15,7 +15,7 @@ from engines.volume import Volume
 from training.cases import Case, CaseKind
 from training.errors import NoSamplesError
 from training.pool import Split, case_paths, read_pool_case
-from training.simulation.scans import scan_sources
+from training.simulation.scans import ScanSource, scan_sources
 from training.simulation.simulator import SERIES_OF
 
 TILE_MM = 230.0
@@ -24,12 +24,15 @@ TILE_MM = 230.0
 TILE_PIXELS = 184
 """Side of a tile on the sheet."""
 
+ROWS, COLUMNS = 6, 8
+"""Cases of a sheet, real ones left out, and tiles of each."""
+
 OUTLINE = (255, 60, 40)
 """Colour of a mask's border."""
 
 
 def write_contact_sheets(
-    pool: Path, folder: Path, split: Split = Split.TRAIN, rows: int = 6, data: Path | None = None
+    pool: Path, folder: Path, split: Split = Split.TRAIN, data: Path | None = None
 ) -> tuple[Path, ...]:
     """Write one PNG per Series type of the cases of a pool, each row a case, and real scans below.
 
@@ -37,7 +40,6 @@ def write_contact_sheets(
         pool: as the simulator filled it.
         folder: where the PNGs go.
         split: of which cases are taken.
-        rows: cases on a sheet, simulated and painted in turns.
         data: folder of the real scans, or None to leave them out.
 
     Returns: the files, in the order of the segments.
@@ -48,36 +50,35 @@ def write_contact_sheets(
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for segment, kinds in SERIES_OF.items():
-        chosen = _choose(case_paths(pool, segment, split), rows)
+        chosen = _choose(case_paths(pool, segment, split))
         if not chosen:
             continue
         cases = [read_pool_case(path) for path in chosen]
         if data is not None:
-            cases += [_as_case(segment, name, data) for name in _real_names(segment)]
+            cases += [_as_case(segment, source, data) for source in scan_sources(segment)[::3][:2]]
         for series in kinds:
             path = folder / f"{segment.value.lower()}_{series.value.lower()}.png"
             contact_sheet([case for case in cases if series in case.volumes], series).save(path)
             written.append(path)
     if not written:
-        raise NoSamplesError("preview", "any segment", (pool,))
+        raise NoSamplesError("Contact sheets", (pool,))
     return tuple(written)
 
 
-def contact_sheet(cases: Sequence[Case], series: SeriesType, columns: int = 8) -> Image.Image:
+def contact_sheet(cases: Sequence[Case], series: SeriesType) -> Image.Image:
     """Lay out slices of cases, one case a row, twice where something is marked: without and with its outline.
 
     Args:
         cases: each with a volume of ``series``.
         series: what is shown.
-        columns: tiles of a row.
     """
-    sheet = Image.new("RGB", (columns * TILE_PIXELS, len(cases) * TILE_PIXELS))
+    sheet = Image.new("RGB", (COLUMNS * TILE_PIXELS, len(cases) * TILE_PIXELS))
     draw = ImageDraw.Draw(sheet)
     for row, case in enumerate(cases):
         volume = case.volumes[series]
         mask = _mask_on(case, volume)
         window = _window(volume.array)
-        for column, (number, outlined) in enumerate(_pick_slices(mask, columns)):
+        for column, (number, outlined) in enumerate(_pick_slices(mask)):
             border = mask[number] if outlined else np.zeros_like(mask[number])
             tile = _tile(volume, number, border, window)
             sheet.paste(tile, (column * TILE_PIXELS, row * TILE_PIXELS))
@@ -87,29 +88,24 @@ def contact_sheet(cases: Sequence[Case], series: SeriesType, columns: int = 8) -
     return sheet
 
 
-def _choose(paths: Sequence[Path], count: int) -> list[Path]:
-    """Take simulated and painted cases in turns, spread over the whole pool."""
+def _choose(paths: Sequence[Path]) -> list[Path]:
+    """Take ``ROWS`` cases, half of them simulated and half painted, spread over the whole pool."""
     groups = [
         [path for path in paths if path.name.startswith(kind)]
         for kind in (CaseKind.SIMULATED, CaseKind.PAINTED)
     ]
     chosen: list[Path] = []
     for place, group in enumerate(group for group in groups if group):
-        share = (count + 1) // 2 if place == 0 and all(groups) else count - len(chosen)
+        share = (ROWS + 1) // 2 if place == 0 and all(groups) else ROWS - len(chosen)
         chosen += [group[i] for i in np.linspace(0, len(group) - 1, min(share, len(group))).astype(int)]
     return chosen
 
 
-def _real_names(segment: Segment) -> tuple[str, ...]:
-    return tuple(source.name for source in scan_sources(segment)[::3][:2])
-
-
-def _as_case(segment: Segment, name: str, data: Path) -> Case:
+def _as_case(segment: Segment, source: ScanSource, data: Path) -> Case:
     """Read a real scan as it is, nothing painted."""
-    source = next(source for source in scan_sources(segment) if source.name == name)
     scan = source.read(data)
     volumes = {series: Volume(image, scan.grid) for series, image in scan.images.items()}
-    return Case(f"real {name}", volumes, {segment: Volume(scan.marked, scan.grid)}, scan.provenance)
+    return Case(f"real {source.name}", volumes, {segment: Volume(scan.marked, scan.grid)}, scan.provenance)
 
 
 def _mask_on(case: Case, volume: Volume) -> NDArray[np.bool_]:
@@ -120,12 +116,12 @@ def _mask_on(case: Case, volume: Volume) -> NDArray[np.bool_]:
     return marked
 
 
-def _pick_slices(mask: NDArray[np.bool_], columns: int) -> list[tuple[int, bool]]:
+def _pick_slices(mask: NDArray[np.bool_]) -> list[tuple[int, bool]]:
     """Take slices from bottom to top, and the two with most marked pixels without and with outline."""
     counts = mask.sum(axis=(1, 2))
     best = [int(number) for number in np.argsort(counts)[::-1][:2] if counts[number]]
     pairs = [(number, outlined) for number in sorted(best) for outlined in (False, True)]
-    spread = np.linspace(mask.shape[0] * 0.12, mask.shape[0] * 0.85, max(0, columns - len(pairs)))
+    spread = np.linspace(mask.shape[0] * 0.12, mask.shape[0] * 0.85, max(0, COLUMNS - len(pairs)))
     return [(int(number), True) for number in spread] + pairs
 
 

@@ -25,14 +25,14 @@ CASES, SHAPE = 12, (64, 64, 12)
 AFFINE = np.diag([1.0, 1.0, 6.0, 1.0])
 
 
-def write_example(folder: Path, seed: int = 0) -> None:
+def write_example(folder: Path) -> None:
     """Write masks and times of three invented readers and an invented model.
 
     Raises: ReaderStudyError: if the folder holds something.
     """
     if folder.exists() and any(folder.iterdir()):
         raise ReaderStudyError(folder, "is not empty; name another folder for the example")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     rows: list[tuple[str, str, str]] = []
     for number in range(1, CASES + 1):
         case = f"case_{number:02d}"

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from training.grading import Grade
-from training.metrics import LesionScores
+from training.metrics import pooled
 from training.plots import DPI
 from training.reader_study import MODEL, ReaderStudy, Reading
 from training.report import published_table
@@ -80,7 +80,7 @@ def reader_table(study: ReaderStudy) -> Table:
     """Return a row for each reader, their mean, and the model."""
     rows = {reader: _row(study.of(reader)) for reader in study.readers}
     people = [rows[reader] for reader in study.people]
-    mean: dict[str, Cell] = {name: _mean_or_none([row[name] for row in people]) for name in people[0]}
+    mean: dict[str, Cell] = {name: _mean([row[name] for row in people]) for name in people[0]}
     listed = {reader: rows[reader] for reader in study.people} | {MEAN: mean}
     if MODEL in rows:
         listed[MODEL] = rows[MODEL]
@@ -89,19 +89,19 @@ def reader_table(study: ReaderStudy) -> Table:
 
 def _row(readings: Sequence[Reading]) -> dict[str, Cell]:
     ill, free = [r for r in readings if r.has_lesion], [r for r in readings if not r.has_lesion]
-    pooled = sum((r.any_overlap for r in ill), start=LesionScores(0, 0, 0, 0)) if ill else None
-    strict = sum((r.strict for r in ill), start=LesionScores(0, 0, 0, 0)) if ill else None
+    lesions = pooled(r.any_overlap for r in ill) if ill else None
+    strict = pooled(r.strict for r in ill) if ill else None
     return {
-        "Dice": _mean_or_none([r.dice for r in ill]),
-        "precision": _mean_or_none([r.precision for r in ill]),
-        "recall": _mean_or_none([r.recall for r in ill]),
-        "region F1": pooled.f1 if pooled else None,
+        "Dice": _mean([r.dice for r in ill]),
+        "precision": _mean([r.precision for r in ill]),
+        "recall": _mean([r.recall for r in ill]),
+        "region F1": lesions.f1 if lesions else None,
         "40% precision": strict.precision if strict else None,
         "40% recall": strict.recall if strict else None,
         "40% Dice": strict.f1 if strict else None,
-        "false per case": _mean_or_none([r.any_overlap.false for r in ill]),
-        "false per lesion-free case": _mean_or_none([r.any_overlap.false for r in free]),
-        "seconds": _mean_or_none([r.seconds for r in readings]),
+        "false per case": _mean([r.any_overlap.false for r in ill]),
+        "false per lesion-free case": _mean([r.any_overlap.false for r in free]),
+        "seconds": _mean([r.seconds for r in readings]),
     }
 
 
@@ -198,10 +198,6 @@ def _draw(study: ReaderStudy, timed: dict[str, list[float]], path: Path) -> None
     figure.savefig(path, dpi=DPI)
 
 
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values))
-
-
-def _mean_or_none(values: Sequence[Cell]) -> float | None:
+def _mean(values: Sequence[Cell]) -> float | None:
     measured = [float(value) for value in values if value is not None]
     return float(np.mean(measured)) if measured else None

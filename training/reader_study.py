@@ -10,10 +10,12 @@ model is called ``model``.
 from __future__ import annotations
 
 import csv
+import math
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import yaml
@@ -24,7 +26,7 @@ from engines.segments import Segment
 from engines.volume import Grid
 from training.dicom_segmentation import read_segmentation
 from training.dicom_series import read_series
-from training.errors import ReaderStudyError
+from training.errors import ReaderStudyError, wrong_keys
 from training.grading import Grade, GradedScore, GradeRule
 from training.metrics import LesionScores, Mask, lesion_f1, lesion_scores, voxel_scores
 from training.nifti import UNREADABLE, read_nifti
@@ -36,6 +38,11 @@ SUFFIXES = (".nii.gz", ".nii", ".dcm")
 
 SHOWN = 5
 """Values of a mask that an error lists."""
+
+EXPECTED = {"seconds": "a number from 0 on", "grade": ", ".join(Grade)}
+"""What the columns of the tables hold."""
+
+Value = TypeVar("Value")
 
 
 class StudySettings(BaseModel):
@@ -119,8 +126,8 @@ def read_study(folder: Path) -> ReaderStudy:
         for path in _masks(places[reader]):
             if _stem(path) not in cases:
                 raise ReaderStudyError(path, "there is no such case in reference/")
-    times = {key: float(value) for key, value in _table(folder / "times.csv", "seconds", readers, cases)}
-    grades = {key: Grade(value) for key, value in _table(folder / "grades.csv", "grade", readers, cases)}
+    times = _table(folder / "times.csv", "seconds", _seconds, readers, cases)
+    grades = _table(folder / "grades.csv", "grade", Grade, readers, cases)
     readings = []
     for case in cases:
         grid = _grid(folder, case)
@@ -171,8 +178,7 @@ def _settings(path: Path) -> StudySettings:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
         raise ReaderStudyError(path, f"can not be read: {exc}") from exc
     except ValidationError as exc:
-        first = exc.errors()[0]
-        raise ReaderStudyError(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from exc
+        raise ReaderStudyError(path, ": ".join(wrong_keys(exc))) from exc
 
 
 def _masks(folder: Path) -> Iterator[Path]:
@@ -237,12 +243,12 @@ def _mask(folder: Path, case: str, grid: Grid, settings: StudySettings) -> Mask:
 
 
 def _table(
-    path: Path, column: str, readers: tuple[str, ...], cases: list[str]
-) -> Iterator[tuple[tuple[str, str], str]]:
-    """Yield (reader, case) and value of each row of an optional table."""
+    path: Path, column: str, parse: Callable[[str], Value], readers: Sequence[str], cases: Sequence[str]
+) -> dict[tuple[str, str], Value]:
+    """Return the value of each (reader, case) in an optional table."""
+    values: dict[tuple[str, str], Value] = {}
     if not path.is_file():
-        return
-    met: set[tuple[str, str]] = set()
+        return values
     # an umlaut is one sign or two, as a Mac names its folders
     readers_by, cases_by = ({_composed(name): name for name in names} for names in (readers, cases))
     for number, row in _rows(path, ("reader", "case", column)):
@@ -251,14 +257,14 @@ def _table(
             named = (row["reader"], row["case"])
             raise ReaderStudyError(path, f"line {number}: unknown reader or case {named}")
         key = (reader, case)
-        if key in met:
+        if key in values:
             raise ReaderStudyError(path, f"line {number}: a second row of {key}; leave one")
-        met.add(key)
-        value = row[column]
-        if not (value in list(Grade) if column == "grade" else _is_number(value)):
-            known = ", ".join(Grade) if column == "grade" else "a number from 0 on"
-            raise ReaderStudyError(path, f"line {number}: {column} {value!r}, expected {known}")
-        yield key, value
+        try:
+            values[key] = parse(row[column])
+        except ValueError as exc:
+            problem = f"line {number}: {column} {row[column]!r}, expected {EXPECTED[column]}"
+            raise ReaderStudyError(path, problem) from exc
+    return values
 
 
 def _composed(name: str) -> str:
@@ -294,8 +300,9 @@ def _rows(path: Path, wanted: tuple[str, ...]) -> Iterator[tuple[int, dict[str, 
             yield said + table.line_num, values
 
 
-def _is_number(text: str) -> bool:
-    try:
-        return np.isfinite(float(text)) and float(text) >= 0
-    except ValueError:
-        return False
+def _seconds(text: str) -> float:
+    """Raises: ValueError: if it is no number from 0 on."""
+    seconds = float(text)
+    if not 0 <= seconds < math.inf:
+        raise ValueError(text)
+    return seconds

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from engines.bundle import load_bundle
-from training.errors import BusyError, CheckpointError, MissingWeightsError, StorageError
+from training.errors import BusyError, CheckpointError, MissingWeightsError, StorageError, wrong_keys
 from training.recipe import SegmentRecipe
 from training.slices import PreparedCase
 from training.whole_files import remove_unfinished, write_text_whole
@@ -98,8 +98,7 @@ def _compare(path: Path, begun: Mapping[str, Any], recipe: SegmentRecipe, keys: 
         # keys that have come since have their defaults
         before = SegmentRecipe.model_validate(begun).model_dump(mode="json")
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
+        key, _ = wrong_keys(error)
         raise CheckpointError(path, f"was begun with another kind of recipe ({key})") from error
     now = recipe.model_dump(mode="json")
     for key in keys:

@@ -32,5 +32,5 @@ def score_bundle(folder: Path, sources: Sources, threads: int) -> Evaluation:
         predictions = predict_cases(sources.real(segment), manifest, runner.run)
         scores = [score_case(prediction, spec) for prediction in predictions]
     if not scores:
-        raise NoSamplesError(manifest.name, segment, sources.searched)
+        raise NoSamplesError(f"Bundle {manifest.name}, {segment}", sources.searched)
     return Evaluation(spec, {PATIENTS: summarise(scores)}, {PATIENTS: scores})

@@ -63,7 +63,8 @@ def kendall_w(ratings: ArrayLike) -> Concordance | None:
     if raters < 2 or objects < 2:
         return None
     ranks = stats.rankdata(values, axis=1)
-    ties = sum(float((counts**3 - counts).sum()) for counts in map(_counts, values))
+    tied = [np.unique(row, return_counts=True)[1].astype(float) for row in values]
+    ties = sum(float((counts**3 - counts).sum()) for counts in tied)
     whole = raters**2 * (objects**3 - objects) - raters * ties
     if whole == 0:
         return None
@@ -100,9 +101,3 @@ def compare_groups(groups: Mapping[str, Sequence[float]]) -> Variance | None:
         for i, j in combinations(range(len(names)), 2)
     )
     return Variance(float(analysis.statistic), float(analysis.pvalue), pairs)
-
-
-def _counts(
-    row: np.ndarray[tuple[int], np.dtype[np.float64]],
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    return np.unique(row, return_counts=True)[1].astype(float)

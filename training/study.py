@@ -95,7 +95,7 @@ def train_study(
     cases = (variant for case in study.sources.cases(recipe, Split.TRAIN) for variant in variants(case))
     prepared = store_cases(cases, recipe, store)
     if not prepared:
-        raise NoSamplesError(recipe.name, recipe.segment, study.sources.searched)
+        raise NoSamplesError(f"Recipe {recipe.name}, {recipe.segment}", study.sources.searched)
     _check_patients(prepared)
     watched = store_cases(study.sources.cases(recipe, Split.VALIDATION), recipe, store)[::VALIDATION_EVERY]
     if recipe.pretraining is not None:

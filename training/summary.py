@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from engines.findings import SizeClass
 from training.agreement import BlandAltman, bland_altman
 from training.evaluation import CaseScores
-from training.metrics import LesionScores
+from training.metrics import LesionScores, pooled
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,8 @@ def summarise(scores: Sequence[CaseScores]) -> Summary:
     if not scores:
         raise ValueError("There is no case to sum up")
     ill, free = [s for s in scores if s.has_lesion], [s for s in scores if not s.has_lesion]
-    pooled = _total(s.any_overlap for s in ill) if ill else None
-    strict = _total(s.strict for s in ill) if ill else None
+    lesions = pooled(s.any_overlap for s in ill) if ill else None
+    strict = pooled(s.strict for s in ill) if ill else None
     return Summary(
         cases=len(ill),
         free_cases=len(free),
@@ -98,10 +98,10 @@ def summarise(scores: Sequence[CaseScores]) -> Summary:
         accuracy=_mean([s.accuracy for s in ill]),
         auc=_mean([s.auc for s in ill if s.auc is not None]),
         patch_dice=_mean([s.patch_dice for s in ill]),
-        lesion_f1=pooled.f1 if pooled else None,
+        lesion_f1=lesions.f1 if lesions else None,
         lesion_f1_per_case=_mean([s.any_overlap.f1 for s in ill]),
-        lesion_recall=pooled.recall if pooled else None,
-        lesion_precision=pooled.precision if pooled else None,
+        lesion_recall=lesions.recall if lesions else None,
+        lesion_precision=lesions.precision if lesions else None,
         strict_recall=strict.recall if strict else None,
         strict_precision=strict.precision if strict else None,
         strict_f1=strict.f1 if strict else None,
@@ -116,18 +116,14 @@ def summarise(scores: Sequence[CaseScores]) -> Summary:
 
 def _summarise_size(scores: Sequence[CaseScores], size: SizeClass) -> SizeSummary:
     having = [s.sizes[size] for s in scores if s.sizes[size].has_lesion]
-    pooled = _total(s.by_size[size] for s in scores)
+    lesions = pooled(s.by_size[size] for s in scores)
     return SizeSummary(
-        lesions=pooled.hits + pooled.missed,
+        lesions=lesions.hits + lesions.missed,
         dice=_mean([s.dice for s in having]),
         patch_dice=_mean([s.patch_dice for s in having]),
-        any_overlap=pooled,
-        strict=_total(s.sizes[size].strict for s in scores),
+        any_overlap=lesions,
+        strict=pooled(s.sizes[size].strict for s in scores),
     )
-
-
-def _total(parts: Iterable[LesionScores]) -> LesionScores:
-    return sum(parts, start=LesionScores(0, 0, 0, 0))
 
 
 def _mean(values: Sequence[float]) -> float | None:

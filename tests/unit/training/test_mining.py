@@ -17,7 +17,8 @@ from training.errors import CheckpointError
 from training.losses import FALSE_ALARM, IGNORE
 from training.mining import MOST_ALARMS, false_alarms, with_alarms
 from training.recipe import AugmentationSettings
-from training.slices import PreparedCase, Sampler, store_cases
+from training.sampling import Sampler
+from training.slices import PreparedCase, store_cases
 
 NO, YES = -5.0, 5.0
 

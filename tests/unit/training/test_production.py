@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from engines.segments import Segment
 from tests.support.shared_data import SHARED, needs_shared
 from tests.support.simulation_data import write_simulation_data
 from training.cases import CaseKind
-from training.errors import NoSamplesError, SimulationSourceError, SimulationStoppedError
+from training.errors import NoSamplesError, SimulationSourceError, SimulationStoppedError, StorageError
 from training.pool import Split, iterate, read_pool_case
 from training.preview import write_contact_sheets
+from training.simulation.anatomy import load_anatomy
 from training.simulation.production import ANATOMIES, LABEL_MAPS, Order, fill_pool, make, orders
 from training.simulation.scans import LABELLED, scan_sources
 
@@ -120,8 +122,19 @@ def test_a_process_that_is_ended_from_outside_is_told(data: Path, tmp_path: Path
         list(fill_pool((order,)))
 
 
+def test_a_disk_that_is_full_of_anatomies_is_named(data: Path, tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(StorageError, match=r"training_seg_01\.npz: .* MB free, .* MB needed"):
+            load_anatomy(data / LABEL_MAPS / "training_seg_01.nii.gz", tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
+
+
 def test_contact_sheets_of_an_empty_pool_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(NoSamplesError):
+    with pytest.raises(NoSamplesError, match="Contact sheets: no case found in"):
         write_contact_sheets(tmp_path / "pool", tmp_path / "sheets")
 
 

@@ -13,7 +13,8 @@ from training.alterations import ISOTROPIC, alterations
 from training.cases import Case, CaseKind
 from training.errors import CaseError, StorageError
 from training.losses import IGNORE
-from training.slices import Sampler, case_digest, store_cases, variants
+from training.sampling import Sampler
+from training.slices import case_digest, store_cases, variants
 
 
 def test_a_case_is_stored_as_the_slices_that_serving_prepares(tmp_path) -> None:
