@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from engines.placement import AxisFit, Orientation, closest_axial, fit_axis
+from engines.placement import AxisFit, Orientation, closest_axial, fit_axis, place
 from engines.preprocessing import Fit, Normalisation, PreprocessingSpec, prepare, prepare_mask, restore
 from engines.volume import Grid, Volume
 from tests.support.head import axial_grid, head
@@ -127,6 +127,30 @@ def test_anisotropic_slices_keep_their_proportions() -> None:
     mask = Volume(np.ones((2, 50, 100), bool), Grid((2, 50, 100), affine))
     pixels = prepare_mask(mask, spec(64, Fit.PAD_RESIZE))
     np.testing.assert_allclose(pixels, 1.0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing_mm", "keep_resolution", "pixel_mm"),
+    [
+        # On 50 x 40 pixels: 200 mm on 50, 80 mm on 40.
+        pytest.param((3, 100, 80), (5.0, 2.0, 1.0), False, 4.0, id="rows-decide"),
+        pytest.param((3, 40, 120), (5.0, 1.0, 2.0), False, 6.0, id="columns-decide"),
+        pytest.param((3, 100, 80), (5.0, 2.0, 1.0), True, 1.0, id="finer-columns-are-kept"),
+        pytest.param((3, 100, 80), (5.0, 1.0, 1.5), True, 1.0, id="finer-rows-are-kept"),
+        pytest.param((3, 100, 80), (0.5, 1.0, 1.5), True, 1.0, id="thin-slices-play-no-part"),
+        pytest.param((3, 20, 10), (5.0, 1.5, 1.0), True, 0.6, id="small-slice-is-enlarged"),
+    ],
+)
+def test_pixels_are_squares_of_the_same_size_in_mm(
+    shape: tuple[int, int, int],
+    spacing_mm: tuple[float, float, float],
+    keep_resolution: bool,
+    pixel_mm: float,
+) -> None:
+    placement = place(axial_grid(shape, spacing_mm), (50, 40), keep_resolution=keep_resolution)
+    assert placement.rows.ratio * spacing_mm[1] == pytest.approx(pixel_mm)
+    assert placement.columns.ratio * spacing_mm[2] == pytest.approx(pixel_mm)
+    assert (placement.rows.pixels, placement.columns.pixels) == (50, 40)
 
 
 @settings(max_examples=150, deadline=None)

@@ -29,6 +29,11 @@ def test_spacing_is_the_distance_of_neighbours_and_volume_that_of_the_parallelep
     assert grid.voxel_mm3 == pytest.approx(4.0)
 
 
+def test_centre_lies_between_the_first_and_the_last_voxel() -> None:
+    # index (1, 1.5, 2): -10 + 1 + 2 * 0.5, 20 + 1.5 * 2, 30 + 4
+    np.testing.assert_allclose(Grid((3, 4, 5), sheared()).centre_lps, [-8, 23, 34])
+
+
 def test_a_grid_keeps_its_own_affine() -> None:
     affine = sheared()
     grid = Grid((3, 4, 5), affine)
