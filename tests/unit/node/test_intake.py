@@ -66,6 +66,16 @@ def test_association_that_carries_nothing_leaves_no_trace(arrivals: Arrivals, da
     assert ends(database) == []
 
 
+def test_end_of_an_association_leaves_others_that_carry_nothing_yet(
+    arrivals: Arrivals, database: Database
+) -> None:
+    arrivals.open("a", 0)
+    arrivals.open("b", 0, "SCANNER2")
+    arrivals.send_series("a", 1)
+    arrivals.release("a", 2)
+    assert sorted(ends(database)) == [("SCANNER1", "released"), ("SCANNER2", "open")]
+
+
 def test_association_of_duplicates_only_still_carries_the_series(arrivals: Arrivals) -> None:
     arrivals.whole("a", 0)
     arrivals.open("b", 10)

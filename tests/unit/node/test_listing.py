@@ -187,6 +187,19 @@ def results_break_off(played: Played) -> None:
     assert played.evaluations.begin(played.uid, arrival.revision, at(910)) is not None
 
 
+def others_break_off_before_results(played: Played) -> None:
+    played.arrive()
+    played.send_other(901)
+    played.arrivals.abort(played.key(9), 902)
+
+
+def others_break_off_after_more_images(played: Played) -> None:
+    all_delivered(played)
+    played.arrive(2, 850)
+    played.send_other(901)
+    played.arrivals.abort(played.key(9), 902)
+
+
 def late_instance_after_delivery(played: Played) -> None:
     all_delivered(played)
     played.arrivals.open(played.key(2), 900)
@@ -217,6 +230,8 @@ PLAYS: list[tuple[Callable[[Played], None], StudyState, str]] = [
     (without_image_decided, StudyState.KEPT, "It holds no MR image"),
     (results_come_back, StudyState.DELIVERED, ""),
     (results_break_off, StudyState.DELIVERED, ""),
+    (others_break_off_before_results, StudyState.HELD, "PACS aborted its association"),
+    (others_break_off_after_more_images, StudyState.HELD, "PACS aborted its association"),
     (late_instance_after_delivery, StudyState.RECEIVING, "Association of SCANNER1 is still open."),
 ]
 """What happens to a Study, where it is then, and how the reason begins."""
@@ -251,7 +266,7 @@ def test_where_a_study_is_does_not_depend_on_others(tmp_path: Path, database: Da
     assert [row.state for row in rows] == [state for _, state, _ in PLAYS]
     for row, (_, _, reason) in zip(rows, PLAYS, strict=True):
         assert row.reason.startswith(reason)
-        assert (row.delivery_count <= 2, row.instance_count <= 6, row.series_count <= 2) == (True,) * 3
+        assert (row.delivery_count <= 2, row.instance_count <= 7, row.series_count <= 3) == (True,) * 3
     with database.reading() as connection:
         counts = count_states(connection, at(1000), SETTINGS)
     for state in StudyState:
