@@ -45,7 +45,7 @@ from node.rebuilding import LOST, is_lost
 from node.receiver import Receiver
 from node.removal import Removals
 from node.retention import Retention
-from node.retrying import retry_study
+from node.retrying import resend_study, retry_study
 from node.roles import Role
 from node.segmentors import open_segmentors
 from node.settings import NodeSettings
@@ -257,6 +257,7 @@ class Service:
             StudyViews(database, store, self.settings.completeness, now),
             lambda: engine_lines(self._engines),
             lambda study_uid: retry_study(database, study_uid, self.settings.destinations, now()),
+            lambda study_uid: resend_study(database, study_uid, self.settings.destinations, now()),
             self.health.conditions,
         )
         add_pages(self._application, sources, self.settings.web, self.metrics.sign_on_refused)

@@ -13,7 +13,13 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 
-from node.errors import IndexUnavailableError, NodeError, NothingToEvaluateError, UnknownStudyError
+from node.errors import (
+    IndexUnavailableError,
+    NodeError,
+    NothingDeliveredError,
+    NothingToEvaluateError,
+    UnknownStudyError,
+)
 from node.health import Health
 from node.web.access import SignOn, keep_pass
 from node.web.pages import PageSources, page_router, page_templates
@@ -97,5 +103,10 @@ def _answer_of(error: Exception) -> tuple[int, str, dict[str, str]]:
     if isinstance(error, RequestValidationError):
         faults = (f"{each['loc'][-1]}: {each['msg']}" for each in error.errors())
         return 422, f"This address can not be answered: {'; '.join(faults)}", {}
-    codes = {UnknownStudyError: 404, NothingToEvaluateError: 409, IndexUnavailableError: 503}
+    codes = {
+        UnknownStudyError: 404,
+        NothingToEvaluateError: 409,
+        NothingDeliveredError: 409,
+        IndexUnavailableError: 503,
+    }
     return codes.get(type(error), 500), str(error), {}

@@ -65,12 +65,14 @@ class PageSources:
         views: the Studies.
         engines: the models of this process; none where it does not evaluate.
         retry: takes up a Study again and says how.
+        resend: sends again what of a Study was delivered and says how much.
         conditions: the parts of this process, and how each is now.
     """
 
     views: StudyViews
     engines: Callable[[], Sequence[EngineLine]]
     retry: Callable[[str], str]
+    resend: Callable[[str], str]
     conditions: Callable[[], Sequence[Condition]]
 
 
@@ -124,10 +126,11 @@ class Pages:
 
     def retry(self, study_uid: str) -> Response:
         """Take up a Study again."""
-        if not self._settings.allow_retry:
-            raise HTTPException(403, "Set web.allow_retry to take up Studies from here")
-        self._sources.retry(_checked(study_uid))
-        return RedirectResponse(f"/studies/{study_uid}", status_code=303)
+        return self._done(self._sources.retry, study_uid)
+
+    def resend(self, study_uid: str) -> Response:
+        """Send again what of a Study was delivered."""
+        return self._done(self._sources.resend, study_uid)
 
     def engines(self, request: Request) -> Response:
         """Show what runs each model."""
@@ -143,6 +146,13 @@ class Pages:
     def health(self, request: Request) -> Response:
         """Show how each part of this process is."""
         return self._shown(request, "health.html", {"conditions": self._sources.conditions()})
+
+    def _done(self, action: Callable[[str], str], study_uid: str) -> Response:
+        """Do what a button asks for, where buttons are allowed, and show the Study."""
+        if not self._settings.allow_retry:
+            raise HTTPException(403, "Set web.allow_retry to take up Studies from here")
+        action(_checked(study_uid))
+        return RedirectResponse(f"/studies/{study_uid}", status_code=303)
 
     def _shown(self, request: Request, template: str, values: dict[str, object]) -> Response:
         return self._templates.TemplateResponse(request, template, values)
@@ -162,6 +172,7 @@ def page_router(sources: PageSources, settings: WebSettings, sign_on: SignOn) ->
     router.get("/studies/{study_uid}", response_class=HTMLResponse)(pages.study)
     router.get("/studies/{study_uid}/overlays.png")(pages.picture)
     router.post("/studies/{study_uid}/retry", dependencies=[Depends(check_token)])(pages.retry)
+    router.post("/studies/{study_uid}/resend", dependencies=[Depends(check_token)])(pages.resend)
     router.get("/engines", response_class=HTMLResponse)(pages.engines)
     router.get("/health", response_class=HTMLResponse)(pages.health)
     return router

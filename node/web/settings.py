@@ -22,7 +22,8 @@ class WebSettings(BaseModel):
         description="TCP port of probes, metrics and pages; 0 takes a free one, null opens none",
     )
     allow_retry: bool = Field(
-        default=False, description="let the page of a Study take it up again with a button"
+        default=False,
+        description="let the page of a Study take it up or send its results again, with buttons",
     )
     user: str = Field(
         default="", max_length=64, description="name that the pages ask for (HTTP Basic); empty asks nobody"

@@ -16,7 +16,7 @@ from node.evaluations import Evaluations, Result
 from node.findings_record import FindingsRecord, SegmentRecord
 from node.health import Health
 from node.metrics import Metrics
-from node.retrying import retry_study
+from node.retrying import resend_study, retry_study
 from node.study_view import StudyViews
 from node.web.application import add_pages, make_application
 from node.web.pages import EngineLine, PageSources
@@ -77,6 +77,7 @@ class Shown:
             self.views,
             lambda: engines,
             lambda study_uid: retry_study(self.database, study_uid, ["PACS", "pacs"], at(1000)),
+            lambda study_uid: resend_study(self.database, study_uid, ["PACS", "pacs"], at(1000)),
             health.conditions,
         )
         with WebServer(application, LOOPBACK, 0) as server:

@@ -131,8 +131,7 @@ def test_page_of_a_failed_study_says_what_to_do(shown: Shown) -> None:
             f"<code>csvd-node retry {study_uid}</code> sends again"
             in client.get(f"/studies/{study_uid}").text
         )
-        again = shown.evaluations.begin(study_uid, None, at(60))
-        assert again is not None
+        again = shown.evaluations.retry(study_uid, at(60))
         mixed = PatientMismatchError(study_uid, "PatientID", "T2-FLAIR", "T1")
         shown.evaluations.fail(again.evaluation_id, str(mixed), at(70))
         page = client.get(f"/studies/{study_uid}").text
@@ -392,13 +391,33 @@ def test_button_takes_up_a_study_only_from_a_page_of_ours(shown: Shown) -> None:
     assert shown.evaluations.of_study(STUDY_UID)[-1].state is EvaluationState.WAITING
 
 
+def test_button_sends_again_what_was_delivered(shown: Shown) -> None:
+    path, deliveries = f"/studies/{STUDY_UID}", Deliveries(shown.database)
+    (evaluation,) = shown.evaluations.of_study(STUDY_UID)
+    deliveries.queue(evaluation.evaluation_id, "pacs", ["1.2.3"], at(31))
+    with shown.served(allow_retry=True) as client:
+        assert "Send again" not in client.get(path).text, "nothing was delivered yet"
+        (queued,) = deliveries.due(at(31))
+        deliveries.record_attempt(queued, DeliveryState.DELIVERED, 0, "", at(32), None)
+        page = client.get(path).text
+        assert "Send again" in page
+        token = page.split('name="token" value="')[1].split('"')[0]
+        assert client.post(f"{path}/resend", data={"token": "guessed"}).status_code == 403
+        assert deliveries.due(at(1000)) == []
+        assert client.post(f"{path}/resend", data={"token": token}).status_code == 303
+        assert [each.destination for each in deliveries.due(at(1000))] == ["pacs"]
+        again = client.post(f"{path}/resend", data={"token": token})
+    assert (again.status_code, "nothing of it was delivered" in again.text) == (409, True)
+
+
 def test_button_is_off_unless_it_is_allowed(shown: Shown) -> None:
     with shown.served() as client:
         assert "Take up again" not in client.get(f"/studies/{STUDY_UID}").text
         client.cookies.set("csvd_form", "token")
-        answer = client.post(f"/studies/{STUDY_UID}/retry", data={"token": "token"})
-    assert answer.status_code == 403
-    assert "web.allow_retry" in answer.text
+        for action in ("retry", "resend"):
+            answer = client.post(f"/studies/{STUDY_UID}/{action}", data={"token": "token"})
+            assert answer.status_code == 403
+            assert "web.allow_retry" in answer.text
 
 
 def test_pages_ask_for_a_password_where_one_is_set_and_probes_do_not(shown: Shown) -> None:
