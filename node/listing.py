@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, Select, Table, func, select, union_all
 from node.completeness import NO_MR_IMAGE, CompletenessSettings, Verdict
 from node.database import Database
 from node.deliveries import DeliveryState
-from node.evaluations import EvaluationState
+from node.evaluations import NOT_ENDED, EvaluationState
 from node.indexed_instances import mr_images
 from node.outcomes import Outcome
 from node.round_trip_instance import NOT_EVALUATED, is_round_trip
@@ -329,6 +329,8 @@ def _state(
         return (StudyState.KEPT, NO_MR_IMAGE) if is_kept else (StudyState.HELD, study.reason)
     if evaluation.state == EvaluationState.WAITING:
         return StudyState.WAITING, "Waits for a worker."
+    if study.reason and evaluation.state not in NOT_ENDED:
+        return StudyState.HELD, study.reason
     if evaluation.state != EvaluationState.EVALUATED:
         return EVALUATING[evaluation.state], evaluation.reason
     if is_round_trip(study.study_uid):

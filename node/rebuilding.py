@@ -12,6 +12,7 @@ from sqlalchemy import Connection, delete, exists, func, select
 from node.database import Database
 from node.errors import StoreUnusableError, words_of
 from node.indexed_instances import IndexedInstance, enter_instance
+from node.sop_classes import MR_IMAGE_SOP_CLASSES
 from node.store import PlacementKind, Store, StoredFile
 from node.tables import conflicts, instances, removals, studies
 
@@ -66,7 +67,7 @@ def rebuild(
     """Bring the index in line with the files: add what it lacks, remove what is gone.
 
     Study after Study, so that an archive of any size fits the memory; a file that the index knows is not
-    opened. Evaluations and deliveries stay as they are. A Study of which something was added waits for a
+    opened. Evaluations and deliveries stay as they are. A Study of which an image was added waits for a
     person. One that is being removed does not come back.
 
     Args:
@@ -121,22 +122,21 @@ def _enter(database: Database, connection: Connection, file: StoredFile) -> Plac
     entry = IndexedInstance.at(header, file.calling_ae, file.sha256, file.path, stored_at)
     kind = enter_instance(database, connection, entry, placed)
     if kind is PlacementKind.NEW:
-        connection.execute(
-            database.insert(studies)
-            .values(
-                study_uid=header.study_uid,
-                first_at=stored_at,
-                last_at=stored_at,
-                revision=1,
-                is_open=False,
-                is_given_up=False,
-                reason=REBUILT,
-            )
-            .on_conflict_do_update(
-                index_elements=["study_uid"],
-                set_={"last_at": stored_at, "revision": studies.c.revision + 1, "reason": REBUILT},
-            )
-        )
+        new = {
+            "study_uid": header.study_uid,
+            "first_at": stored_at,
+            "last_at": stored_at,
+            "revision": 1,
+            "is_open": False,
+            "is_given_up": False,
+            "reason": REBUILT,
+        }
+        again = {"last_at": stored_at, "revision": studies.c.revision + 1}
+        # What plays no part in an evaluation asks for none.
+        if header.sop_class_uid in MR_IMAGE_SOP_CLASSES:
+            again["reason"] = REBUILT
+        entered = database.insert(studies).values(new)
+        connection.execute(entered.on_conflict_do_update(index_elements=["study_uid"], set_=again))
     return kind
 
 

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from node.arrivals import read_open_arrivals
 from node.completeness import ArrivalState, CompletenessSettings, Verdict, is_complete
 from node.deliveries import OUTSTANDING, DeliveryState
-from node.evaluations import EvaluationState
+from node.evaluations import NOT_ENDED, EvaluationState
 from node.indexed_instances import is_mr_image
 from node.tables import deliveries, evaluations, instances, studies
 
@@ -90,6 +90,7 @@ def decided_state() -> Label[Any]:
         (studies.c.is_given_up, StudyState.FAILED),
         (undecided & _has_instance() & ~_has_instance(is_mr_image()), StudyState.KEPT),
         (undecided, StudyState.HELD),
+        (evaluations.c.state.not_in(NOT_ENDED) & (studies.c.reason != ""), StudyState.HELD),
         *((evaluations.c.state == made_of, state) for made_of, state in EVALUATING.items()),
         (~_has_delivery(outstanding) & _lacks_result(), StudyState.FAILED),
         (~_has_delivery(), StudyState.EVALUATED),
@@ -186,7 +187,10 @@ def _sent(*states: DeliveryState) -> Select[Any]:
 _OUTSTANDING = _sent(*OUTSTANDING)
 
 _MAY_BE: dict[StudyState, tuple[Select[Any], ...]] = {
-    StudyState.HELD: (_UNEVALUATED,),
+    StudyState.HELD: (
+        _UNEVALUATED,
+        select(studies.c.study_uid).where(~studies.c.is_open, studies.c.reason != ""),
+    ),
     StudyState.KEPT: (_UNEVALUATED,),
     StudyState.WAITING: (_evaluated(EvaluationState.WAITING, EvaluationState.SUPERSEDED),),
     StudyState.EVALUATING: (_evaluated(EvaluationState.EVALUATING),),

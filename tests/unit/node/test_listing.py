@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydicom.uid import SegmentationStorage
+from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage
 
 from node.completeness import ArrivalState, CompletenessSettings, is_complete
 from node.database import Database
@@ -15,13 +15,15 @@ from node.deliveries import Deliveries, DeliveryState
 from node.evaluations import Evaluations, Result
 from node.listing import StudyChoice, StudyRow, each_study, study_page, study_rows
 from node.outcomes import Outcome, Outcomes
+from node.part10 import read_header
 from node.rebuilding import rebuild
 from node.round_trip_instance import NOT_EVALUATED, round_trip_instance
 from node.round_trip_instance import STUDY_UID as ROUND_TRIP_UID
+from node.store import ReceivedInstance
 from node.study_states import StudyState, count_states
 from node.study_view import StudyViews
 from tests.support.arrivals import STUDY_UID, Arrivals, at
-from tests.support.instances import mr_dataset
+from tests.support.instances import dataset_bytes, mr_dataset, write_instance
 from tests.support.series_files import uid_from
 from tests.support.statements import statements
 
@@ -206,6 +208,41 @@ def late_instance_after_delivery(played: Played) -> None:
     played.arrivals.send(played.key(2), 999, mr_dataset(played.study, 2, 1))
 
 
+def rebuilt(played: Played, **changes: Any) -> None:
+    """An Instance lies in the store that the index does not know, as after a backup of an earlier day."""
+    content = dataset_bytes(
+        write_instance(played.arrivals.store.root / "made", mr_dataset(played.study, 3, **changes))
+    )
+    header = read_header(content, ExplicitVRLittleEndian)
+    played.arrivals.store.put(ReceivedInstance(header, "SCANNER1", "CSVD", content))
+    assert rebuild(played.database, played.arrivals.store).added == 1
+
+
+def image_rebuilt_after_delivery(played: Played) -> None:
+    all_delivered(played)
+    rebuilt(played)
+
+
+def image_rebuilt_after_failure(played: Played) -> None:
+    failed(played)
+    rebuilt(played)
+
+
+def image_rebuilt_while_evaluating(played: Played) -> None:
+    evaluating(played)
+    rebuilt(played)
+
+
+def image_rebuilt_and_evaluated(played: Played) -> None:
+    image_rebuilt_after_delivery(played)
+    assert len(played.evaluations.inputs(played.evaluations.retry(played.uid, at(40)).evaluation_id)) == 4
+
+
+def other_rebuilt_after_delivery(played: Played) -> None:
+    all_delivered(played)
+    rebuilt(played, sop_class=SegmentationStorage)
+
+
 PLAYS: list[tuple[Callable[[Played], None], StudyState, str]] = [
     (receiving, StudyState.RECEIVING, "Association of SCANNER1 is still open."),
     (held, StudyState.HELD, "SCANNER1 aborted its association"),
@@ -233,6 +270,11 @@ PLAYS: list[tuple[Callable[[Played], None], StudyState, str]] = [
     (others_break_off_before_results, StudyState.HELD, "PACS aborted its association"),
     (others_break_off_after_more_images, StudyState.HELD, "PACS aborted its association"),
     (late_instance_after_delivery, StudyState.RECEIVING, "Association of SCANNER1 is still open."),
+    (image_rebuilt_after_delivery, StudyState.HELD, "Rebuilt from the files"),
+    (image_rebuilt_after_failure, StudyState.HELD, "Rebuilt from the files"),
+    (image_rebuilt_while_evaluating, StudyState.EVALUATING, ""),
+    (image_rebuilt_and_evaluated, StudyState.WAITING, "Waits for a worker."),
+    (other_rebuilt_after_delivery, StudyState.DELIVERED, ""),
 ]
 """What happens to a Study, where it is then, and how the reason begins."""
 
