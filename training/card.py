@@ -15,12 +15,15 @@ from engines.manifest import Score
 from engines.postprocessing import PostprocessingSpec, lesion_mask
 from engines.segments import Segment
 from training.evaluation import Prediction
-from training.judging import Evaluation
+from training.judging import REAL, Evaluation
 from training.metrics import voxel_scores
 from training.published import PUBLISHED
 from training.recipe import SegmentRecipe
 from training.report import score_lines
 from training.summary import Summary
+
+CASES_PICTURE = "cases.png"
+"""The contact sheet, beside the card."""
 
 TILE = 200
 """Side of a tile of the contact sheet, pixels."""
@@ -50,7 +53,7 @@ class Target:
 
 
 TARGETS: Mapping[Segment, Target] = {
-    Segment.WMH: Target("real, cross-validated", 0.70, 0.60),
+    Segment.WMH: Target(REAL, 0.70, 0.60),
     Segment.INFARCT: Target("painted, test", 0.73, 0.86),
     Segment.MICROBLEED: Target("simulated, test", None, 0.75, 1.0),
     Segment.LACUNE: Target("simulated, test", 0.50, 0.69),
@@ -179,7 +182,7 @@ def write_card(
             "## Known failures",
             FAILURES[segment] if ours else UNKNOWN_FAILURES,
             "",
-            "![good cases above, bad ones below](cases.png)",
+            f"![good cases above, bad ones below]({CASES_PICTURE})",
             "",
         ]
     )
@@ -250,6 +253,6 @@ def _tile(prediction: Prediction, found: NDArray[np.bool_]) -> Image.Image:
     return Image.fromarray(pixels.astype(np.uint8)).resize((TILE, TILE))
 
 
-def write_contact_sheet(predictions: list[Prediction], evaluation: Evaluation, path: Path) -> None:
-    """Write the contact sheet of a bundle as PNG."""
-    contact_sheet(predictions, evaluation).save(path, optimize=True)
+def write_contact_sheet(predictions: list[Prediction], evaluation: Evaluation, folder: Path) -> None:
+    """Write the contact sheet of a bundle into its folder, as PNG."""
+    contact_sheet(predictions, evaluation).save(folder / CASES_PICTURE, optimize=True)

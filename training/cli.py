@@ -22,7 +22,7 @@ from training.comparison import comparison_table, read_evaluations
 from training.errors import OtherSegmentError, TrainingError
 from training.evaluation import Prediction
 from training.export import MAX_MB
-from training.judging import Evaluation, evaluate_study, write_evaluation
+from training.judging import EVALUATION, Evaluation, evaluate_study, write_evaluation
 from training.pool import Split
 from training.preview import write_contact_sheets
 from training.progress import progress_on, show_bar, tell_epochs
@@ -154,7 +154,7 @@ def _evaluate(
 def _write(evaluation: Evaluation, segment: Segment, folder: Path) -> None:
     with naming_full_disk(folder / "report", REPORT_MB):
         lines = write_report(evaluation, segment, folder / "report")
-    write_evaluation(evaluation, folder / "evaluation.json")
+    write_evaluation(evaluation, folder / EVALUATION)
     _announce("\n".join(lines))
 
 

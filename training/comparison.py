@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from training.errors import ComparisonError
-from training.judging import REAL
+from training.judging import EVALUATION, REAL
 from training.metrics import LesionScores
 from training.scoring import PATIENTS
 from training.tables import Cell, Table
@@ -88,11 +88,11 @@ def _changed(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
 
 
 def _read(folder: Path) -> Evaluated:
-    path = folder / "evaluation.json"
+    path = folder / EVALUATION
     try:
         content = json.loads(path.read_text(encoding="utf-8"))["cases"]
     except (OSError, ValueError, KeyError) as error:
-        raise ComparisonError(str(folder), f"has no evaluation.json that can be read: {error}") from error
+        raise ComparisonError(str(folder), f"has no {EVALUATION} that can be read: {error}") from error
     if any("digests" not in row for rows in content.values() for row in rows):
         raise ComparisonError(str(folder), "does not say what its cases hold")
     cases = {kind: {(row["dataset"], row["case"]): row for row in rows} for kind, rows in content.items()}

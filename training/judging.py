@@ -33,6 +33,9 @@ from training.study import Announce, Study, load_network, load_shipped
 from training.summary import Summary, summarise
 from training.whole_files import write_text_whole
 
+EVALUATION = "evaluation.json"
+"""File of a segmentor's scores in its folder."""
+
 REAL = "real, cross-validated"
 """Name of the scores of held-out real cases."""
 

@@ -13,6 +13,7 @@ import csv
 import math
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -200,17 +201,22 @@ def _grid(folder: Path, case: str) -> Grid:
     images = folder / "images"
     for path in (images / case, *(images / f"{case}{s}" for s in SUFFIXES)):
         if path.exists():
-            try:
+            with _naming(path):
                 return (read_series(path) if path.is_dir() else read_nifti(path)).grid
-            except UNREADABLE as exc:
-                raise ReaderStudyError(path, f"can not be read: {exc}") from exc
     path = _path(folder / "reference", case)
     if path.suffix == ".dcm":
         raise ReaderStudyError(path, f"a Segmentation needs its image; put it into images/{case}")
-    try:
+    with _naming(path):
         return read_nifti(path).grid
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Raises: ReaderStudyError: names the file that can not be read."""
+    try:
+        yield
     except UNREADABLE as exc:
-        raise ReaderStudyError(path, f"can not be read: {exc}") from exc
+        raise ReaderStudyError(path, f"can not be read: {' '.join(str(exc).split())}") from exc
 
 
 def _path(folder: Path, case: str) -> Path:
@@ -222,7 +228,7 @@ def _path(folder: Path, case: str) -> Path:
 
 def _mask(folder: Path, case: str, grid: Grid, settings: StudySettings) -> Mask:
     path = _path(folder, case)
-    try:
+    with _naming(path):
         if path.suffix == ".dcm":
             mask = mask_on(read_segmentation(path).points(settings.values, ()), grid)
         else:
@@ -233,8 +239,6 @@ def _mask(folder: Path, case: str, grid: Grid, settings: StudySettings) -> Mask:
                 held = ", ".join(f"{value:g}" for value in np.unique(label.array)[:SHOWN] if value)
                 meant = ", ".join(map(str, settings.values))
                 raise ValueError(f"it holds {held}, and lesion is {meant}: write `values` into study.yaml")
-    except UNREADABLE as exc:
-        raise ReaderStudyError(path, f"can not be read: {exc}") from exc
     if mask is None:
         sizes = " x ".join(map(str, grid.shape))
         problem = f"lies on other voxels than the image of case {case} ({sizes}); resample it onto these"

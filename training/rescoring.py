@@ -81,7 +81,7 @@ def write_rescored(
     card = write_card(recipe, evaluation, before.training_data, protocol, ours=ours)
     write_manifest(folder, manifest)
     (folder / CARD_NAME).write_text(card, encoding="utf-8")
-    write_contact_sheet(predictions, evaluation, folder / "cases.png")
+    write_contact_sheet(predictions, evaluation, folder)
     return load_bundle(folder).manifest
 
 

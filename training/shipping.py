@@ -99,7 +99,7 @@ def ship(
         write_card(recipe, evaluation, training_data, " ".join(protocol), ours=ours),
         licence or (LICENCE if ours else NO_LICENCE),
     )
-    write_contact_sheet(predictions, evaluation, folder / "cases.png")
+    write_contact_sheet(predictions, evaluation, folder)
     return manifest
 
 

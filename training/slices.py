@@ -114,10 +114,10 @@ def part_digests(case: Case, recipe: Seen) -> dict[str, str]:
     uncounted = case.uncounted(recipe.segment)
     labels = [mask for mask in (case.masks[recipe.segment], uncounted) if mask is not None]
     parts = {kind.value: [case.volumes[kind]] for kind in recipe.inputs if kind in case.volumes}
-    return {name: _parts_digest(volumes) for name, volumes in {**parts, LABELS: labels}.items()}
+    return {name: _digest_of(volumes) for name, volumes in {**parts, LABELS: labels}.items()}
 
 
-def _parts_digest(volumes: Sequence[Volume]) -> str:
+def _digest_of(volumes: Sequence[Volume]) -> str:
     digest = hashlib.sha256()
     for volume in volumes:
         digest.update(np.ascontiguousarray(volume.array).tobytes())

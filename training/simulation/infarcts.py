@@ -64,13 +64,8 @@ def paint_infarcts(scene: Scene, count: int, slice_mm: float, rng: np.random.Gen
         material, strength = recent_infarct(scene.tissues, rng), rng.uniform(0.8, 1.0)
         edge = rng.uniform(1.0, 2.5)
         for part in range(1 if rng.random() < 0.75 else 2):
-            radii = (
-                diameter
-                / 2
-                * np.array([rng.uniform(0.6, 1.0), 1.0, rng.uniform(0.5, 1.0)])
-                / (1 + 0.4 * part)
-            )
-            shape = blob(place, radii, rng, rng.uniform(0.1, 0.35), edge)
+            radii = diameter / 2 * np.array([rng.uniform(0.6, 1.0), 1.0, rng.uniform(0.5, 1.0)])
+            shape = blob(place, radii / (1 + 0.4 * part), rng, rng.uniform(0.1, 0.35), edge)
             scene.paint(shape, material, wanted=True, within=BRAIN, strength=strength)
             place = place + rng.normal(size=3) * diameter / 4
         scene.diameters_mm.append(diameter)

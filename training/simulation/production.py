@@ -91,11 +91,8 @@ class Order:
 
     def generator(self) -> np.random.Generator:
         """Return the source of chance of this case alone, so that any one can be made again."""
-        kinds = (Segment, Split, CaseKind)
-        places = [
-            list(kind).index(value)
-            for kind, value in zip(kinds, (self.segment, self.split, self.kind), strict=True)
-        ]
+        places = [list(Segment).index(self.segment), list(Split).index(self.split)]
+        places.append(list(CaseKind).index(self.kind))
         return np.random.default_rng([self.seed, *places, self.number])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,14 +43,6 @@ HZ_PER_PPM = {1.5: 63.9, 3.0: 127.7}
 of its tissues: more kinds of scans than there are, on purpose."""
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """The pixels of each Series and the mask, before they become a case."""
-
-    images: Mapping[SeriesType, NDArray[np.int16]]
-    mask: NDArray[np.bool_]
-
-
 def simulate(
     segment: Segment, name: str, anatomy: Anatomy, library: LesionLibrary | None, rng: np.random.Generator
 ) -> Case:
@@ -71,7 +62,7 @@ def simulate(
     geometry = draw_geometry(series[0], anatomy, rng)
     note = paint(segment, scene, geometry.slice_mm, library, rng)
     stripped = rng.random() < STRIPPED_SHARE
-    observed = observe(segment, scene, geometry, stripped, rng)
+    images, mask = observe(segment, scene, geometry, stripped, rng)
     grid = geometry.grid()
     details: dict[str, float | str] = {
         "slice_mm": round(geometry.slice_mm, 2),
@@ -83,9 +74,9 @@ def simulate(
         **note,
     }
     licence = f"{LICENCE}; {LESION_LIBRARY_LICENCE}" if segment is Segment.WMH and library else LICENCE
-    volumes = {kind: Volume(image, grid) for kind, image in observed.images.items()}
+    volumes = {kind: Volume(image, grid) for kind, image in images.items()}
     origin = Provenance(anatomy.name, "simulated", licence, CaseKind.SIMULATED, details)
-    return Case(name, volumes, {segment: Volume(observed.mask, grid)}, origin)
+    return Case(name, volumes, {segment: Volume(mask, grid)}, origin)
 
 
 def paint(
@@ -118,7 +109,7 @@ def paint(
 
 def observe(
     segment: Segment, scene: Scene, geometry: Geometry, stripped: bool, rng: np.random.Generator
-) -> Observation:
+) -> tuple[dict[SeriesType, NDArray[np.int16]], NDArray[np.bool_]]:
     """Scan a scene: all Series on one geometry, with their own artefacts; mark what can be seen."""
     hz_per_ppm = HZ_PER_PPM[float(rng.choice([1.5, 3.0]))]
     sampler = draw_sampler(geometry, scene.anatomy, rng)
@@ -138,7 +129,7 @@ def observe(
         images[series] = _record(left, brain, geometry, reference, stripped, contrast, rng)
     target = artefacts.resize(target, geometry.matrix, "bilinear")
     seen = drop_unseen(visible(target), next(iter(images.values())), segment)
-    return Observation(images, seen)
+    return images, seen
 
 
 def _record(
