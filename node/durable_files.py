@@ -73,13 +73,9 @@ class DurableWriter:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def clear_stale(self, now_s: float | None = None) -> int:
-        """Delete temporary files that dead processes left, and return how many.
-
-        Args:
-            now_s: POSIX time; None takes the clock.
-        """
-        oldest = (time.time() if now_s is None else now_s) - STALE_S
+    def clear_stale(self) -> int:
+        """Delete temporary files that dead processes left, and return how many."""
+        oldest = time.time() - STALE_S
         cleared = 0
         for path in self._temporary_folder.iterdir():
             # One that another process is writing may have its name by now, and be gone from here.

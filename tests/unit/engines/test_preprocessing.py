@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from engines.errors import InputError
-from engines.intensity import background, percentile, white_matter_peak
+from engines.intensity import background, head_threshold, percentile, white_matter_peak
 from engines.preprocessing import Fit, Normalisation, PreprocessingSpec, prepare, prepare_mask, restore
 from engines.segments import SeriesType
 from engines.volume import Grid, Volume
@@ -34,6 +34,24 @@ def test_white_matter_is_found_in_every_contrast(contrast: SeriesType, skull: bo
     image = head(GRID, contrast, skull=skull, noise=noise)
     truth = CONTRASTS[contrast][WHITE]
     assert white_matter_peak(image.array, background(image.array)) == pytest.approx(truth, rel=PEAK_TOLERANCE)
+
+
+@pytest.mark.parametrize("stripes", [(2, 0), (0, 2), (2, 2)], ids=["rows", "columns", "both"])
+def test_tissue_with_inner_edges_is_not_taken_for_white_matter(stripes: tuple[int, int]) -> None:
+    """Beside air 40% are one even tissue of 100; the rest alternates between 130 and 170."""
+    array = np.zeros((4, 60, 120), np.float32)
+    rows, columns = np.indices((60, 36))
+    odd = sum(place % step for place, step in zip((rows, columns), stripes, strict=True) if step) % 2
+    array[:, :, 60:84], array[:, :, 84:] = 100.0, 130 + 40 * odd
+    assert white_matter_peak(array, 0.0) == pytest.approx(100, rel=PEAK_TOLERANCE)
+
+
+@pytest.mark.parametrize("air_share", [0.2, 0.5, 0.9])
+def test_head_is_told_from_air_whatever_their_shares(air_share: float) -> None:
+    values = np.random.default_rng(0).uniform(0, 20, 10_000).astype(np.float32)
+    head_voxels = np.arange(10_000) >= 10_000 * air_share
+    values[head_voxels] += 80
+    assert 20 <= head_threshold(values) <= 80
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 35.0, 99.0, 100.0])

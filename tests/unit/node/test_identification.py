@@ -414,6 +414,12 @@ def test_evidence_names_value_and_range() -> None:
     assert "EchoTime 89 ms (T2 FLAIR: 60-700)" in identified(**TSE_FLAIR).evidence
 
 
+def test_evidence_names_the_pulse_sequence_and_where_the_b_value_stands() -> None:
+    assert "pulse sequence *swi3d1r" in identified(**SWI, SequenceName="*swi3d1r").evidence
+    evidence = identified(**EPI_DWI, DiffusionBValue=1000.0, DiffusionDirectionality="ISOTROPIC").evidence
+    assert "b-value from DiffusionBValue (0018,9087)" in evidence
+
+
 def test_evidence_names_the_text_that_broke_a_tie() -> None:
     evidence = identified(**{**SE_T1, "SeriesDescription": "t1_se_tra_KM"}).evidence
     assert "tie-break by the text 'KM'" in evidence

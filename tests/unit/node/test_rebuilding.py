@@ -68,6 +68,14 @@ def test_index_that_knows_nothing_of_a_full_store_is_lost(
     assert not is_lost(database, arrivals.store)
 
 
+@pytest.mark.parametrize("without", ["studies", "conflicts"])
+def test_index_is_lost_whatever_kind_of_file_there_is(
+    arrivals: Arrivals, database: Database, without: str
+) -> None:
+    shutil.rmtree(arrivals.store.root / without)
+    assert is_lost(database, arrivals.store)
+
+
 def test_second_rebuild_changes_nothing(arrivals: Arrivals, database: Database) -> None:
     rebuild(database, arrivals.store)
     assert rebuild(database, arrivals.store).added == 0

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from engines.segments import SeriesType
+from node.header_reader import read_image_header
 from node.headers import ImageHeader
 from node.inventory import select_series
 from node.selection import Candidate, Outcome, Selection
-from tests.support.mr_headers import CORONAL, SAGITTAL, mr_series
+from tests.support.mr_headers import CORONAL, SAGITTAL, mr_dataset, mr_series
 
 FLAIR = {
     "ScanningSequence": ["SE", "IR"], "RepetitionTime": 9000, "EchoTime": 89, "InversionTime": 2500,
@@ -220,6 +221,7 @@ def test_broken_series_loses_against_a_sound_one_whatever_its_rank() -> None:
     broken = [header for header in series(1, **FLAIR) if not header.sop_instance_uid.endswith(".10")]
     selection = select_series(broken + series(2, orientation=SAGITTAL, **FLAIR))
     assert chosen_number(selection, SeriesType.T2_FLAIR) == 2
+    assert candidate(selection, 2).reason == "The only usable T2-FLAIR."
     assert candidate(selection, 1).outcome is Outcome.UNUSABLE
     assert "1 slice is missing" in candidate(selection, 1).reason
 
@@ -351,6 +353,23 @@ def test_nothing_recognised_is_a_message_and_no_error() -> None:
         "there is nothing to segment."
     )
     assert selection.unavailable[SeriesType.T1] == "No Series of the Study was recognised as T1."
+
+
+def test_slices_that_lie_all_but_at_one_place_are_no_error() -> None:
+    """0.02 mm apart: far less than a scanner can do, and than a header says of a position."""
+    close = [
+        read_image_header(
+            mr_dataset(
+                place,
+                ImagePositionPatient=[0.0, 0.0, 0.02 * place],
+                SeriesInstanceUID=f"1.2.3.{uid}",
+                **FLAIR,
+            )
+        )
+        for uid in (1, 2)
+        for place in range(3)
+    ]
+    assert len(select_series(close + series(3, **FLAIR)).candidates) == 3
 
 
 def test_study_without_images_is_no_error() -> None:

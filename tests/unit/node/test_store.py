@@ -17,7 +17,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, JPEG2000Lossless
 
-from node.durable_files import STALE_S
+from node.durable_files import STALE_S, DurableWriter
 from node.errors import OutOfResourcesError, StoreUnusableError, UnreadableDatasetError
 from node.health import Strain
 from node.part10 import read_header
@@ -116,6 +116,19 @@ def test_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
     assert files_below(store.root) == []
     assert list((store.root / "studies").iterdir()) == []
     assert store.put(instance).kind is PlacementKind.NEW
+
+
+def test_name_that_can_not_be_given_leaves_nothing_behind(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """What is still being written lies in another file system, from which no link leads here."""
+    elsewhere, root = tmp_path_factory.mktemp("elsewhere"), tmp_path / "root"
+    root.mkdir()
+    if elsewhere.stat().st_dev == root.stat().st_dev:
+        pytest.skip("there is one file system only")
+    with pytest.raises(OSError, match="cross-device"):
+        DurableWriter(root, elsewhere).write_new(root / "studies" / "1.2" / "a.dcm", (b"a",))
+    assert (list(root.iterdir()), list(elsewhere.iterdir())) == ([], [])
 
 
 def test_folder_that_can_not_be_made_leaves_nothing_behind(tmp_path: Path) -> None:
