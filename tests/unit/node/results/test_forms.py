@@ -10,12 +10,14 @@ import pytest
 from pydicom import Dataset
 
 from engines.exclusion import disjoint
-from engines.segments import Segment
+from engines.findings import RegistrationRecord
+from engines.segments import Segment, SeriesType
 from node.results import codes
 from node.results.build import build_results
 from node.results.errors import EncodingFailedError
 from node.results.forms import DEFAULT_CHOICE, ENCODINGS, Form, FormChoice, Masks, form_of
 from node.results.result_object import ResultObject
+from tests.support.head import grid_points
 from tests.support.result_studies import ResultStudy, context
 
 
@@ -156,6 +158,47 @@ def test_fractional_segmentation_holds_the_probabilities_of_the_mask(study: Resu
     expected = found.probability.array[planes][voxels[planes]]
     assert np.abs(frames[voxels[planes]] / 255 - expected).max() <= 1 / 255
     found.probability.array[:] = voxels
+
+
+def test_combined_probabilities_lie_where_the_registration_puts_them(study: ResultStudy) -> None:
+    """Each is (x + 100) / 200 of its own Series; the T1's patient space is 20 mm off in x."""
+    moved = np.eye(4)
+    moved[0, 3] = 20.0
+    found = tuple(
+        replace(
+            one,
+            probability=one.mask.with_array(
+                ((grid_points(one.mask.grid)[:, 0] + 100) / 200)
+                .clip(0, 1)
+                .reshape(one.mask.array.shape)
+                .astype(np.float32)
+            ),
+        )
+        for one in study.findings.findings
+    )
+    records = (RegistrationRecord(SeriesType.T2_FLAIR, SeriesType.T1, moved, 0.0, 20.0, True, ""),)
+    registered = ResultStudy(
+        replace(study.findings, findings=found, registrations=records), study.sources, study.paths
+    )
+    dataset = made(registered, choice(Form.FRACTIONAL, masks=Masks.COMBINED))[
+        "seg-fractional-combined"
+    ].dataset
+    place = 0
+    for one in found:
+        mask = study.findings.combined[one.segment]
+        planes = mask.array.any(axis=(1, 2))
+        size = int(planes.sum()) * mask.array[0].size
+        frames = np.frombuffer(dataset.PixelData, np.uint8)[place : place + size]
+        place += size
+        stored = frames.reshape(-1, *mask.array.shape[1:])[mask.array[planes]]
+        x_mm = mask.grid.to_lps(np.argwhere(mask.array))[:, 0] + (
+            20 if one.series_type is SeriesType.T1 else 0
+        )
+        # The nearest voxel's centre lies half a voxel away at most, which is less than 4 mm.
+        assert len(stored) > 0
+        assert np.abs(stored / 255 - (x_mm + 100) / 200).max() < 4 / 200 + 1 / 255
+        assert abs(np.mean(stored / 255 - (x_mm + 100) / 200)) < 0.01
+    assert place <= len(dataset.PixelData) <= place + 1
 
 
 def test_label_map_holds_one_frame_a_plane(study: ResultStudy) -> None:
