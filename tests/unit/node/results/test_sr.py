@@ -222,6 +222,33 @@ def test_every_lesion_has_its_own_group(study: ResultStudy, results: dict[str, R
             assert point.ReferencedFrameOfReferenceUID == source.frame_of_reference_uid
 
 
+def modifiers(number: Dataset) -> dict[str, str]:
+    """Return the codes under a number, by their names."""
+    return {
+        name_of(item): str(item.ConceptCodeSequence[0].CodeValue)
+        for item in number.ContentSequence
+        if item.ValueType == "CODE"
+    }
+
+
+def test_each_number_says_how_it_was_derived(results: dict[str, ResultObject]) -> None:
+    """PS3.16 TID 1419: Measurement Method and Derivation."""
+    report, derivation, method = report_of(results), codes.DERIVATION.value, codes.MEASUREMENT_METHOD.value
+    total, maximum = {derivation: codes.TOTAL.value}, {derivation: codes.MAXIMUM.value}
+    summed, on_a_slice = {method: codes.VOXEL_SUMMATION.value}, {method: codes.ON_ONE_AXIAL_SLICE.value}
+    for group in summaries(report).values():
+        assert modifiers(child(group, codes.NUMBER_OF_LESIONS)) == total
+        assert modifiers(child(group, codes.VOLUME)) == total | summed
+    for segment in Segment:
+        for group in lesions(report, segment):
+            assert modifiers(child(group, codes.VOLUME)) == summed
+            assert modifiers(child(group, codes.MAXIMUM_3D_DIAMETER)) == maximum
+            assert modifiers(child(group, codes.DIAMETER)) == maximum | on_a_slice
+            assert modifiers(child(group, codes.AREA)) == maximum | on_a_slice
+    for group in groups_of(report):
+        assert answer(group, codes.FINDING_CATEGORY) == codes.MORPHOLOGICALLY_ABNORMAL_STRUCTURE.value
+
+
 def test_lesions_outside_the_limits_are_flagged(study: ResultStudy, results: dict[str, ResultObject]) -> None:
     report = report_of(results)
     for found in study.findings.findings:
