@@ -19,27 +19,25 @@ from node.console import Config, configured, out
 from node.segmentors import machine
 
 app = typer.Typer(
-    help="Make a model bundle of a network from elsewhere, or show what one is.", no_args_is_help=True
+    help="Make a model bundle from a network of your own, or show what a bundle is.", no_args_is_help=True
 )
 
 
 @app.command("import")
 def import_model(
     model: Annotated[Path, typer.Argument(help="ONNX file, weights inside", exists=True, dir_okay=False)],
-    manifest: Annotated[
-        Path, typer.Option(help="YAML: what the network finds, on what, how it was made", exists=True)
-    ],
+    manifest: Annotated[Path, typer.Option(help="YAML file that describes the network", exists=True)],
     output: Annotated[Path, typer.Option("--output", "-o", help="folder of the new bundle")],
     samples: Annotated[
         Path | None,
         typer.Option(help="NumPy file of prepared slices with lesions to try it on", exists=True),
     ] = None,
     study: Annotated[
-        Path | None, typer.Option(help="instead: folder of a Study to take such slices from", exists=True)
+        Path | None, typer.Option(help="folder of a Study to take such slices from instead", exists=True)
     ] = None,
     config: Config = None,
 ) -> None:
-    """Make a bundle of an ONNX file and try it on every runner of this machine."""
+    """Make a bundle from an ONNX file and try it on every runner of this machine."""
     if samples is not None and study is not None:
         raise typer.BadParameter("give --samples or --study, not both")
     with configured(config) as settings:
@@ -60,7 +58,7 @@ def inspect(
     folder: Annotated[Path, typer.Argument(help="folder of a bundle", exists=True, file_okay=False)],
     config: Config = None,
 ) -> None:
-    """Show what a bundle is, what its network holds and how it fares on every runner of this machine."""
+    """Show what a bundle and its network hold, and how it does on every runner of this machine."""
     with configured(config) as settings:
         bundle = load_bundle(folder)
         trials = try_runners(bundle, machine(settings))

@@ -67,7 +67,7 @@ app.add_typer(bundle_commands.app, name="bundle")
 app.add_typer(engine_commands.app, name="engines")
 
 Roles = Annotated[
-    list[Role] | None, typer.Option("--role", help="do this only; may be repeated; wins over `roles`")
+    list[Role] | None, typer.Option("--role", help="do only this; may be repeated; wins over `roles`")
 ]
 StudyUid = Annotated[str, typer.Argument(help="Study Instance UID, as `csvd-node studies` shows it")]
 
@@ -103,7 +103,7 @@ def identify(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say of each Series what it is taken for, on what evidence, and why others lost."""
+    """Say what each Series is taken for, on what evidence, and why others lost."""
     with configured(config) as settings:
         inventory = identify_paths(paths, rules_with(settings.identification.rules), settings.volumes)
         if as_json:
@@ -123,7 +123,7 @@ def process(
     masks: Annotated[Masks, typer.Option(help="which Segmentations to make")] = Masks.BOTH,
     config: Config = None,
 ) -> None:
-    """Evaluate the Studies in a folder without network: results and pictures go to another folder."""
+    """Evaluate the Studies in a folder, without a network; results and pictures go to another folder."""
     keep_from_others()
     failed = False
     choice = FormChoice(frozenset(form or DEFAULT_CHOICE.forms), masks)
@@ -155,11 +155,11 @@ def process(
 @app.command()
 def studies(
     config: Config = None,
-    state: Annotated[StudyState | None, typer.Option(help="only those there")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="only so many, the latest")] = None,
+    state: Annotated[StudyState | None, typer.Option(help="only Studies in this state")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="at most so many, the latest first")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the Studies, the latest first: where each one is, its times, and why it goes no further."""
+    """List the Studies, the latest first: state, times, deliveries, and why one goes no further."""
     with configured(config) as settings, _index(settings) as database:
         rows = each_study(database, now(), settings.completeness, state, limit)
         shown = _print_json(rows) if as_json else _print_studies(rows)
@@ -191,7 +191,7 @@ def _print_studies(rows: Iterator[StudyRow]) -> int:
 
 @app.command()
 def study(study_uid: StudyUid, config: Config = None, as_json: AsJson = False) -> None:
-    """Show one Study, also one that failed: evaluations, findings, deliveries, what each Series is."""
+    """Show one Study, also one that failed: findings, deliveries, and what each Series was taken for."""
     with configured(config) as settings, _index(settings) as database:
         store = open_store(settings.storage, settings.root)
         view = StudyViews(database, store, settings.completeness, now).study(study_uid)
@@ -203,7 +203,7 @@ def study(study_uid: StudyUid, config: Config = None, as_json: AsJson = False) -
 
 @app.command()
 def retry(study_uid: StudyUid, config: Config = None) -> None:
-    """Evaluate a Study again with what is here, or send again what was given up; the running node does it."""
+    """Have the running node evaluate a Study again with what is here, or send again what was given up."""
     with configured(config) as settings, _index(settings) as database:
         out.print(retry_study(database, study_uid, settings.destinations, now()))
 
@@ -229,7 +229,7 @@ def remove(
     config: Config = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
 ) -> None:
-    """Remove a Study and all that was made of it from this node; what was delivered stays where it is."""
+    """Remove a Study and everything made of it from this node; what was delivered stays where it is."""
     with configured(config) as settings, _index(settings) as database:
         store = open_store(settings.storage, settings.root)
         row = StudyViews(database, store, settings.completeness, now).study(study_uid).row
@@ -276,7 +276,7 @@ def list_all_settings() -> None:
 
 @app.command("rebuild-index")
 def rebuild_index(config: Config = None) -> None:
-    """Bring the index in line with the stored files: after it was lost or restored."""
+    """Bring the index in line with the stored files, after it was lost or restored."""
     with configured(config) as settings, _index(settings) as database:
         store = open_store(settings.storage, settings.root)
         try:

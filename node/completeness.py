@@ -23,7 +23,7 @@ class CompletenessSettings(BaseModel):
         default=5.0,
         gt=0,
         le=3600,
-        description="seconds without a new Instance after which a released association is taken for finished",
+        description="seconds without a new Instance after which a released association counts as finished",
     )
     abandoned_after_s: float = Field(
         default=3600.0,

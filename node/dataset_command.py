@@ -22,7 +22,7 @@ def export_dataset_command(
     source: Annotated[str, typer.Option(help="where the Studies come from")] = "own Studies",
     config: Config = None,
 ) -> None:
-    """Make a data set for `csvd-train` of Studies with Segmentations, without what names a patient."""
+    """Make a data set for `csvd-train` from Studies with Segmentations, without what names a patient."""
     terms, count = DatasetTerms(name, licence, source), 0
     with configured(config) as settings:
         for study in export_dataset(folders, output, terms, settings):

@@ -89,7 +89,7 @@ def verify(config: Config = None) -> None:
 
 @app.command()
 def prune(config: Config = None) -> None:
-    """Remove plans that are damaged, of no configured model, or of a TensorRT that was replaced."""
+    """Remove plans that are damaged, of a model that is not configured, or of a replaced TensorRT."""
     with configured(config) as settings:
         removed = False
         for path in prune_plans(settings):

@@ -72,7 +72,7 @@ class VolumeSettings(BaseModel):
     slant_tolerance_deg: float = Field(
         default=1.0, ge=0, lt=10, description="how far the stack may run off the slices' normal, degrees"
     )
-    min_slices: int = Field(default=3, ge=2, description="a volume has at least as many slices")
+    min_slices: int = Field(default=3, ge=2, description="fewest slices that make a volume")
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ class DestinationSettings(FormSettings):
     rle: bool = Field(
         default=False,
         description="send fractional Segmentations and label maps in RLE Lossless where the AE accepts that, "
-        "but rather deflated where it accepts both; binary ones never go so, because few read them",
+        "or deflated where it accepts both; binary ones are never sent that way, because few read them",
     )
     commitment: bool = Field(
         default=False,
@@ -51,7 +51,7 @@ class DestinationSettings(FormSettings):
         "long each next time, until sender.retry.give_up_after_s",
     )
     tls: DestinationTlsSettings | None = Field(
-        default=None, description="TLS with the destination; without, plain DICOM"
+        default=None, description="TLS with the destination; without it, plain DICOM"
     )
 
     @property

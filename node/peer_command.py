@@ -20,11 +20,11 @@ def check_peer_command(
     host: Annotated[str, typer.Argument(help="host name or address of a DICOM peer, such as this node")],
     port: Annotated[int, typer.Argument(help="its TCP port")],
     ae_title: Annotated[str, typer.Option(help="AE title of the peer")] = "CSVD",
-    calling_ae: Annotated[str, typer.Option(help="AE title of the sender, as the peer is told")] = "CSVD",
+    calling_ae: Annotated[str, typer.Option(help="AE title that the peer is called from")] = "CSVD",
     tls_ca: Annotated[
-        Path | None, typer.Option(help="PEM file of the CAs of its certificate: use TLS")
+        Path | None, typer.Option(help="use TLS: PEM file of the CAs that its certificate may come from")
     ] = None,
-    tls_certificate: Annotated[Path | None, typer.Option(help="PEM file of a certificate to show it")] = None,
+    tls_certificate: Annotated[Path | None, typer.Option(help="PEM file of the certificate to show")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM file of that certificate's key")] = None,
     tls_host_name: Annotated[
         str, typer.Option(help="name in its certificate, where that is not its host")

@@ -51,7 +51,7 @@ class ReceiverSettings(BaseModel):
         default=300.0, gt=0, le=86400, description="seconds of silence after which an association is aborted"
     )
     tls: ReceiverTlsSettings | None = Field(
-        default=None, description="TLS for what is received; without, the port takes plain DICOM only"
+        default=None, description="TLS for what is received; without it, the port takes plain DICOM only"
     )
     stop_grace_s: float = Field(
         default=10.0,

@@ -39,14 +39,14 @@ class RetentionSettings(BaseModel):
         default=None,
         gt=0,
         le=36500,
-        description="days after which a Study is removed of which all is delivered, or nothing has to be; "
-        "without, never",
+        description="days after which a Study is removed that is delivered, or has nothing to deliver; "
+        "without it, never",
     )
     failed_days: float | None = Field(
         default=None,
         gt=0,
         le=36500,
-        description="days after which a Study is removed that failed; without, never",
+        description="days after which a failed Study is removed; without it, never",
     )
 
 

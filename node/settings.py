@@ -71,7 +71,7 @@ class PictureSettings(BaseModel):
     patient: bool = Field(
         default=True,
         description="name patient and Study in key images and the PDF; false where identity must not be "
-        "burned into pictures: it then stands in the attributes alone",
+        "burned into pictures: then only the attributes have it",
     )
 
 
@@ -92,7 +92,7 @@ class NodeSettings(BaseModel):
     )
     database_url: SecretStr | None = Field(
         default=None,
-        description="SQLAlchemy URL of a PostgreSQL database (postgresql+psycopg://...); SQLite without",
+        description="SQLAlchemy URL of a PostgreSQL database (postgresql+psycopg://...); without it, SQLite",
     )
     start_wait_s: float = Field(
         default=300.0,
@@ -109,7 +109,7 @@ class NodeSettings(BaseModel):
         default=30,
         ge=0,
         le=3600,
-        description="seconds that evaluations and deliveries at work get to finish when the node stops",
+        description="seconds that evaluations and deliveries in progress get to finish when the node stops",
     )
     receiver: ReceiverSettings = Field(default=ReceiverSettings(), description="who may send, and where to")
     completeness: CompletenessSettings = Field(

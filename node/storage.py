@@ -29,18 +29,18 @@ class StorageSettings(BaseModel):
     bucket: str | None = Field(
         default=None,
         min_length=1,
-        description="bucket of an S3-compatible object store for the files; the folder `root` without",
+        description="bucket of an S3-compatible object store for the files; without it, the folder `root`",
     )
-    prefix: str = Field(default="", description="begin of the names of all objects in the bucket")
+    prefix: str = Field(default="", description="prefix of the names of all objects in the bucket")
     endpoint: str | None = Field(
-        default=None, description="URL of the object store (https://...); that of AWS without"
+        default=None, description="URL of the object store (https://...); without it, that of AWS"
     )
     region: str = Field(default="us-east-1", min_length=1, description="region of the bucket")
     access_key_id: SecretStr | None = Field(
-        default=None, description="who asks; without, as the machine or the AWS_ variables say"
+        default=None, description="access key; without it, what the machine or the AWS_ variables provide"
     )
-    secret_access_key: SecretStr | None = Field(default=None, description="the secret of who asks")
-    allow_http: bool = Field(default=False, description="let the endpoint be without TLS (http://...)")
+    secret_access_key: SecretStr | None = Field(default=None, description="secret of the access key")
+    allow_http: bool = Field(default=False, description="allow an endpoint without TLS (http://...)")
     timeout_s: float = Field(
         default=10.0, gt=0, le=600, description="seconds within which the object store must answer"
     )

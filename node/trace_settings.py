@@ -13,7 +13,7 @@ class TraceSettings(BaseModel):
     endpoint: str | None = Field(
         default=None,
         pattern="^https?://.+",
-        description="URL that takes OTLP over HTTP (http://collector:4318/v1/traces); no traces without",
+        description="URL that takes OTLP over HTTP (http://collector:4318/v1/traces); without it, no traces",
     )
     timeout_s: float = Field(
         default=5.0, gt=0, le=60, description="seconds within which the collector must answer"

@@ -43,15 +43,15 @@ app = typer.Typer(no_args_is_help=True, help="Train, evaluate and export the seg
 console = Console()
 
 RecipeName = Annotated[str, typer.Argument(help="Name of a shipped recipe, or path of a YAML file.")]
-OneSegment = Annotated[Segment | None, typer.Option("--segment", help="Only this one; all without it.")]
-MriFolder = Annotated[Path, typer.Option("--mri", help="Folder of the data sets that manifests describe.")]
+OneSegment = Annotated[Segment | None, typer.Option("--segment", help="Only this segment; without it, all.")]
+MriFolder = Annotated[Path, typer.Option("--mri", help="Folder of the labelled data sets.")]
 PoolFolder = Annotated[Path, typer.Option("--pool", help="Folder that the simulator filled.")]
 RunsFolder = Annotated[Path, typer.Option("--runs", help="Folder that runs and results go to.")]
 BundleFolder = Annotated[Path, typer.Argument(help="Folder of the bundle.", exists=True, file_okay=False)]
 BundlesFolder = Annotated[Path, typer.Option("--bundles", help="Folder that the bundles go to.")]
 Licence = Annotated[
     str | None,
-    typer.Option("--licence", help="Of the weights; shipped ones have theirs."),
+    typer.Option("--licence", help="Licence of weights that learned from your own cases."),
 ]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")]
 
@@ -104,14 +104,14 @@ def run(
         Path | None,
         typer.Option(
             "--begin-with",
-            help="Folder of a bundle whose weights are trained on.",
+            help="Folder of a bundle whose weights to start from.",
             exists=True,
             file_okay=False,
         ),
     ] = None,
     threads: Threads = 2,
 ) -> None:
-    """Train the segmentors of a recipe; go on where an earlier run stopped."""
+    """Train the segmentors of a recipe; continue where an earlier run stopped."""
     torch.set_num_threads(threads)
     with _told():
         for study in _studies(load_recipe(recipe), segment, mri, pool, runs):
@@ -165,7 +165,7 @@ def score(
     runs: RunsFolder = RUNS,
     threads: Threads = 2,
 ) -> None:
-    """Score a bundle, shipped or not, on labelled patients, at its own operating point; it stays as it is."""
+    """Score a bundle, a shipped one too, on labelled patients, at its own operating point."""
     with _told():
         manifest = load_bundle(bundle).manifest
         folder = runs / f"{manifest.name}-{manifest.version}" / manifest.segment
@@ -177,9 +177,9 @@ def score(
 def compare(
     folders: Annotated[
         list[Path],
-        typer.Argument(help="runs/<recipe>/<SEGMENT>, evaluated; against the first."),
+        typer.Argument(help="Evaluated runs/<recipe>/<SEGMENT>; the first is what others are compared with."),
     ],
-    csv: Annotated[Path | None, typer.Option("--csv", help="File that gets all digits.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="CSV file for the table with all digits.")] = None,
 ) -> None:
     """Compare evaluations on the same cases: mean differences and their spread over patients."""
     with _told():
@@ -203,7 +203,7 @@ def export(
         Path | None,
         typer.Option(
             "--point-of",
-            help="Folder of a bundle whose operating point is kept.",
+            help="Folder of a bundle whose operating point to keep.",
             exists=True,
             file_okay=False,
         ),
@@ -240,7 +240,7 @@ def _export(
 def rescore_bundle(
     recipe: RecipeName,
     bundle: BundleFolder,
-    version: Annotated[str, typer.Option("--version", help="Of the bundle from now on.")],
+    version: Annotated[str, typer.Option("--version", help="New version of the bundle.")],
     keep_point: Annotated[
         bool, typer.Option("--keep-point", help="Leave the operating point as it is.")
     ] = False,
@@ -248,7 +248,7 @@ def rescore_bundle(
     pool: PoolFolder = POOL,
     threads: Threads = 2,
 ) -> None:
-    """Choose a bundle's operating point anew, score it and write its manifest and card; the weights stay."""
+    """Choose a new operating point for a bundle, score it, write its manifest and card; the weights stay."""
     torch.set_num_threads(threads)
     with _told():
         segment = load_bundle(bundle).manifest.segment
@@ -260,7 +260,7 @@ def rescore_bundle(
 @app.command(name="ship")
 def ship_all(
     recipe: RecipeName,
-    data: Annotated[Path, typer.Option("--data", help="Holds mri/, synthesis/, dicom/, t2star/.")] = DATA,
+    data: Annotated[Path, typer.Option("--data", help="With mri/, synthesis/, dicom/, t2star/.")] = DATA,
     segment: OneSegment = None,
     pool: PoolFolder = POOL,
     runs: RunsFolder = RUNS,
@@ -270,10 +270,10 @@ def ship_all(
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes of the simulator.")] = 2,
     cases: Annotated[
         int | None,
-        typer.Option("--cases", min=1, help="Simulated cases to learn from, others alike."),
+        typer.Option("--cases", min=1, help="Simulated training cases; the other splits in proportion."),
     ] = None,
 ) -> None:
-    """Simulate, train, evaluate and export all segmentors; each part goes on where it was stopped."""
+    """Simulate, train, evaluate and export all segmentors; each part continues where it was stopped."""
     torch.set_num_threads(threads)
     with _told():
         read = load_recipe(recipe)
@@ -299,7 +299,7 @@ def _simulate(recipe: SegmentRecipe, data: Path, pool: Path, workers: int, cases
 
 @app.command(name="data")
 def check_data(mri: MriFolder = MRI) -> None:
-    """Read every case of each data set and say what is missing or wrong; exit 1 if there is something."""
+    """Read every case of each data set and say what is missing or wrong; exit with 1 if anything is."""
     wrong = False
     absent: list[str] = []
     with _told():
@@ -324,7 +324,7 @@ def check_data(mri: MriFolder = MRI) -> None:
 def preview(
     pool: PoolFolder = POOL,
     out: Annotated[Path, typer.Option("--out", help="Folder that the sheets go to.")] = RUNS / "preview",
-    split: Annotated[Split, typer.Option("--split", help="Of which cases.")] = Split.TRAIN,
+    split: Annotated[Split, typer.Option("--split", help="Which cases to draw.")] = Split.TRAIN,
     data: Annotated[Path | None, typer.Option("--data", help="Folder of real scans to show below.")] = None,
 ) -> None:
     """Draw contact sheets of the cases in a pool."""
@@ -335,7 +335,7 @@ def preview(
 
 @app.command()
 def readers(
-    folder: Annotated[Path, typer.Argument(help="Holds reference/, readers/<name>/, model/, times.csv.")],
+    folder: Annotated[Path, typer.Argument(help="With reference/, readers/<name>/, model/, times.csv.")],
     example: Annotated[bool, typer.Option("--example", help="First fill it with invented readers.")] = False,
 ) -> None:
     """Compare readers and the model with a reference: tables, grades, agreement, analysis of variance."""

@@ -15,11 +15,14 @@ from training.simulation.production import fill_pool, orders
 
 def main() -> int:
     """Read the arguments and fill the pool of each named segment; 1 if a source is missing."""
-    parser = argparse.ArgumentParser(prog="python -m training.simulation", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m training.simulation",
+        description="Fill the pool of simulated and painted cases of one or more segments.",
+    )
     parser.add_argument("segments", nargs="+", choices=[segment.value for segment in Segment])
-    parser.add_argument("--data", type=Path, required=True, help="folder that holds synthesis/")
-    parser.add_argument("--pool", type=Path, default=Path("runs/pool"))
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--data", type=Path, required=True, help="with mri/, synthesis/, dicom/, t2star/")
+    parser.add_argument("--pool", type=Path, default=Path("runs/pool"), help="folder to fill: runs/pool")
+    parser.add_argument("--workers", type=int, default=1, help="processes that make cases: 1")
     asked = parser.parse_args()
     try:
         for name in asked.segments:
