@@ -28,6 +28,9 @@ CASES_PICTURE = "cases.png"
 TILE = 200
 """Side of a tile of the contact sheet, pixels."""
 
+TRAINED = "## How it was trained"
+"""Heading over the recipe, the operating point and how the training went."""
+
 POINT_END = " mm3."
 """How the sentence on the operating point ends; how the training went follows."""
 
@@ -161,20 +164,8 @@ def write_card(
         [
             f"# {segment} on {', '.join(recipe.inputs)}",
             "",
-            f"{point} {protocol}",
-            "",
             "## Intended use",
             "Research and quality control of a reader's own assessment. Not a medical device; no diagnosis.",
-            "",
-            "## Training data",
-            training_data,
-            "",
-            "## Scores",
-            *score_lines(evaluation.summaries, evaluation.parts),
-            "## Against the targets",
-            *_against_target(segment, evaluation.summaries),
-            "",
-            f"Published: {'; '.join(f'{p.sentence()} ({p.cases})' for p in PUBLISHED[segment])}.",
             "",
             "## Never tested",
             NEVER_TESTED[segment] if ours else UNTRIED,
@@ -184,6 +175,19 @@ def write_card(
             "",
             f"![good cases above, bad ones below]({CASES_PICTURE})",
             "",
+            "## Against the targets",
+            *_against_target(segment, evaluation.summaries),
+            "",
+            f"Published: {'; '.join(f'{p.sentence()} ({p.cases})' for p in PUBLISHED[segment])}.",
+            "",
+            TRAINED,
+            f"{point} {protocol}",
+            "",
+            "## Training data",
+            training_data,
+            "",
+            "## Scores",
+            *score_lines(evaluation.summaries, evaluation.parts),
         ]
     )
 

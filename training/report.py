@@ -21,16 +21,17 @@ from training.summary import SizeSummary, Summary
 from training.tables import Cell, Table, columns
 
 EXPLAINED = (
-    "Means over cases with a lesion. Heads are the persons, or the anatomies of simulated cases, that the "
-    "cases show: cases of one head are alike, so how far scores reach is said by the heads. Lesion scores "
-    "are pooled over cases with a lesion: F1, precision and sensitivity count any overlap as a hit; 40% "
-    "counts a hit only if more than 40% of the lesion is covered, and its F1 is the lesion-wise Dice; "
-    "the mean F1 of cases is not pooled. "
-    "Patches are squares of about the square root of the image's side. Accuracy and AUC count every voxel "
-    "of the image, so the rarity of lesions alone brings them near 1. Sizes go by the area of a lesion's "
-    "largest slice: small below 20, medium 20 to 150, large above 150 mm2; what was found belongs to the "
-    "size of the lesion that it covers most, or to its own. HD95 is the mean over cases in which neither "
-    "mask is empty."
+    "- Scores of voxels are means over cases with a lesion.\n"
+    "- Heads are the persons, or the anatomies of simulated cases, that the cases show. Cases of one head "
+    "are alike, so the number of heads says how far the scores reach.\n"
+    "- Lesion scores are pooled over cases with a lesion; the mean F1 of cases is not. F1, precision and "
+    "sensitivity count any overlap as a hit; 40% counts a hit only if more than 40% of the lesion is "
+    "covered, and its F1 is the lesion-wise Dice.\n"
+    "- Patches are squares of about the square root of the image's side.\n"
+    "- Accuracy and AUC count every voxel of the image, so the rarity of lesions alone brings them near 1.\n"
+    "- Sizes go by the area of a lesion's largest slice: small below 20, medium 20 to 150, large above 150 "
+    "mm2. What was found belongs to the size of the lesion that it covers most, or to its own.\n"
+    "- HD95 is the mean over cases in which neither mask is empty."
 )
 """How the tables are to be read."""
 
