@@ -209,7 +209,7 @@ def storage_commitment() -> str:
             ),
             (f"answer {NO_SUCH_SOP_INSTANCE:04X}", "another SOP Instance"),
             (f"answer {NO_SUCH_SOP_CLASS:04X}", "another SOP Class"),
-            (f"answer {PROCESSING_FAILURE:04X}", "the index can not take it now, or it can not be read"),
+            (f"answer {PROCESSING_FAILURE:04X}", "the index cannot take it now, or it cannot be read"),
         ],
     )
 
