@@ -10,10 +10,12 @@ from typing import Self
 import structlog
 from dbos import DBOS, DBOSConfig, DBOSConfiguredInstance
 from dbos import error as dbos_error
+from sqlalchemy.exc import DBAPIError
 
 from engines.errors import EngineError
 from node.courier import Courier
-from node.errors import NodeError
+from node.database import cause_of
+from node.errors import NodeError, QueueUnavailableError
 from node.evaluator import Evaluator
 from node.strays import AtWork
 from node.work_queue import APPLICATION, DELIVERY, EVALUATION, INSTANCE, WORKFLOW_VERSION
@@ -178,6 +180,9 @@ class WorkflowRunner:
         workflows: by the queue to take work from, the object whose workflows wait there.
         stop_grace_s: how long work that has begun gets to finish when the context is left, s; whole seconds.
         version: of the workflows.
+
+    Raises:
+        QueueUnavailableError: if the database does not answer when the context is entered.
     """
 
     def __init__(
@@ -202,7 +207,10 @@ class WorkflowRunner:
 
     def __enter__(self) -> Self:
         DBOS.listen_queues(list(self._workflows))
-        DBOS.launch()
+        try:
+            DBOS.launch()
+        except DBAPIError as exc:
+            raise QueueUnavailableError(f"The queues of work can not be opened: {cause_of(exc)}") from exc
         return self
 
     def __exit__(

@@ -59,6 +59,23 @@ def test_delivery_that_breaks_is_logged_as_all_else(tmp_path: Path) -> None:
     assert "ValueError" in broke["exception"]
 
 
+def test_workflows_without_their_database_say_so_in_one_sentence() -> None:
+    url = "postgresql+psycopg://nobody@127.0.0.1:1/none?connect_timeout=1"
+    program = f"""
+from node.errors import QueueUnavailableError
+from node.workflow import WorkflowRunner
+try:
+    WorkflowRunner({url!r}, "test", {{}}, 1).__enter__()
+except QueueUnavailableError as error:
+    print(error)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert ended.stdout.startswith("The queues of work can not be opened: connection failed")
+    assert len(ended.stdout.splitlines()) == 1
+
+
 def test_every_line_about_an_evaluation_that_breaks_names_its_study(tmp_path: Path) -> None:
     entries = [entry for entry in logged("broken_evaluation", tmp_path) if "evaluation_id" in entry]
     assert [entry["event"] for entry in entries] == [
