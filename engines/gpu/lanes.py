@@ -8,8 +8,6 @@ of the others, whose streams do not wait for it. Each lane's work is recorded as
 from __future__ import annotations
 
 from contextlib import ExitStack
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,7 +98,7 @@ class Lane:
 
 
 class Lanes:
-    """Everything that a segmentor holds on a GPU, for batches of one size; leaving the context frees it.
+    """Everything that a segmentor holds on a GPU, for batches of one size, until ``close``.
 
     Args:
         cuda: the GPU.
@@ -147,10 +145,6 @@ class Lanes:
             lane.finish()
         return logits
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Free everything."""
         self._opened.close()

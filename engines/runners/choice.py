@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -64,12 +65,9 @@ class _Candidate:
 
     bundle: Bundle
     machine: Machine
+    reference: Callable[[], Runner]
     referee: Referee
     by_name: bool
-
-    def reference(self) -> Runner:
-        bundle = self.bundle
-        return OnnxRuntimeRunner(bundle.model_path, bundle.manifest.model, self.machine.limits)
 
     def openvino(self, precision: CpuPrecision) -> Runner:
         bundle = self.bundle
@@ -133,9 +131,9 @@ def choose_runner(
     """
     machine = machine or Machine()
     slices = read_samples(bundle) if samples is None else samples
-    # The candidate is what opens the reference, so the two need each other: the referee asks for it late.
-    referee = Referee(lambda: candidate.reference(), slices, bundle.manifest.postprocessing)
-    candidate = _Candidate(bundle, machine, referee, by_name=kind is not RunnerKind.AUTO)
+    reference = partial(OnnxRuntimeRunner, bundle.model_path, bundle.manifest.model, machine.limits)
+    referee = Referee(reference, slices, bundle.manifest.postprocessing)
+    candidate = _Candidate(bundle, machine, reference, referee, by_name=kind is not RunnerKind.AUTO)
     order = AUTO_ORDER if kind is RunnerKind.AUTO else (kind,)
     taken, proven, passed = _first_that_opens(candidate, order)
     notices = _warm_up(proven.runner, bundle)

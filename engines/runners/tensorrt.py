@@ -44,11 +44,13 @@ class TensorRtRunner:
         self.name = name
         self._engine: Engine | None = engine
         self._cuda, self._shape, self._profile = cuda, input_shape, batch
-        self._batch = min(batch.opt, engine.max_batch)
-        self._lanes: Lanes | None = None
         self._lock = threading.Lock()
+        self._lanes: Lanes | None
         self._batch, self._lanes = run_halving(
-            self._batch, batch.min, lambda size: self._open_lanes(size, notice), notice
+            min(batch.opt, engine.max_batch),
+            batch.min,
+            lambda size: self._open_lanes(size, notice),
+            notice,
         )
 
     @property
@@ -94,8 +96,7 @@ class TensorRtRunner:
     def _close_lanes(self) -> None:
         lanes, self._lanes = self._lanes, None
         if lanes is not None:
-            with lanes:
-                pass
+            lanes.close()
 
     def __enter__(self) -> Self:
         return self
