@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
+from sqlalchemy import select
+
 from node.database import Database
 from node.deliveries import Deliveries
 from node.errors import NothingDeliveredError
 from node.evaluations import Evaluations
 from node.index import Index
 from node.removed import unknown_study
+from node.tables import studies
 
 
 def retry_study(database: Database, study_uid: str, destinations: Collection[str], now: datetime) -> str:
@@ -37,10 +40,17 @@ def retry_study(database: Database, study_uid: str, destinations: Collection[str
     last = done[-1].evaluation_id if done else ""
     queued = deliveries.queue_given_up(last, destinations, now)
     forgotten = deliveries.forget_given_up(last, destinations)
-    if queued and not forgotten:
+    if queued and not forgotten and not _has_unevaluated(database, study_uid):
         return f"{queued} Instances are sent again."
     evaluation = evaluations.retry(study_uid, now)
     return f"Evaluation {evaluation.evaluation_id} waits for the node (run {evaluation.run})."
+
+
+def _has_unevaluated(database: Database, study_uid: str) -> bool:
+    """Tell whether images of a Study wait for a person, whatever was made of others before."""
+    waits = select(studies.c.study_uid).where(studies.c.study_uid == study_uid, studies.c.reason != "")
+    with database.reading() as connection:
+        return connection.scalar(waits) is not None
 
 
 def resend_study(database: Database, study_uid: str, destinations: Collection[str], now: datetime) -> str:

@@ -37,6 +37,7 @@ class Played:
     """An evaluation whose results wait for a courier.
 
     Attributes:
+        arrivals: of its Study.
         evaluation_id: of it.
         deliveries: the book.
         store: of its files.
@@ -45,7 +46,7 @@ class Played:
     """
 
     def __init__(self, folder: Path, database: Database) -> None:
-        arrivals = Arrivals(folder, database)
+        self.arrivals = arrivals = Arrivals(folder, database)
         arrivals.whole("a", 0)
         self.evaluations, self.outcomes = Evaluations(database), Outcomes(database)
         evaluation = self.evaluations.begin(STUDY_UID, None, at(10))
@@ -154,6 +155,24 @@ def test_results_for_a_destination_that_was_renamed_meanwhile_are_not_forgotten(
     said = retry_study(database, STUDY_UID, ["new"], at(200))
     assert said == f"Evaluation {played.evaluation_id} waits for the node (run 2)."
     assert played.deliveries.of_evaluation(played.evaluation_id) == []
+
+
+def test_retry_evaluates_what_came_later_and_broke_off_although_something_is_sent_again(
+    played: Played, database: Database
+) -> None:
+    played.routed_to("pacs")
+    courier, played.clock.second = played.courier("pacs"), 100
+    courier.queue(played.evaluation_id)
+    for each in played.deliveries.of_evaluation(played.evaluation_id):
+        played.deliveries.record_attempt(each, DeliveryState.FAILED, None, "", at(101), None)
+    played.arrivals.open("b", 110)
+    played.arrivals.send_series("b", 111, series=2)
+    played.arrivals.abort("b", 112)
+    (arrival,) = played.arrivals.index.open_studies()
+    assert played.arrivals.index.give_up(STUDY_UID, arrival.revision, "It may be incomplete.")
+    assert retry_study(database, STUDY_UID, ["pacs"], at(200)).endswith("waits for the node (run 1).")
+    assert len(played.evaluations.of_study(STUDY_UID)) == 2
+    assert len(played.deliveries.due(at(200))) == 2, "that is sent again, too"
 
 
 def test_retry_serves_both_who_is_there_and_who_is_gone(played: Played, database: Database) -> None:
