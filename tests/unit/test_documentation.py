@@ -13,6 +13,7 @@ import node.cli
 import training.cli
 from engines.bundle import shipped_bundles
 from engines.segments import Segment
+from node.settings_reference import list_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [
@@ -61,6 +62,19 @@ def test_every_link_leads_somewhere(path: Path) -> None:
         target = path.parent / file if file else path
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=named)
+def test_every_setting_exists_that_is_named(path: Path) -> None:
+    """A dotted name that begins as a setting does is one, a group of them, a chart value or a log event."""
+    places = {setting.place for setting in list_settings()}
+    chart = re.findall(r"^\| `([\w.]+)`", DOCUMENTS[-1].read_text(encoding="utf-8"), re.MULTILINE)
+    known = {name.rsplit(".", n)[0] for name in places.union(chart) for n in range(name.count(".") + 1)}
+    sources = [file.read_text(encoding="utf-8") for file in (ROOT / "node").rglob("*.py")]
+    events = {name for source in sources for name in re.findall(r'"(\w+\.\w+)"', source)}
+    sections = "|".join({place.partition(".")[0] for place in places if "." in place})
+    told = re.findall(rf"`((?:{sections})(?:\.[\w<>]+)+)`", path.read_text(encoding="utf-8"))
+    assert {name.removesuffix(".<SEGMENT>") for name in told} - {"volumes.csv"} - known - events == set()
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=named)
