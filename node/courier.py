@@ -30,6 +30,10 @@ UNCONFIGURED = (
 )
 """Why results do not leave whose destination was renamed or taken out."""
 
+RESTARTED_WITHIN_S = 600.0
+"""How long processes are restarted one after the other with another configuration, s: those that were know
+destinations that this one may not know yet."""
+
 
 class Courier:
     """Sends the results of evaluations.
@@ -104,7 +108,7 @@ class Courier:
             return
         peer = self._settings.destinations.get(destination)
         if peer is None:
-            given_up = self._give_up(due, UNCONFIGURED)
+            given_up = self._leave_to_others(due)
         else:
             given_up = self._send([each for each in due if not _is_sent(each)], peer)
             waiting = self._due(evaluation_id, destination) if wants_commitment(peer) else due
@@ -262,12 +266,19 @@ class Courier:
         if outcome.state.has_arrived:
             self._observer.stage_ended(Stage("delivery", delivery.study_uid, delivery.first_queued_at, now))
 
-    def _give_up(self, due: Sequence[Delivery], reason: str) -> bool:
-        """Enter that no attempt will be made."""
-        for delivery in due:
-            self._deliveries.record_attempt(delivery, DeliveryState.FAILED, None, reason, self._clock(), None)
-            log.warning("delivery.given_up", reason=reason, **delivery.named)
-        return True
+    def _leave_to_others(self, due: Sequence[Delivery]) -> bool:
+        """Enter that this process knows no such destination; once no other can either, that is given up."""
+        retry, now, given_up = self._settings.sender.retry, self._clock(), False
+        patience = retry.model_copy(
+            update={"give_up_after_s": min(retry.give_up_after_s, RESTARTED_WITHIN_S)}
+        )
+        for each in due:
+            following = next_attempt_at(each.attempts + 1, each.first_queued_at, now, patience)
+            self._deliveries.record_attempt(each, DeliveryState.FAILED, None, UNCONFIGURED, now, following)
+            event = "delivery.given_up" if following is None else "delivery.left_to_others"
+            log.warning(event, reason=UNCONFIGURED, **each.named)
+            given_up |= following is None
+        return given_up
 
 
 def _is_sent(delivery: Delivery) -> bool:

@@ -11,7 +11,7 @@ import pytest
 
 from node.commitment_desk import CommitmentDesk
 from node.commitments import Commitments
-from node.courier import UNCONFIGURED, Courier
+from node.courier import RESTARTED_WITHIN_S, UNCONFIGURED, Courier
 from node.database import Database
 from node.deliveries import Deliveries, DeliveryState
 from node.errors import NothingDeliveredError, UnknownStudyError
@@ -149,10 +149,14 @@ def test_results_for_a_destination_that_was_renamed_meanwhile_are_not_forgotten(
     courier, played.clock.second = played.courier("new"), 100
     courier.queue(played.evaluation_id)
     courier.attempt(played.evaluation_id, "old")
+    left = played.deliveries.of_evaluation(played.evaluation_id)
+    assert [each.next_attempt_at for each in left] == [at(110)] * 2, "one restarted before this may know it"
+    played.clock.second = 100 + RESTARTED_WITHIN_S
+    courier.attempt(played.evaluation_id, "old")
     given_up = played.deliveries.of_evaluation(played.evaluation_id)
     assert [each.is_given_up for each in given_up] == [True, True]
     assert {each.last_comment for each in given_up} == {UNCONFIGURED}
-    said = retry_study(database, STUDY_UID, ["new"], at(200))
+    said = retry_study(database, STUDY_UID, ["new"], at(800))
     assert said == f"Evaluation {played.evaluation_id} waits for the node (run 2)."
     assert played.deliveries.of_evaluation(played.evaluation_id) == []
 
@@ -179,6 +183,7 @@ def test_retry_serves_both_who_is_there_and_who_is_gone(played: Played, database
     played.routed_to("pacs", "old")
     courier, played.clock.second = played.courier("pacs"), 100
     courier.queue(played.evaluation_id)
+    played.clock.second += RESTARTED_WITHIN_S
     courier.attempt(played.evaluation_id, "old")
     for each in played.deliveries.of_evaluation(played.evaluation_id):
         if each.destination == "pacs":
