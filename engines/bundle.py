@@ -103,9 +103,11 @@ def check_manifest(content: object, bundle: str) -> Manifest:
     try:
         return Manifest.model_validate(content)
     except ValidationError as exc:
-        first, *others = exc.errors()
-        more = "".join(f"; {_place(error['loc'])}: {error['msg']}" for error in others)
-        raise BundleError(bundle, _place(first["loc"]), first["msg"] + more) from exc
+        # pydantic puts "Value error" before what a check of the manifest's own says
+        faults = [(_place(one["loc"]), one["msg"].removeprefix("Value error, ")) for one in exc.errors()]
+        (field, problem), *others = faults
+        more = "".join(f"; {place}: {told}" for place, told in others)
+        raise BundleError(bundle, field, problem + more) from exc
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Path:

@@ -88,7 +88,7 @@ def test_a_wrong_key_is_named(tmp_path, old, new, key) -> None:
 def test_sizes_that_the_network_can_not_halve_are_refused(tmp_path, grid, crop, key) -> None:
     text = TINY_YAML.replace("[32, 32]", grid).replace("fold: 2", "fold: 3")
     path = write_tiny_recipe(tmp_path, text.replace("flip: 0.5", f"flip: 0.5, crop: {crop}"))
-    with pytest.raises(RecipeError, match=f"{key} must be multiples of 6"):
+    with pytest.raises(RecipeError, match=rf"tiny\.yaml: {key} must be multiples of 6"):
         load_recipe(str(path))
 
 
