@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3.util.ssl_ import create_urllib3_context
 
 LONGEST_ANSWER_BYTES = 16 * 1024**2
 """Of an answer, decompressed: what became of an Instance is said in a kilobyte."""
@@ -22,7 +24,8 @@ class AnswerTooLongError(requests.RequestException):
 class BoundedAdapter(HTTPAdapter):
     """Reads a whole answer at once, which must be there in time and not too long.
 
-    requests itself reads any length, inflates what is compressed, and waits for each byte anew.
+    requests itself reads any length, inflates what is compressed, and waits for each byte anew. From Python
+    3.13 on it would also refuse certificates without all that RFC 5280 asks for, as hospitals issue them.
 
     Args:
         answer_within_s: time from the answer's head to its end, s.
@@ -31,6 +34,12 @@ class BoundedAdapter(HTTPAdapter):
     def __init__(self, answer_within_s: float) -> None:
         self._answer_within_s = answer_within_s
         super().__init__()
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        """Make the pool of connections: chain, host and dates of a certificate are judged, not its form."""
+        context = create_urllib3_context()
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        super().init_poolmanager(*arguments, ssl_context=context, **options)
 
     def send(self, *arguments: Any, **options: Any) -> requests.Response:
         """Send a request and read the answer.
