@@ -135,9 +135,14 @@ def _pretrain(
     """Train on simulated cases, which no real patient had a part in.
 
     Returns: all cases with the false alarms that the network raises, and the file of its weights.
+    Raises: NoSamplesError: without a simulated case.
     """
     recipe = study.recipe.model_copy(update={"schedule": study.recipe.pretraining})
     simulated = [case for case in cases if case.kind is CaseKind.SIMULATED]
+    if not simulated:
+        pool = study.sources.pool
+        wanted_by = f"Recipe {recipe.name}, {recipe.segment}, pretraining on simulated cases"
+        raise NoSamplesError(wanted_by, () if pool is None else (pool,))
     folder = study.folder / PRETRAINED
     network = train(recipe, simulated, watched, folder, report, begin_with=begin_with)
     return with_alarms(network, cases, folder / ALARMS), folder / WEIGHTS

@@ -13,7 +13,7 @@ from engines.segments import Segment, SeriesType
 from tests.support.training_cases import bright_spot_case, tiny_recipe
 from training.card import FAILURES, NEVER_TESTED, contact_sheet, manifest_scores, write_card
 from training.cases import CaseKind
-from training.errors import CheckpointError, MissingWeightsError, RecipeError
+from training.errors import CheckpointError, MissingWeightsError, NoSamplesError, RecipeError
 from training.judging import REAL, REAL_WITH_UNSURE, evaluate_study, write_evaluation
 from training.loop import train
 from training.pool import Split, write_pool_case
@@ -71,6 +71,12 @@ def test_more_folds_than_patients_are_refused_before_anything_is_prepared(study,
     with pytest.raises(RecipeError, match=r"segmentors\.WMH\.folds: 5 folds of 4 patients"):
         train_study(more, None, quiet)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_pretraining_without_a_simulated_case_names_the_pool(study, tmp_path) -> None:
+    recipe = study.recipe.model_copy(update={"pretraining": study.recipe.schedule})
+    with pytest.raises(NoSamplesError, match=rf"simulated cases: no case found in {study.sources.pool};"):
+        train_study(Study(recipe, study.sources, tmp_path), None, quiet)
 
 
 def test_no_fold_learns_from_a_scan_of_its_own_patients(study) -> None:
