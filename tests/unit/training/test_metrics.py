@@ -136,6 +136,16 @@ def test_hausdorff_distance_of_a_shift_in_plane() -> None:
     assert hausdorff95_mm(mask(np.s_[1:2, 2:3, 0:10]), mask(np.s_[1:2, 5:6, 0:10]), (5, 2, 2)) == 6.0
 
 
+def test_hausdorff_distance_is_the_larger_one_and_leaves_out_the_farthest_twentieth() -> None:
+    # a line of 20 pixels; of 21 found ones one lies 10 mm off, which is less than 5%; of 22 two do
+    line, off = np.s_[1:2, 5:6, 0:20], np.s_[1:2, 15:16, 0:1]
+    assert hausdorff95_mm(mask(line, off), mask(line), (5, 1, 1)) == 0.0
+    two = mask(line, off, np.s_[1:2, 15:16, 19:20])
+    # rank 0.95 x 21 = 19.95 of the distances 0 (twenty times), 10, 10
+    assert hausdorff95_mm(two, mask(line), (5, 1, 1)) == pytest.approx(9.5)
+    assert hausdorff95_mm(mask(line), two, (5, 1, 1)) == pytest.approx(9.5)
+
+
 def test_hausdorff_distance_to_nothing_is_infinite() -> None:
     assert hausdorff95_mm(EMPTY, mask(box(0, 2)), (1, 1, 1)) == float("inf")
     assert hausdorff95_mm(EMPTY, EMPTY, (1, 1, 1)) == 0.0

@@ -113,6 +113,7 @@ def test_real_cases_judge_the_quality_where_there_are_any() -> None:
     sharp = predicted(np.where(inner, 0.85, 0.55), inner)
     assert choose([find_candidates(faint)]).threshold <= 0.2
     assert choose([find_candidates(faint)], [find_candidates(sharp)]).threshold > 0.55
+    assert choose([], [find_candidates(sharp)]).threshold > 0.55
 
 
 def test_without_cases_the_middle_is_taken() -> None:
