@@ -60,7 +60,7 @@ def kendall_w(ratings: ArrayLike) -> Concordance | None:
     """
     values = np.atleast_2d(np.asarray(ratings, dtype=float))
     raters, objects = values.shape
-    if raters < 2 or objects < 2:
+    if raters < 2:
         return None
     ranks = stats.rankdata(values, axis=1)
     tied = [np.unique(row, return_counts=True)[1].astype(float) for row in values]

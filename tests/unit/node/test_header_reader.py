@@ -95,9 +95,20 @@ def test_complex_component_by_vendor(elements: dict[str, Any], component: Compon
     assert acquisition(**elements).component is component
 
 
-def test_ge_states_the_component_in_a_private_element() -> None:
-    dataset = add_private(mr_dataset(), 0x0043, "GEMS_PARM_01", component=(0x2F, "SS", 1))
-    assert read_image_header(dataset).frames[0].acquisition.component is Component.PHASE
+@pytest.mark.parametrize(
+    ("value", "component"),
+    [
+        (0, Component.MAGNITUDE),
+        (1, Component.PHASE),
+        (2, Component.REAL),
+        (3, Component.IMAGINARY),
+        (4, Component.MAGNITUDE),
+        (-1, Component.MAGNITUDE),
+    ],
+)
+def test_ge_states_the_component_in_a_private_element(value: int, component: Component) -> None:
+    dataset = add_private(mr_dataset(), 0x0043, "GEMS_PARM_01", component=(0x2F, "SS", value))
+    assert read_image_header(dataset).frames[0].acquisition.component is component
 
 
 @pytest.mark.parametrize(
@@ -113,6 +124,7 @@ def test_ge_states_the_component_in_a_private_element() -> None:
         ({"ContrastBolusIngredient": "GADOLINIUM"}, True),
         ({"ContrastBolusRoute": "IV"}, True),
         ({"ContrastBolusAgentSequence": sequence(CodeValue="C-17800")}, True),
+        ({"ContrastBolusUsageSequence": sequence(ContrastBolusAgentNumber=1)}, True),
     ],
 )
 def test_contrast_agent_is_told_by_any_of_its_elements(elements: dict[str, Any], has_agent: bool) -> None:

@@ -229,6 +229,14 @@ def test_patients_are_named_without_an_image_being_read(dataset: Dataset) -> Non
     assert Sources(dataset.root, None).patients(Segment.WMH) == patients == ["p1", "p2"]
 
 
+@pytest.mark.parametrize(
+    ("case", "patient"), [("site/sub-1/ses-2", "sub-1"), ("sub-1/ses-2", "sub-1"), ("sub-1", "sub-1")]
+)
+def test_patient_may_be_the_folder_right_above_a_case(tmp_path: Path, case: str, patient: str) -> None:
+    (tmp_path / "set.yaml").write_text(yaml.safe_dump({**MANIFEST, "patient": "{parent}"}))
+    assert Dataset(read_manifest(tmp_path / "set.yaml"), tmp_path).patient(case) == patient
+
+
 def test_two_descriptions_of_one_name_are_refused(dataset: Dataset) -> None:
     (dataset.root / "tes.yaml").write_text((dataset.root / "set.yaml").read_text())
     with pytest.raises(ManifestError, match=r"Manifest tes\.yaml: name: set is that of set\.yaml, too"):
