@@ -104,6 +104,19 @@ def test_answer_that_is_there_before_its_request_was_seen_to_arrive_stays(played
     assert {(each.next_attempt_at, each.committed_at) for each in played.listed()} == {(None, at(32))}
 
 
+def test_commitment_of_one_archive_is_none_of_another(played: Played) -> None:
+    played.deliveries.queue(played.evaluation_id, "other", sorted(BOTH), at(20))
+    played.send(31)
+    played.ask("1.9", 32)
+    played.report("1.9", 40)
+    assert [(each.destination, each.state) for each in played.listed()] == [
+        ("archive", DeliveryState.DELIVERED),
+        ("archive", DeliveryState.DELIVERED),
+        ("other", DeliveryState.SENT),
+        ("other", DeliveryState.SENT),
+    ]
+
+
 def test_node_that_died_after_it_entered_a_request_asks_again_at_once(played: Played) -> None:
     played.book.enter(CommitmentRequest("1.9", played.evaluation_id, "archive", BOTH, at(31)))
     assert len(played.deliveries.due(at(31))) == 2

@@ -15,11 +15,12 @@ from node.courier import RESTARTED_WITHIN_S, UNCONFIGURED, Courier
 from node.database import Database
 from node.deliveries import Deliveries, DeliveryState
 from node.errors import NothingDeliveredError, UnknownStudyError
-from node.evaluations import Evaluations, Result
+from node.evaluations import Evaluations, EvaluationState, Result
 from node.observation import NOBODY
 from node.outbound import DestinationSettings
 from node.outcomes import Outcome, Outcomes
 from node.removal import Removals
+from node.results.forms import Form
 from node.retrying import resend_study, retry_study
 from node.settings import NodeSettings
 from node.storage import FolderFiles
@@ -140,6 +141,44 @@ def test_result_that_the_store_does_not_give_holds_no_other_up(played: Played, t
         "can not be read: is not in the bucket",
     )
     assert report.state is DeliveryState.DELIVERED
+
+
+def test_destination_gets_what_it_wants_when_it_is_due_and_nothing_of_another(
+    played: Played, tmp_path: Path
+) -> None:
+    played.routed_to("pacs", "archive")
+    for result in (SEG, SR):
+        (tmp_path / "root" / result.path).parent.mkdir(parents=True, exist_ok=True)
+        write_instance(tmp_path, mr_dataset()).rename(tmp_path / "root" / result.path)
+
+    def states() -> list[tuple[str, str, DeliveryState]]:
+        listed = played.deliveries.of_evaluation(played.evaluation_id)
+        return [(each.destination, each.kind, each.state) for each in listed]
+
+    pending, delivered = DeliveryState.PENDING, DeliveryState.DELIVERED
+    with scripted_pacs() as pacs, scripted_pacs() as archive:
+        courier = played.courier(
+            pacs=PACS.model_copy(update={"port": pacs.port, "forms": (Form.BINARY,)}),
+            archive=PACS.model_copy(update={"port": archive.port}),
+        )
+        courier.queue(played.evaluation_id)
+        before = [("archive", "seg-WMH", pending), ("archive", "sr", pending), ("pacs", "seg-WMH", pending)]
+        assert states() == before
+        played.clock.second = -1
+        courier.attempt(played.evaluation_id, "pacs")
+        assert states() == before, "not due yet"
+        played.clock.second = 100
+        courier.attempt(played.evaluation_id, "pacs")
+        assert (len(pacs.received), len(archive.received)) == (1, 0)
+        assert states() == [*before[:2], ("pacs", "seg-WMH", delivered)]
+
+
+def test_results_of_an_evaluation_that_failed_meanwhile_are_not_queued(played: Played) -> None:
+    played.routed_to("pacs")
+    played.evaluations.fail(played.evaluation_id, "No.", at(20))
+    played.courier("pacs").queue(played.evaluation_id)
+    assert played.deliveries.of_evaluation(played.evaluation_id) == []
+    assert played.evaluations.get(played.evaluation_id).state is EvaluationState.FAILED
 
 
 def test_results_for_a_destination_that_was_renamed_meanwhile_are_not_forgotten(

@@ -469,6 +469,16 @@ def test_time_counts_from_the_last_that_happened(played: Played) -> None:
     assert played.listed() == []
 
 
+def test_time_counts_from_the_end_of_the_last_evaluation(played: Played) -> None:
+    evaluation = played.evaluations.begin(played.arrive(), None, at(1))
+    assert evaluation is not None
+    played.evaluations.finish(evaluation.evaluation_id, "", at(20 * DAY))
+    for day, is_here in ((45, True), (51, False)):
+        played.clock.second = day * DAY
+        retention(played, days=30).look()
+        assert bool(played.listed()) is is_here
+
+
 def test_study_at_work_is_passed_over_and_the_oldest_go_first(played: Played) -> None:
     uids = [played.deliver(study, second=study) for study in range(1, AT_A_TIME + 3)]
     played.evaluations.retry(uids[0], at(50))

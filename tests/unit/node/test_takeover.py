@@ -144,6 +144,16 @@ def test_work_of_a_version_is_renewed_once_nobody_can_go_on_with_it(
     assert queue.renewed == [waits.job_id]
 
 
+def test_work_of_a_version_waits_while_nobody_of_this_one_does_such_work(
+    tmp_path: Path, database: Database, database_url: str
+) -> None:
+    queue = Queue(of_other_versions=(job_of(None, version="1"),))
+    receives = frozenset({Role.RECEIVE})
+    with Presence(database, open_lease(database_url), receives, "2", lambda: at(0)) as presence:
+        look(presence, Arrivals(tmp_path, database), database, queue)
+    assert (queue.renewed, queue.cancelled) == ([], [])
+
+
 def test_work_of_a_version_is_left_alone_while_a_process_of_it_is_there(
     tmp_path: Path, database: Database, database_url: str, presence: Presence
 ) -> None:
