@@ -10,12 +10,12 @@ from typing import Self
 import structlog
 from dbos import DBOS, DBOSConfig, DBOSConfiguredInstance
 from dbos import error as dbos_error
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from engines.errors import EngineError
 from node.courier import Courier
 from node.database import cause_of
-from node.errors import NodeError, QueueUnavailableError
+from node.errors import IndexUnavailableError, NodeError, QueueUnavailableError
 from node.evaluator import Evaluator
 from node.strays import AtWork
 from node.work_queue import APPLICATION, DELIVERY, EVALUATION, INSTANCE, WORKFLOW_VERSION
@@ -61,6 +61,9 @@ class EvaluationWorkflow(DBOSConfiguredInstance):
             reason = self.make_results(evaluation_id)
         except dbos_error.DBOSMaxStepRetriesExceeded as error:
             # Each time it was told what held it up.
+            if _found_index_away(error):
+                # It stays at work in the index, and is handed in again once that answers.
+                return
             reason = f"{reason_of(error)} {KEPT}"
         # The outermost boundary of the job: whatever happens, the Study ends with a reason.
         except Exception as error:
@@ -161,14 +164,26 @@ class DeliveryWorkflow(DBOSConfiguredInstance):
 
 def reason_of(error: BaseException) -> str:
     """Say why work failed, without a foreign error's text, which may name a patient."""
-    cause = error
-    if isinstance(error, dbos_error.DBOSMaxStepRetriesExceeded) and error.errors:
-        cause = error.errors[-1]
+    cause = _cause_of(error)
     if isinstance(cause, NodeError | EngineError):
         return str(cause)
     if isinstance(cause, OSError) and cause.strerror:
         return f"{cause.strerror}."
     return f"Internal error ({type(cause).__name__}); the log has the details."
+
+
+def _cause_of(error: BaseException) -> BaseException:
+    """Return what the last attempt at a step met."""
+    if isinstance(error, dbos_error.DBOSMaxStepRetriesExceeded) and error.errors:
+        return error.errors[-1]
+    return error
+
+
+def _found_index_away(error: BaseException) -> bool:
+    """Tell whether the database did not answer; one that answers and refuses what it is told is a fault."""
+    cause = _cause_of(error)
+    is_away = isinstance(cause.__cause__, OperationalError | InterfaceError)
+    return isinstance(cause, IndexUnavailableError) and is_away
 
 
 class WorkflowRunner:

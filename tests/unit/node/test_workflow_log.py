@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 from dbos import error as dbos_error
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 
-from node.workflow import reason_of
+from node.errors import IndexUnavailableError
+from node.workflow import KEPT, EvaluationWorkflow, reason_of
 from tests.support.arrivals import STUDY_UID
 from tests.support.broken_delivery import AWAY, NAME
 
@@ -50,6 +52,42 @@ def logged(module: str, folder: Path) -> list[dict[str, Any]]:
 def test_reason_is_what_the_system_says_and_no_text_of_a_library(error: OSError, reason: str) -> None:
     assert reason_of(error) == reason
     assert reason_of(dbos_error.DBOSMaxStepRetriesExceeded("make_results", 4, [error])) == reason
+
+
+class Interrupted(EvaluationWorkflow):
+    """Met the same in all its attempts; notes how it ends."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error, self.reasons = error, list[str]()
+
+    def make_results(self, evaluation_id: str) -> str:
+        raise dbos_error.DBOSMaxStepRetriesExceeded("make_results", 4, [self._error])
+
+    def fail(self, evaluation_id: str, reason: str) -> None:
+        self.reasons.append(reason)
+
+
+def index_error(kind: type[DBAPIError]) -> IndexUnavailableError:
+    error = IndexUnavailableError("The index can not be written: it says why.")
+    error.__cause__ = kind("UPDATE evaluations", {}, Exception("it says why"))
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "reasons"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), [f"No space left on device. {KEPT}"]),
+        (index_error(OperationalError), []),
+        (index_error(DataError), [f"The index can not be written: it says why. {KEPT}"]),
+    ],
+    ids=["full-disk", "index-away", "index-refuses"],
+)
+def test_evaluation_waits_for_the_index_however_long_that_is_away(
+    error: Exception, reasons: list[str]
+) -> None:
+    interrupted = Interrupted(error)
+    interrupted._evaluate("one")
+    assert interrupted.reasons == reasons
 
 
 def test_delivery_that_breaks_is_logged_as_all_else(tmp_path: Path) -> None:
