@@ -198,7 +198,9 @@ def _remove_gone(database: Database, known: Mapping[str, str], gone: Collection[
 def _remove_conflicts(database: Database, store: Store) -> int:
     """Remove what was kept apart and whose files are gone; return how much that was."""
     with database.reading() as connection:
-        gone = [path for path in connection.scalars(select(conflicts.c.path)) if not store.exists(path)]
+        kept_apart = connection.scalars(select(conflicts.c.path)).all()
+    # A bucket is asked for each: no transaction waits for that.
+    gone = [path for path in kept_apart if not store.exists(path)]
     for path in gone:
         log.warning("index.file_gone", path=path)
     with database.writing() as connection:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import QueuePool
 from structlog.testing import capture_logs
 
 from node.database import Database
@@ -156,6 +157,29 @@ def test_what_is_read_is_told(arrivals: Arrivals, database: Database) -> None:
     told: list[tuple[int, int]] = []
     rebuild(database, arrivals.store, lambda done, of: told.append((done, of)))
     assert told == [(0, 2), (1, 2)]
+
+
+class Watched(Store):
+    """Notes how many transactions are open whenever it is asked for a file; a bucket takes a while."""
+
+    def __init__(self, root: Path, database: Database) -> None:
+        super().__init__(root)
+        with database.reading() as connection:
+            self._pool = connection.engine.pool
+        self.open_transactions: list[int] = []
+
+    def exists(self, relative: str) -> bool:
+        """Note, and look for it."""
+        assert isinstance(self._pool, QueuePool)
+        self.open_transactions.append(self._pool.checkedout())
+        return super().exists(relative)
+
+
+def test_no_transaction_waits_for_the_store(arrivals: Arrivals, database: Database) -> None:
+    rebuild(database, arrivals.store)
+    store = Watched(arrivals.store.root, database)
+    rebuild(database, store)
+    assert store.open_transactions == [0, 0], "for each conflict"
 
 
 def test_conflict_takes_the_place_of_an_instance_that_is_gone(arrivals: Arrivals, database: Database) -> None:
