@@ -7,11 +7,11 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, text
 
 from node.completeness import AssociationEnd
 from node.database import Database
-from node.errors import NodeAlreadyRunningError
+from node.errors import IndexUnavailableError, NodeAlreadyRunningError
 from node.evaluations import Evaluations, EvaluationState
 from node.index import Index
 from node.leases import Lease, held, lock_key, open_lease
@@ -235,6 +235,40 @@ def test_receiver_that_died_leaves_a_gap(database: Database, database_url: str) 
     ):
         entered = {row.process_id: row.reachable_since for row in connection.execute(select(processes))}
     assert entered == {"killed": at(0), presence.process_id: at(100)}
+
+
+def test_leader_whose_session_was_lost_leads_no_more(database: Database, database_url: str) -> None:
+    if database_url.startswith("sqlite"):
+        pytest.skip("there is one process only")
+    first, second = open_lease(database_url), open_lease(database_url)
+    first.hold("first")
+    second.hold("second")
+    assert (first.lead("2"), second.lead("2")) == (True, False)
+    ends = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_locks "
+        "WHERE locktype = 'advisory' AND (classid::bigint << 32) | objid::bigint = :key"
+    )
+    with database.writing() as connection:
+        connection.execute(ends, {"key": lock_key("first")})
+    with pytest.raises(IndexUnavailableError):
+        first.hold("first")
+    wait_until(lambda: second.lead("2"))
+    assert first.hold("first") is False, "it is taken again"
+    assert first.lead("2") is False
+    for lease in (first, second):
+        lease.release()
+
+
+def test_lease_names_its_holder_whoever_had_it_before(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/index.sqlite"
+    database = Database(url)
+    for holder in ("a process with a long name", "the next one"):
+        lease = open_lease(url)
+        lease.hold(holder)
+        with database.reading() as connection:
+            assert held(connection, [holder]) == {holder}
+        lease.release()
+    database.close()
 
 
 def test_second_process_on_one_sqlite_file_is_refused(tmp_path: Path) -> None:
