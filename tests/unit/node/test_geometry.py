@@ -142,6 +142,7 @@ def test_every_second_slice_missing_is_told_by_the_stated_spacing() -> None:
         pytest.param({"SliceThickness": 5.0, "SpacingBetweenSlices": 1.0}, id="the-gap"),
         pytest.param({"SliceThickness": 5.0, "SpacingBetweenSlices": 5.0}, id="the-thickness"),
         pytest.param({"SliceThickness": 5.0, "SpacingBetweenSlices": 0.0}, id="nothing"),
+        pytest.param({"SliceThickness": 3.0, "SpacingBetweenSlices": 3.4}, id="no-part-of-it"),
         pytest.param({"SliceThickness": 2.0}, id="not-at-all"),
     ],
 )
