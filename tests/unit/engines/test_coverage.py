@@ -139,6 +139,15 @@ def test_second_series_that_a_network_saw_and_that_ends_too_early_is_told(
     assert "".join(coverage_remarks({}, beside, volumes, UNMOVED)) == expected
 
 
+@pytest.mark.parametrize("pair", [(T1, FLAIR), (FLAIR, T1)])
+def test_second_series_whose_place_is_not_known_is_compared_with_none(
+    pair: tuple[SeriesType, SeriesType],
+) -> None:
+    volumes = {FLAIR: scanned(10, -100), T1: scanned(10, -150)}
+    apart = Alignment(FLAIR, (), {FLAIR: "1.2", T1: "1.3"})
+    assert list(coverage_remarks({}, {pair: [Segment.LACUNE]}, volumes, apart)) == []
+
+
 def test_small_trims_are_normal() -> None:
     """120 of 140 mm are 86%."""
     assert remarks({FLAIR: scanned(10, -150), T2_STAR: scanned(10, -120)}) == []
