@@ -355,7 +355,7 @@ class Books:
             self._evaluations.results(evaluation_id),
             self._deliveries.of_evaluation(evaluation_id),
             self._outcomes.latest(evaluation_id),
-            self._outcomes.of(evaluation_id, f"run of {study}"),
+            self._outcomes.of(evaluation_id, "aa"),
             self._commitments.find(f"1.3.{study}"),
         )
 
@@ -394,9 +394,7 @@ def _uid(study: int) -> str:
 
 def _made(study: int, role: str) -> Outcome:
     made = {role: f"1.2.{study}"}
-    return Outcome(
-        fingerprint=f"run of {study}", choices=(role,), instances=made, findings={}, destinations={}
-    )
+    return Outcome(fingerprint="aa", choices=(role,), instances=made, findings={}, destinations={})
 
 
 def test_what_is_entered_of_one_study_changes_nothing_of_any_other(
@@ -407,10 +405,11 @@ def test_what_is_entered_of_one_study_changes_nothing_of_any_other(
     others = range(2, len(books.steps) + 3)
     for study in (1, *others):
         arrivals.whole(f"association {study}", 0, count=1, study=study)
+    before = {}
     for done, study in enumerate(others):
         for step in books.steps[:done]:
             step(study)
-    before = {study: books.all_of(study) for study in others}
+        before[study] = books.all_of(study)
     for step in books.steps:
         step(1)
     assert {study: books.all_of(study) for study in others} == before
