@@ -264,20 +264,25 @@ class PlanCache:
 
 
 def read_scratch(path: Path) -> bytes:
-    """Read what only makes work faster; nothing if it is not there."""
+    """Read what only makes work faster; nothing if it is not there or damaged."""
     try:
-        return path.read_bytes()
+        digest, _, content = path.read_bytes().partition(b"\n")
     except OSError:
         return b""
+    return content if digest == _digest_line(content) else b""
 
 
 def write_scratch(path: Path, content: bytes) -> None:
-    """Keep what only makes work faster; that it can not be kept is no fault."""
+    """Keep what only makes work faster, after a line with its digest; that it can not be kept is no fault."""
     if not content:
         return
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_whole(path, content)
+        _write_whole(path, _digest_line(content) + b"\n" + content)
+
+
+def _digest_line(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
 
 
 def _read(path: Path) -> tuple[PlanEntry, bytes]:

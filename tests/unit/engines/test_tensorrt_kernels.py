@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from engines.bundle import Bundle
-from engines.cache import PlanCache
+from engines.cache import PlanCache, read_scratch, write_scratch
 from engines.gpu import backend as backend_module
 from engines.gpu.backend import TensorRtBackend
 from engines.gpu.flavour import Flavour
@@ -20,7 +20,7 @@ from tests.support.onnx_models import write_threshold_bundle
 
 GPU = "NVIDIA L4"
 PRECISION = Precision.FP16
-KERNELS = b"kernels for NVIDIA L4"
+KERNELS, OTHERS = b"kernels for NVIDIA L4", b"kernels for NVIDIA T4"
 
 
 class KernelCache:
@@ -30,6 +30,7 @@ class KernelCache:
         self.content = b""
 
     def deserialize(self, blob: bytes) -> bool:
+        assert blob in (KERNELS, OTHERS), "what is damaged might crash TensorRT"
         if blob == KERNELS:
             self.content = blob
         return bool(self.content)
@@ -107,16 +108,25 @@ def test_the_next_start_compiles_nothing(rtx: Rtx, bundle: Bundle, tmp_path: Pat
     assert rtx.compiled == 1
 
 
-@pytest.mark.parametrize("damage", [b"kernels of another driver", b""])
 def test_kernels_that_are_refused_are_compiled_and_kept_anew(
-    rtx: Rtx, bundle: Bundle, tmp_path: Path, damage: bytes
+    rtx: Rtx, bundle: Bundle, tmp_path: Path
 ) -> None:
     open_once(tmp_path, bundle)
     (kept,) = tmp_path.glob("*.kernels")
-    kept.write_bytes(damage)
+    write_scratch(kept, OTHERS)
     open_once(tmp_path, bundle)
     assert rtx.compiled == 2
-    assert kept.read_bytes() == KERNELS
+    assert read_scratch(kept) == KERNELS
+
+
+@pytest.mark.parametrize("left", [0, 10, 64, 65, -1], ids=["nothing", "cut", "digest", "line", "but-one"])
+def test_damaged_kernels_do_not_reach_tensorrt(rtx: Rtx, bundle: Bundle, tmp_path: Path, left: int) -> None:
+    open_once(tmp_path, bundle)
+    (kept,) = tmp_path.glob("*.kernels")
+    kept.write_bytes(kept.read_bytes()[:left])
+    open_once(tmp_path, bundle)
+    assert rtx.compiled == 2
+    assert read_scratch(kept) == KERNELS
 
 
 def test_kernels_that_can_not_be_kept_do_not_hinder(rtx: Rtx, bundle: Bundle, tmp_path: Path) -> None:
