@@ -31,6 +31,9 @@ TILE = 200
 TRAINED = "## How it was trained"
 """Heading over the recipe, the operating point and how the training went."""
 
+RECIPE = "Recipe `"
+"""How the paragraph begins that names the recipe and the operating point."""
+
 POINT_END = " mm3."
 """How the sentence on the operating point ends; how the training went follows."""
 
@@ -159,7 +162,7 @@ def write_card(
         ours: whether it learned from the scans of the shipped weights, and is known as they are.
     """
     spec, segment = evaluation.postprocessing, recipe.segment
-    point = f"Recipe `{recipe.name}` {recipe.version}; {describe_point(spec)}"
+    point = f"{RECIPE}{recipe.name}` {recipe.version}; {describe_point(spec)}"
     return "\n".join(
         [
             f"# {segment} on {', '.join(recipe.inputs)}",

@@ -10,7 +10,15 @@ from engines.bundle import CARD_NAME, load_bundle, write_manifest
 from engines.manifest import Manifest
 from engines.runners.base import RunnerSettings
 from engines.runners.onnx_runtime import OnnxRuntimeRunner
-from training.card import POINT_END, TRAINED, UNTRIED, manifest_scores, write_card, write_contact_sheet
+from training.card import (
+    POINT_END,
+    RECIPE,
+    TRAINED,
+    UNTRIED,
+    manifest_scores,
+    write_card,
+    write_contact_sheet,
+)
 from training.errors import ExportError
 from training.evaluation import Prediction
 from training.judging import Evaluation, judge, predict_study
@@ -87,7 +95,9 @@ def write_rescored(
 
 def protocol_of(card: Path) -> str:
     """Return what a card says of the training, after the operating point; of former rescorings nothing."""
-    section = card.read_text(encoding="utf-8").partition(f"{TRAINED}\n")[2].partition("\n\n")[0]
+    # an earlier card has the paragraph without a heading
+    paragraphs = card.read_text(encoding="utf-8").replace(f"{TRAINED}\n", "").split("\n\n")
+    section = next((one for one in paragraphs if one.startswith(RECIPE)), "")
     text = section.partition(POINT_END)[2].strip()
     start = SAME_WEIGHTS.partition("{}")[0]
     return text.partition(". ")[2] if text.startswith(start) else text

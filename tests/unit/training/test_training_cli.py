@@ -1,6 +1,7 @@
 """The command line: one recipe from a pool to a bundle, and errors as sentences."""
 
 import json
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -16,7 +17,7 @@ from tests.support.training_cases import TINY_YAML, bright_spot_case, write_tiny
 from training.card import KEPT_POINT
 from training.cli import app
 from training.pool import Split, write_pool_case
-from training.rescoring import SAME_WEIGHTS
+from training.rescoring import SAME_WEIGHTS, protocol_of
 
 
 @pytest.fixture
@@ -270,6 +271,18 @@ def test_a_bundle_is_scored_again_and_keeps_its_weights(places) -> None:
     told = runner.invoke(app, ["rescore", arguments[0], str(bundle), "--version", "1.0.2", *arguments[1:5]])
     assert told.exit_code == 1
     assert "has to become another" in told.output.replace("\n", " ")
+
+
+@pytest.mark.parametrize("heading", ["## How it was trained\n", ""], ids=["now", "earlier"])
+def test_a_card_keeps_how_its_weights_were_trained(tmp_path: Path, heading: str) -> None:
+    point = "Recipe `mine` 1.0.0; threshold 0.5, smallest lesion 12 mm3."
+    sections = (
+        "# WMH on T2_FLAIR",
+        f"{heading}{point} Trained for 40 steps.",
+        "## Scores\nFrom 12 mm3. No more.",
+    )
+    (card := tmp_path / "card.md").write_text("\n\n".join(sections))
+    assert protocol_of(card) == "Trained for 40 steps."
 
 
 def test_a_bundle_of_another_segment_is_not_scored(places) -> None:
