@@ -45,7 +45,7 @@ chart: .venv/dev .venv/s3-server/installed .tools/.installed
 derived: .venv/dev .tools/.installed
 	$(BIN)/python -m tests.support.derived_files
 
-# The container images, built and run on this machine; as root. Where that can not be, the tests say why and are skipped.
+# The container images, built and run on this machine; as root. Where that cannot be, the tests say why and are skipped.
 image: .venv/dev .venv/s3-server/installed
 	-@$(MAKE) --no-print-directory image-tools
 	$(BIN)/pytest tests/image/test_cpu_image.py

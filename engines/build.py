@@ -54,7 +54,7 @@ class PlanBackend(Protocol):
     def build(self, bundle: Bundle, precision: Precision, progress: Progress) -> bytes:
         """Compile a plan.
 
-        Raises: PlanError: if the network can not be compiled.
+        Raises: PlanError: if the network cannot be compiled.
         """
 
     def open(self, plan: bytes, bundle: Bundle, precision: Precision, notice: Notice = unheard) -> Runner:

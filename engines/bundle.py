@@ -87,12 +87,12 @@ def read_manifest(folder: Path) -> Manifest:
 def read_fields(path: Path, bundle: str) -> object:
     """Read what a YAML file of a bundle holds, unchecked.
 
-    Raises: BundleError: if the file can not be read.
+    Raises: BundleError: if the file cannot be read.
     """
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
-        raise BundleError(bundle, path.name, f"can not be read: {exc}") from exc
+        raise BundleError(bundle, path.name, f"cannot be read: {exc}") from exc
 
 
 def check_manifest(content: object, bundle: str) -> Manifest:
@@ -155,7 +155,7 @@ def read_samples(bundle: Bundle) -> NDArray[np.float32] | None:
         with np.load(bundle.folder / samples.file, allow_pickle=False) as arrays:
             slices = np.asarray(arrays["slices"], dtype=np.float32)
     except (OSError, ValueError, KeyError, BadZipFile) as exc:
-        raise BundleError(bundle.folder.name, "samples.file", f"can not be read: {exc}") from exc
+        raise BundleError(bundle.folder.name, "samples.file", f"cannot be read: {exc}") from exc
     if slices.shape[1:] != shape or not len(slices):
         raise BundleError(bundle.folder.name, "samples.file", f"shape {slices.shape}, expected (n, *{shape})")
     if not np.isfinite(slices).all():

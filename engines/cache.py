@@ -100,9 +100,9 @@ class PlanEntry:
     Attributes:
         path: where it lies.
         size: of the file, bytes.
-        key: what it depends on, or None if it can not be read.
+        key: what it depends on, or None if it cannot be read.
         built_at: when it was compiled, or None likewise.
-        problem: why it can not be used, or empty.
+        problem: why it cannot be used, or empty.
     """
 
     path: Path
@@ -142,7 +142,7 @@ class PlanCache:
     def obtain(self, key: PlanKey, build: Callable[[], bytes]) -> Obtained:
         """Return the plan of a key; build it if there is none.
 
-        Processes that want the same plan build it once. A damaged plan counts as absent. A plan that can not
+        Processes that want the same plan build it once. A damaged plan counts as absent. A plan that cannot
         be kept, because the disk is full or the folder read-only, is returned all the same.
 
         Raises: what ``build`` raises.
@@ -186,7 +186,7 @@ class PlanCache:
     def put(self, key: PlanKey, plan: bytes) -> Path:
         """Keep a plan and return its file.
 
-        Raises: PlanCacheError: if it can not be written, as on a full disk; then nothing is left behind.
+        Raises: PlanCacheError: if it cannot be written, as on a full disk; then nothing is left behind.
         """
         path = self.folder / key.file_name
         header = {
@@ -199,35 +199,33 @@ class PlanCache:
             self.folder.mkdir(parents=True, exist_ok=True)
             _write_whole(path, MAGIC + json.dumps(header).encode() + b"\n" + plan)
         except OSError as exc:
-            raise PlanCacheError(
-                str(self.folder), f"can not keep {path.name}: {exc.strerror or exc}"
-            ) from exc
+            raise PlanCacheError(str(self.folder), f"cannot keep {path.name}: {exc.strerror or exc}") from exc
         return path
 
     def discard(self, key: PlanKey) -> None:
         """Forget the plan of a key, if there is one.
 
-        Raises: PlanCacheError: if the file can not be removed.
+        Raises: PlanCacheError: if the file cannot be removed.
         """
         self.remove(self.folder / key.file_name)
 
     def remove(self, path: Path) -> None:
         """Remove one plan of the cache, and what was compiled from it.
 
-        Raises: PlanCacheError: if it can not be removed.
+        Raises: PlanCacheError: if it cannot be removed.
         """
         try:
             for kernels in self.folder.glob(f"{glob.escape(path.name)}.*{KERNELS_SUFFIX}"):
                 kernels.unlink(missing_ok=True)
             path.unlink(missing_ok=True)
         except OSError as exc:
-            problem = f"can not remove {path.name}: {exc.strerror or exc}"
+            problem = f"cannot remove {path.name}: {exc.strerror or exc}"
             raise PlanCacheError(str(self.folder), problem) from exc
 
     def entries(self) -> list[PlanEntry]:
         """List all plans by name, the damaged ones with what is wrong with them.
 
-        Raises: PlanCacheError: if one can not be read.
+        Raises: PlanCacheError: if one cannot be read.
         """
         found = []
         for path in sorted(self.folder.glob(f"*{SUFFIX}")):
@@ -236,7 +234,7 @@ class PlanCache:
             except FileNotFoundError:
                 continue  # another process has removed it meanwhile
             except OSError as exc:
-                problem = f"can not read {path.name}: {exc.strerror or exc}"
+                problem = f"cannot read {path.name}: {exc.strerror or exc}"
                 raise PlanCacheError(str(self.folder), problem) from exc
         return found
 
@@ -259,7 +257,7 @@ class PlanCache:
         except Timeout as exc:
             raise PlanCacheError(str(self.folder), f"another process builds {key.file_name}") from exc
         except OSError as exc:
-            raise PlanCacheError(str(self.folder), f"can not be written: {exc.strerror or exc}") from exc
+            raise PlanCacheError(str(self.folder), f"cannot be written: {exc.strerror or exc}") from exc
         return lock
 
 
@@ -273,7 +271,7 @@ def read_scratch(path: Path) -> bytes:
 
 
 def write_scratch(path: Path, content: bytes) -> None:
-    """Keep what only makes work faster, after a line with its digest; that it can not be kept is no fault."""
+    """Keep what only makes work faster, after a line with its digest; that it cannot be kept is no fault."""
     if not content:
         return
     with suppress(OSError):
@@ -288,7 +286,7 @@ def _digest_line(content: bytes) -> bytes:
 def _read(path: Path) -> tuple[PlanEntry, bytes]:
     """Read a plan file and say what is wrong with it.
 
-    Raises: OSError: if it can not be read at all.
+    Raises: OSError: if it cannot be read at all.
     """
     content = path.read_bytes()
     if not content.startswith(MAGIC):

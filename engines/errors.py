@@ -8,11 +8,11 @@ class EngineError(Exception):
 
 
 class GeometryError(EngineError):
-    """A volume's affine or shape can not describe a place in patient space."""
+    """A volume's affine or shape cannot describe a place in patient space."""
 
 
 class BundleError(EngineError):
-    """A model bundle can not be served; the message names the bundle and the field."""
+    """A model bundle cannot be served; the message names the bundle and the field."""
 
     def __init__(self, bundle: str, field: str, problem: str) -> None:
         self.bundle, self.field, self.problem = bundle, field, problem
@@ -20,7 +20,7 @@ class BundleError(EngineError):
 
 
 class InputError(EngineError):
-    """A volume can not be segmented: empty, constant, or not finite."""
+    """A volume cannot be segmented: empty, constant, or not finite."""
 
 
 class RunnerError(EngineError):
@@ -28,11 +28,11 @@ class RunnerError(EngineError):
 
 
 class RunnerUnavailableError(RunnerError):
-    """This machine can not run a model this way: a package, a driver or a device is missing."""
+    """This machine cannot run a model this way: a package, a driver or a device is missing."""
 
     def __init__(self, runner: str, problem: str) -> None:
         self.runner, self.problem = runner, problem
-        super().__init__(f"{runner} can not be used: {problem}")
+        super().__init__(f"{runner} cannot be used: {problem}")
 
 
 class NoDriverError(RunnerUnavailableError):
@@ -62,7 +62,7 @@ class NotProvenError(RunnerError):
 
     def __init__(self, runner: str, reason: str) -> None:
         self.runner, self.reason = runner, reason
-        super().__init__(f"{runner} can not be used: {reason}")
+        super().__init__(f"{runner} cannot be used: {reason}")
 
 
 class DeviceError(RunnerError):
@@ -74,7 +74,7 @@ class DeviceMemoryError(DeviceError):
 
 
 class PlanError(RunnerError):
-    """A network can not be compiled to a plan, or a plan not be opened; the message says what is lacking."""
+    """A network cannot be compiled to a plan, or a plan not be opened; the message says what is lacking."""
 
     def __init__(self, model: str, problem: str) -> None:
         self.model, self.problem = model, problem
@@ -82,7 +82,7 @@ class PlanError(RunnerError):
 
 
 class PlanCacheError(EngineError):
-    """The folder of the compiled plans can not be read or written, or the disk is full."""
+    """The folder of the compiled plans cannot be read or written, or the disk is full."""
 
     def __init__(self, folder: str, problem: str) -> None:
         self.folder, self.problem = folder, problem

@@ -61,7 +61,7 @@ def exclude(
 def _why_not(
     pair: tuple[Segment, Segment], masks: Container[Segment], reference_to: Container[Segment]
 ) -> str:
-    """Say why a step can not be performed; empty if it can."""
+    """Say why a step cannot be performed; empty if it can."""
     for known, what in (
         (masks, "not assessed"),
         (reference_to, "found in an unknown place beside the other"),

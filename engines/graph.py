@@ -61,7 +61,7 @@ class Graph:
 def read_graph(path: Path) -> Graph:
     """Read what an ONNX file holds.
 
-    Raises: BundleError: if it can not be read, is no valid ONNX or keeps its weights in another file; names
+    Raises: BundleError: if it cannot be read, is no valid ONNX or keeps its weights in another file; names
         the file.
     """
     model = _load(path)

@@ -112,7 +112,7 @@ def _plan(
     usable: Mapping[SeriesType, Volume],
     absences: Mapping[SeriesType, str],
 ) -> tuple[dict[Segment, Segmentor], dict[Segment, str]]:
-    """Decide in the order of ``Segment`` what can be looked for, and why the rest can not.
+    """Decide in the order of ``Segment`` what can be looked for, and why the rest cannot.
 
     Args:
         segmentors: by segment.

@@ -34,7 +34,7 @@ class RegistrationSpec(BaseModel):
         max_rotation_deg: a head in a coil does not turn further, degrees.
         max_translation_mm: nor move further, at the centre of the fixed volume, mm.
         min_gain: mutual information that must be gained over the scanner geometry, share of its value
-            there; below, the scanner geometry is kept. Thick slices can not be told apart more finely.
+            there; below, the scanner geometry is kept. Thick slices cannot be told apart more finely.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -106,7 +106,7 @@ def segment_all(
         alignment: relates them.
         progress: told by the calling thread that they run, and of each how long it took.
 
-    Returns: what was found, and for the other segments why they can not be assessed.
+    Returns: what was found, and for the other segments why they cannot be assessed.
     Raises: RunnerError: if a runtime fails, which has nothing to do with the Study.
     """
     if not planned:
@@ -154,7 +154,7 @@ def segment_one(
     """Run one segmentor on its inputs, brought onto the grid of the first one.
 
     Raises:
-        InputError: if an input can not be segmented.
+        InputError: if an input cannot be segmented.
         RunnerError: if the runtime fails.
     """
     manifest = segmentor.manifest

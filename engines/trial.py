@@ -33,7 +33,7 @@ class Trial:
     Attributes:
         runner: which one.
         name: runtime, version and precision; empty if the network could not be opened.
-        problem: why it can not serve; empty if it ran.
+        problem: why it cannot serve; empty if it ran.
         lacking: operators of the network that the problem names.
         largest_difference: of a logit, from the reference; None if it did not run.
         agreement: with the reference as masks of lesions; None if it did not run.
@@ -55,7 +55,7 @@ def try_runners(bundle: Bundle, machine: Machine) -> tuple[Trial, ...]:
         machine: what the runners may use, and where plans are kept that are compiled for the trial.
 
     Returns: one trial for each runner, the reference first; of one that this machine lacks, what is missing.
-    Raises: BundleError: if the reference can not run the network, or a slice's logits depend on the slices
+    Raises: BundleError: if the reference cannot run the network, or a slice's logits depend on the slices
         that it is run with.
     """
     graph, slices = read_graph(bundle.model_path), _slices(bundle)

@@ -46,7 +46,7 @@ def write_precision(
         input_name: of its one input.
         samples: (n, channels, rows, columns) slices that the range of int8 is calibrated on.
 
-    Raises: PlanError: if there are no samples for int8, or the graph can not be converted.
+    Raises: PlanError: if there are no samples for int8, or the graph cannot be converted.
     """
     try:
         match precision:
@@ -59,7 +59,7 @@ def write_precision(
             case _:
                 return path.read_bytes()
     except (OSError, ValueError, TypeError, RuntimeError, DecodeError, ValidationError) as exc:
-        raise PlanError(path.name, f"can not be written in {precision}: {exc}") from exc
+        raise PlanError(path.name, f"cannot be written in {precision}: {exc}") from exc
 
 
 def _float16(model: ModelProto) -> ModelProto:

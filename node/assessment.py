@@ -131,7 +131,7 @@ class Assessor:
     def _read(
         self, selection: Selection, paths: Mapping[str, Path]
     ) -> tuple[Selection, dict[SeriesType, SourceVolume]]:
-        """Read the chosen stacks; one that can not be decoded gives way to the next best."""
+        """Read the chosen stacks; one that cannot be decoded gives way to the next best."""
         sources: dict[SeriesType, SourceVolume] = {}
         while waiting := [kind for kind in selection.chosen if kind not in sources]:
             stack = selection.chosen[waiting[0]]

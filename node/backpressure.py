@@ -83,7 +83,7 @@ class Admission:
             OutOfResourcesError: if it is new and the queue too long. A C-STORE failure and no rejected
                 association: one association may carry Studies of both kinds, and which, only its
                 Instances tell.
-            IndexUnavailableError: if the index can not be read.
+            IndexUnavailableError: if the index cannot be read.
         """
         if not self._settings.refuse or self._count() <= self._settings.limit or self._has_begun(study_uid):
             return
@@ -97,7 +97,7 @@ class Admission:
         """Say that the queue is too long and what follows from that; nothing if it is not.
 
         Raises:
-            IndexUnavailableError: if the index can not be read.
+            IndexUnavailableError: if the index cannot be read.
         """
         waiting, limit = self._count(), self._settings.limit
         if waiting <= limit:

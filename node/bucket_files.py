@@ -55,7 +55,7 @@ class BucketFiles:
         return f"s3://{self._settings.bucket}/{self._settings.prefix}".rstrip("/") + at
 
     def try_out(self) -> None:
-        """Write an object, see that it can not be written again, read and delete it."""
+        """Write an object, see that it cannot be written again, read and delete it."""
         self._copies.mkdir(parents=True, exist_ok=True)
         name = f"incoming/{uuid.uuid4().hex}"
         try:
@@ -63,7 +63,7 @@ class BucketFiles:
                 raise OSError(errno.ENOTSUP, "it overwrites objects (no conditional writes, If-None-Match)")
         except FileNotFoundError as exc:
             raise OSError(errno.EIO, "there is no such bucket") from exc
-        # What the attempt met is what counts, not that its object can not be deleted either.
+        # What the attempt met is what counts, not that its object cannot be deleted either.
         with contextlib.suppress(OSError, BaseError):
             self._bucket.delete(name)
 

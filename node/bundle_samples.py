@@ -25,14 +25,14 @@ from node.volume_reader import read_volume
 def samples_of_file(path: Path, bundle: Bundle) -> NDArray[np.float32]:
     """Read prepared slices (n, channels, rows, columns): ``.npy``, or ``slices`` of an ``.npz``.
 
-    Raises: BundleError: if the file can not be read or holds no such array.
+    Raises: BundleError: if the file cannot be read or holds no such array.
     """
     try:
         held = np.load(path, allow_pickle=False)
         array = held if isinstance(held, np.ndarray) else held["slices"]
         return np.asarray(array, dtype=np.float32)
     except (OSError, ValueError, KeyError, BadZipFile) as exc:
-        raise BundleError(bundle.folder.name, "samples", f"{path.name} can not be read: {exc}") from exc
+        raise BundleError(bundle.folder.name, "samples", f"{path.name} cannot be read: {exc}") from exc
 
 
 def samples_of_study(folder: Path, bundle: Bundle, settings: NodeSettings) -> NDArray[np.float32]:

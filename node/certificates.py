@@ -64,7 +64,7 @@ def configured_certificates(settings: NodeSettings) -> list[ConfiguredCertificat
     """Read the certificates that the configuration names.
 
     Raises:
-        TlsConfigurationError: if one can not be read.
+        TlsConfigurationError: if one cannot be read.
     """
     return [
         ConfiguredCertificate(use, part, path, _expiry(part, path)) for use, part, path in _named(settings)
@@ -107,7 +107,7 @@ class CertificateCollector(Collector):
             try:
                 family.add_metric((use, part), _expiry(part, path).timestamp())
             except TlsConfigurationError:
-                # One that can not be read is as bad as one that expired long ago.
+                # One that cannot be read is as bad as one that expired long ago.
                 family.add_metric((use, part), 0)
         yield family
 
@@ -150,7 +150,7 @@ def _expiry(part: Part, path: Path) -> datetime:
     try:
         own, *chain = x509.load_pem_x509_certificates(path.read_bytes())
     except OSError as exc:
-        raise TlsConfigurationError(f"{path} can not be read: {words_of(exc)}") from exc
+        raise TlsConfigurationError(f"{path} cannot be read: {words_of(exc)}") from exc
     except ValueError as exc:
         raise TlsConfigurationError(f"{path} holds no PEM certificate") from exc
     counted = [own, *chain] if part is Part.CA else [own]

@@ -44,7 +44,7 @@ def check_codestreams(dataset: Dataset) -> None:
 
     Raises:
         CodestreamError: if one is not, or does not tell.
-        READING_ERRORS: of ``node.damaged_files``, if the frames can not be told apart.
+        READING_ERRORS: of ``node.damaged_files``, if the frames cannot be told apart.
     """
     read = _reader_of(dataset.file_meta.TransferSyntaxUID)
     if read is None:

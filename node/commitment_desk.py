@@ -95,7 +95,7 @@ class CommitmentDesk:
 
         Raises:
             RefusedReportError: if it was not asked for that.
-            IndexUnavailableError: if the index can not be written; then nothing is entered.
+            IndexUnavailableError: if the index cannot be written; then nothing is entered.
         """
         request = self._commitments.find(report.transaction_uid)
         peer = self._settings.destinations.get(request.destination) if request else None
@@ -138,7 +138,7 @@ class CommitmentDesk:
                 partial(self.take, peer.ae_title),
             )
         except AssociationFailedError as error:
-            problem = f"can not be asked for its commitment: {error.reason}"
+            problem = f"cannot be asked for its commitment: {error.reason}"
             self._observer.commitment_answered(request.destination, "not asked")
             told.warning("commitment.not_asked", reason=error.reason)
         else:

@@ -85,7 +85,7 @@ class StudyArrival:
         instance_count: Instances in the index.
         mr_image_count: MR images among them, which are what is evaluated.
         carriages: by association and Series.
-        reachable_since: since when senders could reach a receiver without a gap; None if they can not.
+        reachable_since: since when senders could reach a receiver without a gap; None if they cannot.
         undeclared: AE titles among its senders with an open association that carried nothing yet; its first
             Instance may be under way, and be of this Study.
         without_mr_image: Series that hold Instances and no MR image.

@@ -25,7 +25,7 @@ NOT_SETTINGS = frozenset({CONFIG_VARIABLE, TERMINATION_VARIABLE})
 
 
 class ConfigurationError(NodeError):
-    """The configuration can not be used; the message lists every fault with its place."""
+    """The configuration cannot be used; the message lists every fault with its place."""
 
     def __init__(self, faults: tuple[str, ...]) -> None:
         self.faults = faults
@@ -45,7 +45,7 @@ def load_settings(path: Path | None = None) -> NodeSettings:
         path: the YAML file; None takes the one that ``CSVD_CONFIG`` names, if any.
 
     Raises:
-        ConfigurationError: for an unreadable file, unknown keys, impossible values and paths that can not
+        ConfigurationError: for an unreadable file, unknown keys, impossible values and paths that cannot
             be used, each named with file and line or with its environment variable.
     """
     if path is None and CONFIG_VARIABLE in os.environ:
@@ -138,20 +138,20 @@ def _is_ours(variable: str) -> bool:
 
 
 def _check_paths(settings: NodeSettings) -> None:
-    """Refuse a storage folder that can not be written and bundle folders that are not there."""
+    """Refuse a storage folder that cannot be written and bundle folders that are not there."""
     faults = [
         f"segmentors.{segment}: no model bundle at {folder}"
         for segment, folder in settings.segmentors.items()
         if not (folder / "manifest.yaml").is_file()
     ]
     if problem := _problem_of(settings.root):
-        faults.append(f"root: {settings.root} can not be made or written: {problem}")
+        faults.append(f"root: {settings.root} cannot be made or written: {problem}")
     if faults:
         raise ConfigurationError(tuple(faults))
 
 
 def _problem_of(root: Path) -> str:
-    """Say why a folder can not be made or written, empty if it can."""
+    """Say why a folder cannot be made or written, empty if it can."""
     nearest = next(place for place in (root, *root.absolute().parents) if place.exists())
     if not nearest.is_dir():
         return f"{nearest} is no folder"

@@ -173,7 +173,7 @@ class Courier:
         ]
 
     def _unsent(self, delivery: Delivery, error: OSError) -> SendOutcome:
-        comment = f"can not be read: {words_of(error)}"
+        comment = f"cannot be read: {words_of(error)}"
         return SendOutcome(self._store.root / delivery.path, DeliveryState.FAILED, comment=comment)
 
     def _outcome(self, evaluation_id: str) -> Outcome:
@@ -183,7 +183,7 @@ class Courier:
         return outcome
 
     def _draw_fallback(self, delivery: Delivery, peer: Destination) -> str:
-        """Make the pictures that a destination falls back to, and say why if they can not be made now."""
+        """Make the pictures that a destination falls back to, and say why if they cannot be made now."""
         try:
             self._pictures.draw(delivery.evaluation_id, peer.fallback_choice.forms)
         except (NodeError, OSError) as error:
@@ -195,7 +195,7 @@ class Courier:
                 destination=delivery.destination,
                 reason=reason,
             )
-            return f"its fallback can not be made: {reason}"
+            return f"its fallback cannot be made: {reason}"
         return ""
 
     def _replacement(

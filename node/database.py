@@ -40,7 +40,7 @@ class Database:
         url: an SQLAlchemy URL, ``sqlite:///path`` or ``postgresql://user@host/name``.
 
     Raises:
-        IndexUnavailableError: if the database can not be opened.
+        IndexUnavailableError: if the database cannot be opened.
         DamagedDatabaseError: if the SQLite file is damaged, or none.
         IndexSchemaError: if a newer version of the node wrote it.
         OldSqliteError: if the SQLite of this Python is too old.
@@ -59,7 +59,7 @@ class Database:
             if is_damaged(exc):
                 cure = "restore a backup, or move it away and run `csvd-node rebuild-index`"
                 raise DamagedDatabaseError(str(self._engine.url.database), cause_of(exc), cure) from exc
-            raise IndexUnavailableError(f"The index can not be opened: {cause_of(exc)}") from exc
+            raise IndexUnavailableError(f"The index cannot be opened: {cause_of(exc)}") from exc
         self._file = self._found_file()
 
     @contextlib.contextmanager
@@ -73,7 +73,7 @@ class Database:
             with self._engine.connect() as raw, raw.execution_options(**{_READ_ONLY: True}).begin():
                 yield raw
         except _UNAVAILABLE as exc:
-            raise IndexUnavailableError(f"The index can not be read: {cause_of(exc)}") from exc
+            raise IndexUnavailableError(f"The index cannot be read: {cause_of(exc)}") from exc
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -87,7 +87,7 @@ class Database:
             with self._one_writer, self._engine.begin() as connection:
                 yield connection
         except _UNAVAILABLE as exc:
-            raise IndexUnavailableError(f"The index can not be written: {cause_of(exc)}") from exc
+            raise IndexUnavailableError(f"The index cannot be written: {cause_of(exc)}") from exc
 
     def check(self) -> str:
         """Ask whether the database answers.

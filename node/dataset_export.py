@@ -43,7 +43,7 @@ ACCEPTED = "give it the property type, or the label, of one: " + ", ".join(Segme
 
 
 class DatasetExportError(NodeError):
-    """A data set can not be written where it should; the message says why."""
+    """A data set cannot be written where it should; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def export_dataset(
         terms: name, licence and source.
         settings: how Series are identified and read.
 
-    Raises: DatasetExportError: if the name can not stand in a file name, or the output is not empty or can
+    Raises: DatasetExportError: if the name cannot stand in a file name, or the output is not empty or can
         not be written.
     """
     if not re.fullmatch(NAME, terms.name):
@@ -124,7 +124,7 @@ def export_dataset(
 
 
 def _segmentations(paths: Iterable[Path]) -> tuple[dict[str, list[StoredSegmentation]], list[str]]:
-    """Read the Segmentations among some files, by Study, and say which can not be read."""
+    """Read the Segmentations among some files, by Study, and say which cannot be read."""
     drawn: dict[str, list[StoredSegmentation]] = defaultdict(list)
     broken = []
     for path in paths:
@@ -226,7 +226,7 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DatasetExportError(f"{path} can not be written: {words_of(error)}") from error
+        raise DatasetExportError(f"{path} cannot be written: {words_of(error)}") from error
 
 
 def _write_case(

@@ -148,7 +148,7 @@ def _session(destination: StowDestinationSettings, settings: SenderSettings) -> 
     """Open a session with its credentials.
 
     Raises:
-        AssociationFailedError: if no token is issued, or a file that TLS needs can not be used.
+        AssociationFailedError: if no token is issued, or a file that TLS needs cannot be used.
     """
     stow = destination.stow
     try:
@@ -206,7 +206,7 @@ def _store_one(
         content = path.read_bytes()
     except (UnreadableDatasetError, OSError) as error:
         reason = words_of(error) if isinstance(error, OSError) else str(error)
-        return SendOutcome(path, DeliveryState.FAILED, comment=f"can not be read: {reason}")
+        return SendOutcome(path, DeliveryState.FAILED, comment=f"cannot be read: {reason}")
     boundary = uuid4().hex
     try:
         answer = session.post(

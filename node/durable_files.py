@@ -31,7 +31,7 @@ class DurableWriter:
         self._folders_on_disk: set[Path] = set()
 
     def try_out(self) -> None:
-        """Write, link and delete a file, so that a folder which can not do this is found at start."""
+        """Write, link and delete a file, so that a folder which cannot do this is found at start."""
         temporary = self._write_temporary((b"",))
         linked = temporary.with_suffix(".link")
         try:

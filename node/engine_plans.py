@@ -49,7 +49,7 @@ def compiling_backend(
         capability: take TensorRT for RTX and compile for this compute capability, times ten.
         probe: asks the machine for its GPU.
 
-    Raises: RunnerUnavailableError: why the last one can not be used.
+    Raises: RunnerUnavailableError: why the last one cannot be used.
     """
     *earlier, last = _compiling_kinds(settings, full=full, ahead=capability is not None)
     for kind in earlier:
@@ -76,8 +76,8 @@ def build_plans(
     """Compile and keep the plan of each bundle in each precision; those that are there stay.
 
     Raises:
-        PlanError: if a network can not be compiled.
-        PlanCacheError: if a plan can not be kept, for that is what the build is for.
+        PlanError: if a network cannot be compiled.
+        PlanCacheError: if a plan cannot be kept, for that is what the build is for.
     """
     for bundle in bundles:
         for precision in precisions:
@@ -91,7 +91,7 @@ def build_plans(
 def verify_plans(settings: NodeSettings) -> list[Verdict]:
     """Check that plans are whole and, on their GPU, agree with the reference.
 
-    Raises: BundleError, WrongBundleError: if a configured model can not be read.
+    Raises: BundleError, WrongBundleError: if a configured model cannot be read.
     """
     cache, bundles = PlanCache(settings.engine_folder), _bundles(settings)
     runnable = _runnable(settings, bundles)
@@ -114,7 +114,7 @@ def prune_plans(settings: NodeSettings) -> Iterator[Path]:
     Plans for other GPUs stay: several machines may share the folder. So do those of a TensorRT that is not
     installed here at all, and with it what converts for it.
 
-    Raises: PlanCacheError: if a file can not be removed.
+    Raises: PlanCacheError: if a file cannot be removed.
     """
     cache = PlanCache(settings.engine_folder)
     models = {bundle.manifest.model.sha256 for bundle in _bundles(settings)}

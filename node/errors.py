@@ -38,7 +38,7 @@ class RefusedInstanceError(NodeError):
 
 
 class UnreadableDatasetError(RefusedInstanceError):
-    """The data set can not be parsed, or lacks a UID that it must have: 0xC000, cannot understand."""
+    """The data set cannot be parsed, or lacks a UID that it must have: 0xC000, cannot understand."""
 
     status = 0xC000
 
@@ -50,7 +50,7 @@ class SopMismatchError(RefusedInstanceError):
 
 
 class OutOfResourcesError(RefusedInstanceError):
-    """The disk or the index can not take the Instance now: 0xA700; the peer may send it again later."""
+    """The disk or the index cannot take the Instance now: 0xA700; the peer may send it again later."""
 
     retryable = True
     status = 0xA700
@@ -69,7 +69,7 @@ class RefusedReportError(NodeError):
 
 
 class StoreUnusableError(NodeError):
-    """The folder of the store can not hold files the way the store needs it."""
+    """The folder of the store cannot hold files the way the store needs it."""
 
     def __init__(self, root: str, problem: str) -> None:
         self.root, self.problem = root, problem
@@ -83,12 +83,12 @@ class StoreUnreachableError(StoreUnusableError):
 
 
 class ReceiverUnavailableError(NodeError):
-    """The receiver can not listen where it is told to."""
+    """The receiver cannot listen where it is told to."""
 
     def __init__(self, host: str, port: int, problem: str) -> None:
         self.host, self.port, self.problem = host, port, problem
         super().__init__(
-            f"The receiver can not listen on {host}:{port}: {problem}; free it or configure another"
+            f"The receiver cannot listen on {host}:{port}: {problem}; free it or configure another"
         )
 
 
@@ -108,12 +108,12 @@ class InflatedTooLargeError(NodeError):
 
 
 class WebUnavailableError(NodeError):
-    """The HTTP port can not be opened where it is told to."""
+    """The HTTP port cannot be opened where it is told to."""
 
     def __init__(self, host: str, port: int, problem: str) -> None:
         self.host, self.port, self.problem = host, port, problem
         super().__init__(
-            f"The HTTP port can not be opened on {host}:{port}: {problem}; free it, or set web.port"
+            f"The HTTP port cannot be opened on {host}:{port}: {problem}; free it, or set web.port"
         )
 
 
@@ -153,7 +153,7 @@ class DamagedDatabaseError(NodeError):
 
     def __init__(self, path: str, problem: str, cure: str) -> None:
         self.path, self.problem = path, problem
-        super().__init__(f"{path} can not be used: {problem}; {cure}")
+        super().__init__(f"{path} cannot be used: {problem}; {cure}")
 
 
 class OldSqliteError(NodeError):
@@ -223,7 +223,7 @@ class FilesLeftError(NodeError):
 
 
 class StudyAtWorkError(NodeError):
-    """A Study can not be removed while something happens with it."""
+    """A Study cannot be removed while something happens with it."""
 
     def __init__(self, study_uid: str) -> None:
         self.study_uid = study_uid

@@ -64,7 +64,7 @@ class Evaluator:
         """Make and enter the results of an evaluation, unless it was superseded before it began.
 
         Raises:
-            NodeError: if the Study can not be assessed, or the disk or index not be written.
+            NodeError: if the Study cannot be assessed, or the disk or index not be written.
         """
         evaluation = self._evaluations.start(evaluation_id, self._clock())
         if evaluation.state is not EvaluationState.EVALUATING:

@@ -144,7 +144,7 @@ class IndexCollector(Collector):
 class DiskCollector(Collector):
     """Measures the file system of ``root``: it holds the store or, with a bucket, the copies of what is read.
 
-    A bucket has no end that could be measured; when this disk is full, its objects can not be read here.
+    A bucket has no end that could be measured; when this disk is full, its objects cannot be read here.
     """
 
     def __init__(self, root: Path) -> None:

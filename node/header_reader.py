@@ -30,7 +30,7 @@ FARTHEST_MM = 100_000.0
 
 
 class NotDicomError(NodeError):
-    """A file is no DICOM file, or its header can not be read."""
+    """A file is no DICOM file, or its header cannot be read."""
 
     def __init__(self, path: str, problem: str) -> None:
         self.path = path
@@ -54,7 +54,7 @@ def read_image_header(source: Path | Dataset) -> ImageHeader:
         source: a Part 10 file, or a data set.
 
     Raises:
-        NotDicomError: if the file can not be read as DICOM.
+        NotDicomError: if the file cannot be read as DICOM.
         NotAnMrImageError: if it is another kind of object.
     """
     dataset = source if isinstance(source, Dataset) else _read_file(source)
@@ -63,7 +63,7 @@ def read_image_header(source: Path | Dataset) -> ImageHeader:
         return _read_dataset(dataset, name)
     # Elements are read one by one, and a damaged one makes pydicom raise nearly anything.
     except READING_ERRORS as error:
-        raise NotDicomError(name, f"its header can not be read: {reason_of(error)}") from error
+        raise NotDicomError(name, f"its header cannot be read: {reason_of(error)}") from error
 
 
 def _read_dataset(dataset: Dataset, name: str) -> ImageHeader:
@@ -88,7 +88,7 @@ def _read_file(path: Path) -> Dataset:
         raise NotDicomError(str(path), "not a DICOM file (Part 10)") from error
     # A damaged file makes the parser raise nearly anything; none of it concerns the other files.
     except Exception as error:
-        raise NotDicomError(str(path), f"can not be read as DICOM: {type(error).__name__}") from error
+        raise NotDicomError(str(path), f"cannot be read as DICOM: {type(error).__name__}") from error
 
 
 def _classic(dataset: Dataset) -> ImageHeader:

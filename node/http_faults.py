@@ -24,7 +24,7 @@ def why_no_answer(error: Exception, settings: SenderSettings) -> str:
         found = next((each for each in _chain(error) if isinstance(each, ssl.SSLError)), None)
         return f"TLS failed: {explain(found or OSError(type(error).__name__))}"
     if isinstance(error, requests.ConnectTimeout):
-        return f"can not be reached: no connection within {settings.connect_timeout_s:g} s"
+        return f"cannot be reached: no connection within {settings.connect_timeout_s:g} s"
     if isinstance(error, requests.Timeout):
         return f"gave no answer within {settings.response_timeout_s:g} s"
     if isinstance(error, AnswerTooLongError):
@@ -32,7 +32,7 @@ def why_no_answer(error: Exception, settings: SenderSettings) -> str:
     if any(isinstance(each, RemoteDisconnected) for each in _chain(error)):
         return "ended the connection without an answer"
     said = (each.strerror for each in _chain(error) if isinstance(each, OSError) and each.strerror)
-    return f"can not be reached: {next(said, type(error).__name__)}"
+    return f"cannot be reached: {next(said, type(error).__name__)}"
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -183,7 +183,7 @@ class IncomingConnections:
         tls: the receiver's side of TLS; None takes plain DICOM.
 
     Raises:
-        TlsConfigurationError: if the certificate's files can not be used.
+        TlsConfigurationError: if the certificate's files cannot be used.
     """
 
     def __init__(

@@ -71,7 +71,7 @@ class Index:
         """Enter that an association was opened; it need not be entered before something comes on it.
 
         Raises:
-            IndexUnavailableError: if it can not be entered.
+            IndexUnavailableError: if it cannot be entered.
         """
         with self._database.writing() as connection:
             self._enter_association(connection, association)
@@ -92,7 +92,7 @@ class Index:
         Returns: what became of it: a conflict also if its SOP Instance UID is taken in another Series.
 
         Raises:
-            IndexUnavailableError: if it can not be entered; then nothing is.
+            IndexUnavailableError: if it cannot be entered; then nothing is.
             OutOfResourcesError: if its Study is just being removed; then nothing is, either.
         """
         header, sender = received.header, received.calling_ae
@@ -140,7 +140,7 @@ class Index:
             reason: why it was aborted, where that was not its peer's own will.
 
         Raises:
-            IndexUnavailableError: if it can not be entered; then nothing is.
+            IndexUnavailableError: if it cannot be entered; then nothing is.
         """
         is_this = associations.c.association_id == association.association_id
         has_not_ended = or_(

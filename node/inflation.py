@@ -29,7 +29,7 @@ def read_up_to_pixels(path: Path, keywords: Sequence[str] | None = None) -> Data
 
     Raises:
         InflatedTooLargeError: if it would.
-        READING_ERRORS: of ``node.damaged_files``, if the file can not be read.
+        READING_ERRORS: of ``node.damaged_files``, if the file cannot be read.
     """
     _check_inflation(path)
     wanted = None if keywords is None else list(keywords)

@@ -102,7 +102,7 @@ class Intake:
         receiver_id: who this is, among receivers on one index.
         clock: the current time, with a time zone.
         observer: is told of each association that ended.
-        admit: raises OutOfResourcesError for a Study that can not be taken now.
+        admit: raises OutOfResourcesError for a Study that cannot be taken now.
         urgent: which Studies go first.
     """
 
@@ -149,9 +149,9 @@ class Intake:
             What became of it: new, the same again, or kept apart because its UID is taken by other bytes.
 
         Raises:
-            UnreadableDatasetError: if the data set can not be parsed or lacks its UIDs.
+            UnreadableDatasetError: if the data set cannot be parsed or lacks its UIDs.
             SopMismatchError: if it is not what the request or the presentation context says.
-            OutOfResourcesError: if disk or index can not take it now, or the association has ended.
+            OutOfResourcesError: if disk or index cannot take it now, or the association has ended.
         """
         header = read_header(request.dataset, request.transfer_syntax_uid)
         with self._lock:
@@ -217,7 +217,7 @@ class Intake:
             self._put_off(ending)
 
     def enter_endings(self) -> None:
-        """Try again to enter the endings that the index could not take, until it can not take one."""
+        """Try again to enter the endings that the index could not take, until it cannot take one."""
         with self._lock:
             endings, self._endings = self._endings, []
         for number, ending in enumerate(endings):

@@ -54,8 +54,8 @@ class LaterPictures:
         begins again and makes the same.
 
         Raises:
-            NodeError: if it can not be; the same forms can be asked for again.
-            OSError: if a file can not be fetched.
+            NodeError: if it cannot be; the same forms can be asked for again.
+            OSError: if a file cannot be fetched.
         """
         with self._one_at_a_time:
             outcome = self._outcomes.latest(evaluation_id)

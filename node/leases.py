@@ -89,9 +89,7 @@ class PostgresLease:
             self._session.execute(text("SELECT pg_advisory_lock(:key)"), {"key": lock_key(process_id)})
         except DBAPIError as exc:
             self._forget_session()
-            raise IndexUnavailableError(
-                f"The lease of this process can not be held: {cause_of(exc)}"
-            ) from exc
+            raise IndexUnavailableError(f"The lease of this process cannot be held: {cause_of(exc)}") from exc
         return False
 
     def holders(self, process_ids: Iterable[str]) -> set[str]:
@@ -137,7 +135,7 @@ class FileLease:
     """
 
     gone_after_s = 0.0
-    """Who does not hold the only lock there is can not be alive."""
+    """Who does not hold the only lock there is cannot be alive."""
 
     def __init__(self, database: Path) -> None:
         self._path = _lock_file(database)
@@ -151,7 +149,7 @@ class FileLease:
         try:
             self._take(process_id)
         except OSError as exc:
-            reason = f"The lock beside the index can not be taken: {self._path}: {words_of(exc)}"
+            reason = f"The lock beside the index cannot be taken: {self._path}: {words_of(exc)}"
             raise IndexUnavailableError(reason) from exc
         return False
 
@@ -196,7 +194,7 @@ def held(connection: Connection, process_ids: Iterable[str]) -> set[str]:
         process_ids: whom to look for.
 
     Raises:
-        IndexUnavailableError: if the file that is locked can not be read.
+        IndexUnavailableError: if the file that is locked cannot be read.
     """
     asked = set(process_ids)
     if not asked:
@@ -230,7 +228,7 @@ def _lock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
     except BlockingIOError:
         return False
     except OSError as exc:
-        raise IndexUnavailableError(f"The lock beside the index can not be used: {words_of(exc)}") from exc
+        raise IndexUnavailableError(f"The lock beside the index cannot be used: {words_of(exc)}") from exc
     return True
 
 
@@ -248,7 +246,7 @@ def _file_holder(path: Path) -> str:
     except FileNotFoundError:
         return ""
     except OSError as exc:
-        raise IndexUnavailableError(f"Whether a node serves can not be seen: {words_of(exc)}") from exc
+        raise IndexUnavailableError(f"Whether a node serves cannot be seen: {words_of(exc)}") from exc
 
 
 def _engine(url: str) -> Engine:

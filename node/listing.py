@@ -129,7 +129,7 @@ def study_page(
         choice: which ones, and how many.
 
     Raises:
-        IndexUnavailableError: if the index can not be read.
+        IndexUnavailableError: if the index cannot be read.
     """
     with database.reading() as connection:
         verdicts = open_verdicts(connection, now, settings)
@@ -166,7 +166,7 @@ def study_rows(database: Database, now: datetime, settings: CompletenessSettings
         settings: how long such a Study is waited for.
 
     Raises:
-        IndexUnavailableError: if the index can not be read.
+        IndexUnavailableError: if the index cannot be read.
     """
     return list(each_study(database, now, settings))
 
@@ -188,7 +188,7 @@ def each_study(
         limit: at most so many; None for all.
 
     Raises:
-        IndexUnavailableError: if the index can not be read.
+        IndexUnavailableError: if the index cannot be read.
     """
     with database.reading() as connection:
         chosen = _chosen(StudyChoice(state), open_verdicts(connection, now, settings))

@@ -35,7 +35,7 @@ def smaller_syntaxes(path: Path, sop_class: UID, *, deflate: bool, rle: bool) ->
         rle: whether it wants them run-length encoded.
 
     Raises:
-        READING_ERRORS: of ``node.damaged_files``, if the file can not be read.
+        READING_ERRORS: of ``node.damaged_files``, if the file cannot be read.
     """
     if sop_class not in MASK_SOP_CLASSES:
         return ()

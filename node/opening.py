@@ -39,7 +39,7 @@ class Patience:
     health: Health
 
     def open(self, part: str, attempt: Callable[[], T], passing: type[Exception]) -> T:
-        """Open a part, and wait while it can not be opened for a reason that may pass by itself.
+        """Open a part, and wait while it cannot be opened for a reason that may pass by itself.
 
         Args:
             part: its name among the parts of the process.
@@ -47,7 +47,7 @@ class Patience:
             passing: what it raises meanwhile; its text says why.
 
         Raises:
-            Exception: what the last attempt met, if it can not be opened in time.
+            Exception: what the last attempt met, if it cannot be opened in time.
             StartInterruptedError: if the process is to stop.
         """
         deadline, pause_s = time.monotonic() + self.longest_s, FIRST_PAUSE_S

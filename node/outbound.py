@@ -126,7 +126,7 @@ def open_association(
 
     Raises:
         NoContextAcceptedError: if the destination accepts none of the contexts.
-        AssociationFailedError: if it can not be reached, does not answer or rejects the association.
+        AssociationFailedError: if it cannot be reached, does not answer or rejects the association.
     """
     entity = make_application_entity(settings.ae_title, settings.maximum_pdu_bytes)
     entity.connection_timeout = settings.connect_timeout_s
@@ -151,7 +151,7 @@ def open_association(
     except TlsConfigurationError as exc:
         raise AssociationFailedError(str(destination), f"TLS failed: {exc}") from exc
     except OSError as exc:
-        raise AssociationFailedError(str(destination), f"can not be reached: {words_of(exc)}") from exc
+        raise AssociationFailedError(str(destination), f"cannot be reached: {words_of(exc)}") from exc
     if not association.is_established:
         if association.rejected_contexts and not association.accepted_contexts:
             raise NoContextAcceptedError(str(destination))
@@ -196,9 +196,9 @@ def _why_not(settings: SenderSettings, notes: Notes, waited_s: float) -> str:
     if notes.tls is not None:
         return f"TLS failed: {explain(notes.tls)}"
     if isinstance(notes.unreachable, TimeoutError):
-        return f"can not be reached: no connection within {settings.connect_timeout_s:g} s"
+        return f"cannot be reached: no connection within {settings.connect_timeout_s:g} s"
     if notes.unreachable is not None:
-        return f"can not be reached: {words_of(notes.unreachable)}"
+        return f"cannot be reached: {words_of(notes.unreachable)}"
     if notes.rejection:
         return f"rejected the association: {notes.rejection}"
     if waited_s >= settings.acse_timeout_s:

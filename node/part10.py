@@ -76,7 +76,7 @@ def read_header(dataset: bytes, transfer_syntax_uid: str) -> InstanceHeader:
         transfer_syntax_uid: how they are encoded.
 
     Raises:
-        UnreadableDatasetError: if the bytes can not be parsed up to the pixel data, end before it does, lack
+        UnreadableDatasetError: if the bytes cannot be parsed up to the pixel data, end before it does, lack
             one of the four UIDs, or hold one that is no UID.
     """
     syntax = UID(transfer_syntax_uid)
@@ -85,8 +85,8 @@ def read_header(dataset: bytes, transfer_syntax_uid: str) -> InstanceHeader:
     # Hostile or broken bytes make the parser raise nearly anything, from struct.error to RecursionError.
     except Exception as exc:
         raise UnreadableDatasetError(
-            f"A data set can not be parsed as {syntax.name}: {type(exc).__name__}",
-            "data set can not be parsed",
+            f"A data set cannot be parsed as {syntax.name}: {type(exc).__name__}",
+            "data set cannot be parsed",
         ) from exc
     study_uid = found.get(_STUDY, "")
     study_uid = study_uid if is_uid(study_uid) else ""
@@ -147,8 +147,8 @@ def read_part10(path: Path) -> Part10File:
     """Read the header of a DICOM file.
 
     Raises:
-        UnreadableDatasetError: if it is no Part 10 file or its data set can not be read.
-        OSError: if the file can not be read.
+        UnreadableDatasetError: if it is no Part 10 file or its data set cannot be read.
+        OSError: if the file cannot be read.
     """
     with path.open("rb") as file:
         meta, offset = _read_meta(file, path)
@@ -162,7 +162,7 @@ def dataset_offset(path: Path) -> int:
 
     Raises:
         UnreadableDatasetError: if it is no Part 10 file.
-        OSError: if the file can not be read.
+        OSError: if the file cannot be read.
     """
     with path.open("rb") as file:
         return _read_meta(file, path)[1]

@@ -52,8 +52,8 @@ def is_lost(database: Database, store: Store) -> bool:
     """Tell whether the index knows nothing while the store holds something.
 
     Raises:
-        IndexUnavailableError: if the index can not be read.
-        OSError: if the store can not.
+        IndexUnavailableError: if the index cannot be read.
+        OSError: if the store cannot.
     """
     with database.reading() as connection:
         if connection.execute(select(studies.c.study_uid).limit(1)).first() is not None:
@@ -76,8 +76,8 @@ def rebuild(
         said: is told how many Studies were read, of how many that must be.
 
     Raises:
-        IndexUnavailableError: if the index can not be written; a second run goes on.
-        StoreUnusableError: if a file can not be read; so does it then. Also if there is none at all and the
+        IndexUnavailableError: if the index cannot be written; a second run goes on.
+        StoreUnusableError: if a file cannot be read; so does it then. Also if there is none at all and the
             index knows some: then nothing is changed, for the store is not the one that it was.
     """
     try:

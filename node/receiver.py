@@ -65,7 +65,7 @@ LOCAL_LIMIT_EXCEEDED = (0x02, 0x03, 0x02)
 """A-ASSOCIATE-RJ: transient, of the service provider (presentation), and why (PS3.8 9.3.4)."""
 
 NO_LIMIT = 1_000_000
-"""Threads of connections that pynetdicom lets be: it can not tell associations from silent connections."""
+"""Threads of connections that pynetdicom lets be: it cannot tell associations from silent connections."""
 
 TRANSFER_SYNTAXES_NOT_SUPPORTED = 0x04
 """Result of a presentation context (PS3.8 9.3.3.2)."""
@@ -125,9 +125,9 @@ class Receiver:
         """Listen; returns at once.
 
         Raises:
-            TlsConfigurationError: if the certificate's files can not be used.
-            ReceiverUnavailableError: if the address can not be listened on.
-            IndexUnavailableError: if the index can not be written.
+            TlsConfigurationError: if the certificate's files cannot be used.
+            ReceiverUnavailableError: if the address cannot be listened on.
+            IndexUnavailableError: if the index cannot be written.
         """
         settings = self._settings
         self._connections = IncomingConnections(
@@ -333,7 +333,7 @@ class Receiver:
         """End associations whose thread died without a word, as a malformed PDU can make it."""
         for key in self._intake.open_keys():
             if not cast(Association, key).is_alive():
-                self._intake.note(key, "what it sent can not be read")
+                self._intake.note(key, "what it sent cannot be read")
                 self._intake.end(key, AssociationEnd.ABORTED)
         self._intake.enter_endings()
 

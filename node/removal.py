@@ -61,8 +61,8 @@ class Removals:
         Raises:
             UnknownStudyError: if the index does not know it.
             StudyAtWorkError: if it arrives or is evaluated now, or is unfinished and that is not asked for.
-            IndexUnavailableError: if the index can not be written; then nothing is removed.
-            FilesLeftError: if a file can not be deleted; ``finish`` goes on later.
+            IndexUnavailableError: if the index cannot be written; then nothing is removed.
+            FilesLeftError: if a file cannot be deleted; ``finish`` goes on later.
         """
         with self._database.writing() as connection:
             _lock(connection, study_uid)

@@ -88,7 +88,7 @@ class Retention:
             for name, states, days in limits
             if days is not None
         ]
-        # While something can not be removed the pause stays: a store that is away holds each look up.
+        # While something cannot be removed the pause stays: a store that is away holds each look up.
         return AT_A_TIME in removed
 
     def _remove(self, study_uid: str, by: str) -> bool:

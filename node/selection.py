@@ -47,7 +47,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class IdentifiedStack:
-    """A stack with what it was taken for, and why it can not become a volume (empty if it can)."""
+    """A stack with what it was taken for, and why it cannot become a volume (empty if it can)."""
 
     stack: Stack
     identification: Identification
@@ -288,7 +288,7 @@ def _candidate(
     if series_type is None:
         return Candidate(one, Outcome.NOT_WANTED, _why_not_wanted(one.identification))
     if one.problem:
-        return Candidate(one, Outcome.UNUSABLE, f"It can not become a volume: {one.problem}.")
+        return Candidate(one, Outcome.UNUSABLE, f"It cannot become a volume: {one.problem}.")
     winner = best[series_type]
     if winner is None or winner is one:
         return Candidate(one, Outcome.CHOSEN, _why_chosen(one, series_type, identified))

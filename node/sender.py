@@ -67,7 +67,7 @@ def send(
             readable.append(_outgoing(path, destination))
         except (UnreadableDatasetError, *READING_ERRORS) as exc:
             reason = str(exc) if isinstance(exc, UnreadableDatasetError) else reason_of(exc)
-            outcomes[path] = SendOutcome(path, DeliveryState.FAILED, comment=f"can not be read: {reason}")
+            outcomes[path] = SendOutcome(path, DeliveryState.FAILED, comment=f"cannot be read: {reason}")
     if readable:
         outcomes |= {outcome.path: outcome for outcome in _send_all(readable, destination, settings)}
     return [outcomes[path] for path in paths]
@@ -153,7 +153,7 @@ def _send_one(
     except READING_ERRORS as exc:
         # pynetdicom raises one of them also for a lost association.
         if association.is_established:
-            comment = f"can not be sent: {reason_of(exc)}"
+            comment = f"cannot be sent: {reason_of(exc)}"
             return SendOutcome(outgoing.path, DeliveryState.FAILED, comment=comment)
         raise AssociationFailedError(str(destination), "ended the association") from exc
     if "Status" not in answer:

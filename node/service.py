@@ -280,7 +280,7 @@ class Service:
 def _receiving(receiver: Receiver, admission: Admission) -> str | Strain:
     """Say where the receiver listens, and whether more comes than is evaluated."""
     said, strain = receiver.check(), ""
-    # An index that can not be read is told of as the database.
+    # An index that cannot be read is told of as the database.
     with suppress(IndexUnavailableError):
         strain = admission.strain()
     return Strain(f"{said}; {strain}") if strain else said

@@ -167,7 +167,7 @@ def proposed_contexts(
     """List what to propose for sending Instances as they are stored, or uncompressed if they must be.
 
     Each pair gets a context of its own with the one transfer syntax, so that the peer's choice among several
-    can not lead away from the stored bytes; one more context offers the uncompressed syntaxes.
+    cannot lead away from the stored bytes; one more context offers the uncompressed syntaxes.
 
     Args:
         stored: SOP Class UID and transfer syntax UID of the Instances.

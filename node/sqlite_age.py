@@ -21,7 +21,7 @@ WITH_MILLISECONDS = (3, 42)
 
 
 def check_sqlite(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> None:
-    """Refuse a SQLite that the index can not be kept with.
+    """Refuse a SQLite that the index cannot be kept with.
 
     Raises: OldSqliteError
     """

@@ -68,7 +68,7 @@ class Stack:
         context: what the whole Series tells.
         label: what sets this stack apart from the others of its Series; empty if it is alone.
         positions: number of distinct positions.
-        repeats: frames at the position that has most of them; above 1 the stack can not be a volume.
+        repeats: frames at the position that has most of them; above 1 the stack cannot be a volume.
     """
 
     frames: tuple[StackFrame, ...]

@@ -66,7 +66,7 @@ class Files(Protocol):
         """Say for people where they lie."""
 
     def try_out(self) -> None:
-        """Do what the store needs, so that a place which can not do it is found at start."""
+        """Do what the store needs, so that a place which cannot do it is found at start."""
 
     def check(self) -> str | Strain:
         """Say in words how the place is."""
@@ -124,7 +124,7 @@ class FolderFiles:
     def check(self) -> str | Strain:
         """Say how much room there is, and if that is little what to do."""
         if not os.access(self._root, os.W_OK):
-            raise OSError(None, "is not there or can not be written")
+            raise OSError(None, "is not there or cannot be written")
         usage = shutil.disk_usage(self._root)
         said = f"{_size(usage.free)} of {_size(usage.total)} free"
         if usage.free >= LOW_SHARE * usage.total:
@@ -190,7 +190,7 @@ class FolderFiles:
 
 
 def _raise_unless_gone(error: OSError) -> None:
-    """Let no folder that can not be read pass for an empty one; one that is not there is as good as empty."""
+    """Let no folder that cannot be read pass for an empty one; one that is not there is as good as empty."""
     if not isinstance(error, FileNotFoundError):
         raise error
 

@@ -124,7 +124,7 @@ class Store:
 
     Raises:
         StoreUnreachableError: if the place does not answer.
-        StoreUnusableError: if it can not be written, or knows no way to give a name without
+        StoreUnusableError: if it cannot be written, or knows no way to give a name without
             overwriting: hard links in a folder, conditional writes in a bucket.
     """
 
@@ -138,7 +138,7 @@ class Store:
         except OSError as exc:
             # EIO: the place does not answer, which may pass by itself; anything else it will say again.
             kind = StoreUnreachableError if exc.errno == errno.EIO else StoreUnusableError
-            raise kind(self._files.place, f"can not be used: {_said(exc)}") from exc
+            raise kind(self._files.place, f"cannot be used: {_said(exc)}") from exc
 
     @property
     def place(self) -> str:
@@ -149,7 +149,7 @@ class Store:
         """Store an Instance; on return its file is safe under its final name.
 
         Raises:
-            OutOfResourcesError: if it can not be written; then nothing of it is left behind, or all
+            OutOfResourcesError: if it cannot be written; then nothing of it is left behind, or all
                 of it, which is the same when it is sent again.
         """
         header, digest = received.header, received.sha256
@@ -166,7 +166,7 @@ class Store:
         """Write a file that the node made and return its path relative to the root; repeatable.
 
         Raises:
-            OutOfResourcesError: if it can not be written.
+            OutOfResourcesError: if it cannot be written.
             ValueError: if the names would lead out of the folder of results.
         """
         if not is_uid(study_uid) or not evaluation_id.isalnum() or Path(name).name != name:
@@ -176,7 +176,7 @@ class Store:
             self._files.replace(path, (content,))
         except OSError as exc:
             raise OutOfResourcesError(
-                f"Study {study_uid}: {name} can not be written: {_said(exc)}; {_cure(exc)}, then retry",
+                f"Study {study_uid}: {name} cannot be written: {_said(exc)}; {_cure(exc)}, then retry",
                 "out of resources",
             ) from exc
         return path
@@ -185,7 +185,7 @@ class Store:
         """Say how much room there is, or that the object store answers.
 
         Raises:
-            StoreUnusableError: if the files can not be reached or written.
+            StoreUnusableError: if the files cannot be reached or written.
         """
         try:
             return self._files.check()
@@ -196,7 +196,7 @@ class Store:
         """Return a file of this machine that holds what the index names; from a bucket it is fetched first.
 
         Raises:
-            OSError: if it can not be fetched.
+            OSError: if it cannot be fetched.
         """
         return self._files.local(relative)
 
@@ -204,7 +204,7 @@ class Store:
         """Tell whether there is a file, without fetching it.
 
         Raises:
-            OSError: if that can not be asked.
+            OSError: if that cannot be asked.
         """
         return self._files.exists(relative)
 
@@ -212,13 +212,13 @@ class Store:
         """Return files of this machine, in the same order; from a bucket many are fetched at a time.
 
         Raises:
-            OSError: if one can not be fetched.
+            OSError: if one cannot be fetched.
         """
         with ThreadPoolExecutor(FETCHED_AT_A_TIME) as pool:
             return list(pool.map(self._files.local, relatives))
 
     def each_path(self, relatives: Iterable[str]) -> list[Path | OSError]:
-        """Return files as ``paths`` does, and in the place of one that can not be fetched the reason."""
+        """Return files as ``paths`` does, and in the place of one that cannot be fetched the reason."""
         with ThreadPoolExecutor(FETCHED_AT_A_TIME) as pool:
             return list(pool.map(self._local, relatives))
 
@@ -236,7 +236,7 @@ class Store:
 
         Raises:
             ValueError: if it is no UID, and would name another folder.
-            StoreUnusableError: if one can not be deleted.
+            StoreUnusableError: if one cannot be deleted.
         """
         if not is_uid(study_uid):
             raise ValueError(f"{study_uid} is no UID")
@@ -273,7 +273,7 @@ class Store:
         """Read the headers of received files; those that are no Instances are logged and left out.
 
         Raises:
-            OSError: if one can not be read.
+            OSError: if one cannot be read.
         """
         with ThreadPoolExecutor(FETCHED_AT_A_TIME) as pool:
             yield from filter(None, pool.map(self._read, files))
@@ -282,7 +282,7 @@ class Store:
         """Delete what dead processes left in ``incoming/`` and return how many files that were.
 
         Raises:
-            OSError: if that can not be.
+            OSError: if that cannot be.
         """
         return self._files.clear_stale()
 
@@ -343,7 +343,7 @@ def open_store(settings: StorageSettings, root: Path) -> Store:
 
     Raises:
         StoreUnreachableError: if it does not answer.
-        StoreUnusableError: if it can not be used.
+        StoreUnusableError: if it cannot be used.
     """
     if settings.bucket is None:
         return Store(root)
@@ -374,7 +374,7 @@ def _translated(header: InstanceHeader) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        problem = f"an Instance can not be written: {_said(exc)}; {_cure(exc)}"
+        problem = f"an Instance cannot be written: {_said(exc)}; {_cure(exc)}"
         raise OutOfResourcesError(
             f"Study {header.study_uid}, Series {header.series_uid}: {problem}, then send it again",
             "out of resources",

@@ -22,7 +22,7 @@ from node.sop_classes import LABEL_MAP_SEGMENTATION
 
 
 class UnreadableSegmentationError(NodeError):
-    """A file is a Segmentation, or may be one, and can not be read."""
+    """A file is a Segmentation, or may be one, and cannot be read."""
 
     def __init__(self, path: Path, problem: str) -> None:
         self.path = path
@@ -57,7 +57,7 @@ class StoredSegmentation:
 def read_segmentation(path: Path) -> StoredSegmentation | None:
     """Read a Segmentation in any encoding; None if the file is none.
 
-    Raises: UnreadableSegmentationError: if it is one and can not be read.
+    Raises: UnreadableSegmentationError: if it is one and cannot be read.
     """
     try:
         dataset = pydicom.dcmread(path, defer_size=1024)

@@ -1,6 +1,6 @@
 """Gives back what the queues hold for this process and no thread of it is at any more.
 
-Work ends when the database says so. Where that can not be written, on a full disk, the work stays with a
+Work ends when the database says so. Where that cannot be written, on a full disk, the work stays with a
 process that lives and does nothing about it; nobody would ever take it from there.
 """
 

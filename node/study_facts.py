@@ -22,7 +22,7 @@ class Descriptions:
 
 
 def read_descriptions(paths: Iterable[Path]) -> Descriptions:
-    """Read one file of each Series; what can not be read describes nothing."""
+    """Read one file of each Series; what cannot be read describes nothing."""
     modalities, texts = set[str](), set[str]()
     for path in paths:
         try:

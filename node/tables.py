@@ -68,7 +68,7 @@ processes = Table(
 """Who shares the work; a process is there as long as it holds its lease, whatever stands here.
 
 ``reachable_since``: since when senders could reach it or, without a gap, receivers before it; empty if they
-can not. Worth nothing once the lease is free.
+cannot. Worth nothing once the lease is free.
 """
 
 studies = Table(

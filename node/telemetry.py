@@ -45,7 +45,7 @@ QUIET_LIBRARIES = (
 
 
 SILENT_LIBRARIES = ("pynetdicom.transport",)
-"""Not heard at all: why a destination can not be reached, the node's own line says, and says it once."""
+"""Not heard at all: why a destination cannot be reached, the node's own line says, and says it once."""
 
 
 def describe_error(error: BaseException) -> str:

@@ -97,7 +97,7 @@ class ServerContext:
         socket_class: of the connections.
 
     Raises:
-        TlsConfigurationError: if the files can not be used.
+        TlsConfigurationError: if the files cannot be used.
     """
 
     def __init__(self, settings: ReceiverTlsSettings, socket_class: type[ssl.SSLSocket]) -> None:
@@ -138,7 +138,7 @@ def server_context(settings: ReceiverTlsSettings) -> ssl.SSLContext:
     """Make the receiver's side of TLS.
 
     Raises:
-        TlsConfigurationError: if the files can not be used.
+        TlsConfigurationError: if the files cannot be used.
     """
     context = _bound(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
     # A ticket would let a peer in again after its certificate expired.
@@ -154,7 +154,7 @@ def load_client_files(ca: Path | None, certificate: Path | None, key: Path | Non
     """Load what our side of TLS believes and shows, as far as it is named.
 
     Raises:
-        TlsConfigurationError: if a file can not be used.
+        TlsConfigurationError: if a file cannot be used.
     """
     context = _bound(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     if ca is not None:
@@ -197,7 +197,7 @@ def _read(path: Path) -> None:
     try:
         path.read_bytes()
     except OSError as exc:
-        raise TlsConfigurationError(f"{path} can not be read: {words_of(exc)}") from exc
+        raise TlsConfigurationError(f"{path} cannot be read: {words_of(exc)}") from exc
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Why a stack can not become a volume; each error names Study, Series, positions and what to do."""
+"""Why a stack cannot become a volume; each error names Study, Series, positions and what to do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SHOWN_POSITIONS = 8
 
 
 class VolumeError(NodeError):
-    """A stack can not become a volume.
+    """A stack cannot become a volume.
 
     Attributes:
         study_uid: Study Instance UID.
@@ -256,7 +256,7 @@ class SlantedStackError(PositionsError):
 
 
 class PixelDataError(VolumeError):
-    """Pixel data that can not be decoded, or is not what the header says.
+    """Pixel data that cannot be decoded, or is not what the header says.
 
     Attributes:
         sop_instance_uid: the Instance that holds it.
@@ -267,7 +267,7 @@ class PixelDataError(VolumeError):
         super().__init__(
             study_uid,
             series_uid,
-            f"the pixel data of Instance {sop_instance_uid} can not be used: {problem}",
+            f"the pixel data of Instance {sop_instance_uid} cannot be used: {problem}",
             "send the Instance again",
         )
 

@@ -65,7 +65,7 @@ class DurableQueue:
         version: of the workflows that are handed in.
 
     Raises:
-        QueueUnavailableError: if the database can not be opened, or does not answer when work is handed in.
+        QueueUnavailableError: if the database cannot be opened, or does not answer when work is handed in.
         DamagedDatabaseError: if the SQLite file is damaged, or none.
     """
 
@@ -215,4 +215,4 @@ def _translated(what: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as exc:
-        raise QueueUnavailableError(f"The queues of work can not be {what}: {cause_of(exc)}") from exc
+        raise QueueUnavailableError(f"The queues of work cannot be {what}: {cause_of(exc)}") from exc

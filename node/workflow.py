@@ -85,7 +85,7 @@ class EvaluationWorkflow(DBOSConfiguredInstance):
     def make_results(self, evaluation_id: str) -> str:
         """Identify, read, segment and write the results.
 
-        Returns: why that can not be, empty if it is done. A text, because the step's outcome is kept in the
+        Returns: why that cannot be, empty if it is done. A text, because the step's outcome is kept in the
             database, and an error of ours may not come back from there as it was.
         Raises: OSError or a retryable NodeError: what may pass by itself; DBOS tries the step again.
         """
@@ -142,7 +142,7 @@ class DeliveryWorkflow(DBOSConfiguredInstance):
     def attempt(self, evaluation_id: str, destination: str) -> str:
         """Send what is due and enter what came of it.
 
-        Returns: why that can not be, empty if it is done; a text, as with ``make_results``.
+        Returns: why that cannot be, empty if it is done; a text, as with ``make_results``.
         """
         try:
             self._courier.attempt(evaluation_id, destination)
@@ -225,7 +225,7 @@ class WorkflowRunner:
         try:
             DBOS.launch()
         except DBAPIError as exc:
-            raise QueueUnavailableError(f"The queues of work can not be opened: {cause_of(exc)}") from exc
+            raise QueueUnavailableError(f"The queues of work cannot be opened: {cause_of(exc)}") from exc
         return self
 
     def __exit__(

@@ -64,7 +64,7 @@ def read_yaml(path: Path) -> YamlFile:
             return YamlFile(faults=faults)
         values, lines = loader.construct_document(root), dict(_line_numbers(root, ()))
     except (OSError, UnicodeDecodeError) as error:
-        return YamlFile(faults=(f"{path}: can not be read: {error}",))
+        return YamlFile(faults=(f"{path}: cannot be read: {error}",))
     except yaml.YAMLError as error:
         return YamlFile(faults=(_not_yaml(error, path),))
     except RecursionError:
@@ -81,7 +81,7 @@ def read_yaml(path: Path) -> YamlFile:
 def _not_yaml(error: yaml.YAMLError, path: Path) -> str:
     """Say what is wrong and where, without the lines and words of the file that YAML itself would show."""
     if not isinstance(error, yaml.MarkedYAMLError):
-        return f"{path}: is not YAML: {getattr(error, 'reason', 'it can not be read')}"
+        return f"{path}: is not YAML: {getattr(error, 'reason', 'it cannot be read')}"
     place = f"{path}:{error.problem_mark.line + 1}" if error.problem_mark else str(path)
     begun = f" from line {error.context_mark.line + 1} on" if error.context_mark else ""
     context = f"{error.context}{begun}: " if error.context else ""

@@ -74,7 +74,7 @@ def save(state: State, folder: Path, recipe: SegmentRecipe) -> None:
 def resume(state: State, path: Path, recipe: SegmentRecipe) -> None:
     """Bring a fresh state to where a checkpoint is; leave it as it is where there is none.
 
-    Raises: CheckpointError: if it can not be read, or is of another recipe.
+    Raises: CheckpointError: if it cannot be read, or is of another recipe.
     """
     if not path.is_file():
         return
@@ -88,7 +88,7 @@ def resume(state: State, path: Path, recipe: SegmentRecipe) -> None:
         state.best_score, state.best_epoch, state.best_weights = content["best"]
         state.history = [Epoch(**epoch) for epoch in content["history"]]
     except (RuntimeError, KeyError, TypeError, EOFError, UnpicklingError, ValueError) as error:
-        raise CheckpointError(path, f"can not be read: {error}") from error
+        raise CheckpointError(path, f"cannot be read: {error}") from error
 
 
 def write_history(folder: Path, state: State) -> None:

@@ -71,7 +71,7 @@ def _told() -> Iterator[None]:
         _tell(str(error))
         raise typer.Exit(1) from error
     except OSError as error:
-        _tell(f"{error.filename or 'A file'} can not be used: {error.strerror or error}")
+        _tell(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}")
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
         goes_on = "a training from its last checkpoint, a simulation after its last case, all else anew"

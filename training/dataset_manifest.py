@@ -96,7 +96,7 @@ def read_manifest(path: Path) -> Manifest:
     try:
         return Manifest.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError) as exc:
-        raise ManifestError(path.name, WHOLE, f"can not be read: {exc}") from exc
+        raise ManifestError(path.name, WHOLE, f"cannot be read: {exc}") from exc
     except yaml.YAMLError as exc:
         raise ManifestError(path.name, WHOLE, f"is no YAML: {exc}") from exc
     except ValidationError as exc:

@@ -187,14 +187,14 @@ def _check(case: str, series: SeriesType, volume: Volume) -> None:
 
 @contextmanager
 def _naming(case: str, path: Path) -> Iterator[None]:
-    """Raises: CaseError: names the case and the file that can not be read."""
+    """Raises: CaseError: names the case and the file that cannot be read."""
     try:
         yield
     except FileNotFoundError as exc:
         raise CaseError(case, f"there is no {path}") from exc
     except UNREADABLE as exc:
         # programs' own words may have several lines
-        raise CaseError(case, f"{path.name} can not be read: {' '.join(str(exc).split())}") from exc
+        raise CaseError(case, f"{path.name} cannot be read: {' '.join(str(exc).split())}") from exc
 
 
 def _fill(template: str, case: str) -> str:

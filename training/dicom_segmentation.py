@@ -49,7 +49,7 @@ class DicomSegment:
 
 @dataclass(frozen=True, slots=True)
 class Segmentation:
-    """The segments of a file, and the Frame of Reference that they lie in ("" if it can not be read)."""
+    """The segments of a file, and the Frame of Reference that they lie in ("" if it cannot be read)."""
 
     segments: tuple[DicomSegment, ...]
     frame_of_reference: str
@@ -70,7 +70,7 @@ class Segmentation:
 def read_segmentation(path: Path) -> Segmentation:
     """Read all segments of a Segmentation: binary, fractional or label map.
 
-    Raises: ValueError, RuntimeError: if it can not be read.
+    Raises: ValueError, RuntimeError: if it cannot be read.
     """
     tool = shutil.which(TOOL, path=sysconfig.get_path("scripts")) or shutil.which(TOOL)
     if tool is None:

@@ -73,7 +73,7 @@ def read_series(path: Path, b_values: BValues | None = None) -> Volume:
     images = _of_b_value([_read_header(name) for name in _files_of(path)], b_values)
     if any(image.frames > 1 for image in images):
         raise ValueError(
-            f"{images[0].frames} frames in one file, whose places can not be told here; "
+            f"{images[0].frames} frames in one file, whose places cannot be told here; "
             "make a data set with `csvd-node export-dataset`"
         )
     if any(image.is_mosaic for image in images):

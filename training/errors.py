@@ -49,7 +49,7 @@ def wrong_keys(error: ValidationError) -> tuple[str, str]:
 
 
 class RecipeError(TrainingError):
-    """A recipe can not be read, or holds a key or a value that is unknown or impossible."""
+    """A recipe cannot be read, or holds a key or a value that is unknown or impossible."""
 
     def __init__(self, recipe: str, key: str, problem: str) -> None:
         self.recipe, self.key, self.problem = recipe, key, problem
@@ -57,7 +57,7 @@ class RecipeError(TrainingError):
 
 
 class CaseError(TrainingError):
-    """A case can not be trained on: a missing or unreadable file, or a label that does not fit its image."""
+    """A case cannot be trained on: a missing or unreadable file, or a label that does not fit its image."""
 
     def __init__(self, case: str, problem: str) -> None:
         self.case, self.problem = case, problem
@@ -73,7 +73,7 @@ class ManifestError(TrainingError):
 
 
 class ReaderStudyError(TrainingError):
-    """A reader study can not be evaluated: what is missing or wrong, and where."""
+    """A reader study cannot be evaluated: what is missing or wrong, and where."""
 
     def __init__(self, place: Path, problem: str) -> None:
         self.place, self.problem = place, problem
@@ -81,7 +81,7 @@ class ReaderStudyError(TrainingError):
 
 
 class ComparisonError(TrainingError):
-    """Evaluations can not be compared: one is missing, or is of other cases."""
+    """Evaluations cannot be compared: one is missing, or is of other cases."""
 
     def __init__(self, evaluation: str, problem: str) -> None:
         self.evaluation, self.problem = evaluation, problem
@@ -117,7 +117,7 @@ class NoSamplesError(TrainingError):
 
 
 class OtherSegmentError(TrainingError):
-    """The operating point of a bundle can not be kept: it is of a segmentor for another segment."""
+    """The operating point of a bundle cannot be kept: it is of a segmentor for another segment."""
 
     def __init__(self, bundle: Path, found: str, wanted: str) -> None:
         self.bundle, self.found, self.wanted = bundle, found, wanted
@@ -137,7 +137,7 @@ class CheckpointError(TrainingError):
 
 
 class WarmStartError(TrainingError):
-    """The weights of a bundle can not be trained on: unreadable, or of another network than the recipe's."""
+    """The weights of a bundle cannot be trained on: unreadable, or of another network than the recipe's."""
 
     def __init__(self, path: Path, problem: str) -> None:
         self.path, self.problem = path, problem
@@ -161,7 +161,7 @@ class BusyError(TrainingError):
 
 
 class StorageError(TrainingError):
-    """The run folder can not hold what the run must write; asked before hours are spent, not after."""
+    """The run folder cannot hold what the run must write; asked before hours are spent, not after."""
 
     def __init__(self, path: Path, needed_mb: float, free_mb: float) -> None:
         self.path, self.needed_mb, self.free_mb = path, needed_mb, free_mb

@@ -85,7 +85,7 @@ def train(
         CheckpointError: if the folder holds a run of another recipe or, unless it has ended, of other cases,
             or the run to begin with is of another architecture.
         WarmStartError: if the bundle to begin with is.
-        StorageError: if the disk can not hold the run, before it starts or later on.
+        StorageError: if the disk cannot hold the run, before it starts or later on.
         MemoryShortError: if a step or a validation finds no memory; the checkpoint is safe.
     """
     schedule = recipe.schedule

@@ -54,7 +54,7 @@ def with_alarms(network: nn.Module, cases: Sequence[PreparedCase], path: Path) -
         with np.load(path) as kept:
             return [replace(case, alarms=kept[case.digest]) for case in cases]
     except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise CheckpointError(path, f"can not be read: {error}; remove it to find them anew") from error
+        raise CheckpointError(path, f"cannot be read: {error}; remove it to find them anew") from error
 
 
 def false_alarms(logits: NDArray[np.float32], case: PreparedCase) -> NDArray[np.intp]:

@@ -177,7 +177,7 @@ def _settings(path: Path) -> StudySettings:
     try:
         return StudySettings.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
-        raise ReaderStudyError(path, f"can not be read: {exc}") from exc
+        raise ReaderStudyError(path, f"cannot be read: {exc}") from exc
     except ValidationError as exc:
         raise ReaderStudyError(path, ": ".join(wrong_keys(exc))) from exc
 
@@ -212,11 +212,11 @@ def _grid(folder: Path, case: str) -> Grid:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Raises: ReaderStudyError: names the file that can not be read."""
+    """Raises: ReaderStudyError: names the file that cannot be read."""
     try:
         yield
     except UNREADABLE as exc:
-        raise ReaderStudyError(path, f"can not be read: {' '.join(str(exc).split())}") from exc
+        raise ReaderStudyError(path, f"cannot be read: {' '.join(str(exc).split())}") from exc
 
 
 def _path(folder: Path, case: str) -> Path:

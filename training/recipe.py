@@ -154,7 +154,7 @@ class ScheduleSettings(_Block):
 
     @property
     def follows_validation(self) -> bool:
-        """Whether validation decides on rate, end or weights, so that its cases can not be scored."""
+        """Whether validation decides on rate, end or weights, so that its cases cannot be scored."""
         chosen = self.keep is not Keep.LAST or self.decay is Decay.PLATEAU
         return chosen or self.patience_epochs > 0 or self.overfit_score < 1
 
@@ -339,14 +339,14 @@ def load_recipe(name_or_path: str) -> Recipe:
     Args:
         name_or_path: the name of a shipped recipe, or the path of a YAML file.
 
-    Raises: RecipeError: if it can not be read, or a key is unknown, missing or impossible.
+    Raises: RecipeError: if it cannot be read, or a key is unknown, missing or impossible.
     """
     path = shipped_recipes().get(name_or_path, Path(name_or_path))
     try:
         content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         known = ", ".join(shipped_recipes())
-        raise RecipeError(name_or_path, WHOLE, f"can not be read ({error}); shipped are {known}") from error
+        raise RecipeError(name_or_path, WHOLE, f"cannot be read ({error}); shipped are {known}") from error
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:

@@ -158,7 +158,7 @@ def _size_row(name: str, size: SizeClass, part: SizeSummary) -> dict[str, Cell]:
 
 
 def _shares(scores: LesionScores) -> tuple[Cell, Cell, Cell]:
-    """Return F1, precision and recall of a size class, each None where it can not be told."""
+    """Return F1, precision and recall of a size class, each None where it cannot be told."""
     if not scores.hits + scores.missed:
         return None, None, None
     if not scores.rates_what_was_found:

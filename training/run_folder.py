@@ -165,7 +165,7 @@ def read_data(folder: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads((folder / DATA).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(folder / DATA, f"can not be read: {error}") from error
+        raise CheckpointError(folder / DATA, f"cannot be read: {error}") from error
     return content
 
 
@@ -212,4 +212,4 @@ def load_weights(model: nn.Module, path: Path) -> None:
     try:
         model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
-        raise CheckpointError(path, f"can not be read: {error}") from error
+        raise CheckpointError(path, f"cannot be read: {error}") from error

@@ -23,7 +23,7 @@ def score_bundle(folder: Path, sources: Sources, threads: int) -> Evaluation:
     Raises:
         BundleError: if the bundle is broken.
         NoSamplesError: if there is no case.
-        CaseError: names a case that can not be read or lacks a Series that the bundle needs.
+        CaseError: names a case that cannot be read or lacks a Series that the bundle needs.
     """
     bundle = load_bundle(folder)
     manifest = bundle.manifest

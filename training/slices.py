@@ -90,7 +90,7 @@ def store_cases(cases: Iterable[Case], recipe: SegmentRecipe, folder: Path) -> l
 
     Raises:
         CaseError: if a case lacks a Series or its mask lies on another grid than its first input.
-        StorageError: if the disk can not hold the arrays.
+        StorageError: if the disk cannot hold the arrays.
     """
     key = json.dumps([recipe.preprocessing.model_dump(mode="json"), recipe.inputs, MAX_SLICES])
     place = folder / recipe.segment / hashlib.sha256(key.encode()).hexdigest()[:12]

@@ -87,7 +87,7 @@ def train_study(
 
     Raises:
         NoSamplesError: if the sources hold no case.
-        CaseError: if one can not be read or used, or is there again under another patient.
+        CaseError: if one cannot be read or used, or is there again under another patient.
     """
     recipe, store = study.recipe, study.root / "prepared"
     groups = study.held_out()

@@ -33,7 +33,7 @@ def load_bundle_weights(network: UNet, folder: Path, batch: Tensor) -> None:
         folder: of the bundle.
         batch: (batch, channels, rows, columns) prepared slices for the statistics.
 
-    Raises: WarmStartError: if the bundle can not be read or is of another architecture.
+    Raises: WarmStartError: if the bundle cannot be read or is of another architecture.
     """
     path = folder / MODEL_NAME
     try:
@@ -43,7 +43,7 @@ def load_bundle_weights(network: UNet, folder: Path, batch: Tensor) -> None:
         weights = {name: value for name, value in tensors.items() if name in own}
         network.load_state_dict(own | weights)
     except (OSError, ValueError, DecodeError) as error:
-        raise WarmStartError(path, f"can not be read: {error}") from error
+        raise WarmStartError(path, f"cannot be read: {error}") from error
     except RuntimeError as error:
         raise WarmStartError(path, "is of another network than the recipe's") from error
     convolutions = [name for name, module in network.named_modules() if _is_normalised(name, module)]

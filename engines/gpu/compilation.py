@@ -68,7 +68,7 @@ def compile_plan(flavour: Flavour, compilation: Compilation, progress: Progress)
     if raised:
         raise raised[0]
     if plan is None:
-        raise PlanError(compilation.model, f"TensorRT can not compile it: {flavour.complaint}")
+        raise PlanError(compilation.model, f"TensorRT cannot compile it: {flavour.complaint}")
     return _bytes(plan), b"" if timings is None else _bytes(timings.serialize())
 
 
@@ -93,7 +93,7 @@ def _parse(flavour: Flavour, builder: trt.Builder, compilation: Compilation) -> 
     if not parser.parse(compilation.onnx):
         errors = [parser.get_error(index) for index in range(parser.num_errors)]
         said = "; ".join(dict.fromkeys(_describe(error) for error in errors)) or flavour.complaint
-        raise PlanError(compilation.model, f"TensorRT can not read it: {said}")
+        raise PlanError(compilation.model, f"TensorRT cannot read it: {said}")
     return network
 
 

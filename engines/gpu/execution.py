@@ -72,8 +72,8 @@ class TensorRtEngine:
         engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
             if flavour.is_out_of_memory:
-                raise DeviceMemoryError(f"{flavour.kind} can not open the plan: {flavour.complaint}")
-            raise PlanError(model.file, f"{flavour.kind} can not open the plan: {flavour.complaint}")
+                raise DeviceMemoryError(f"{flavour.kind} cannot open the plan: {flavour.complaint}")
+            raise PlanError(model.file, f"{flavour.kind} cannot open the plan: {flavour.complaint}")
         self._engine = engine
 
     @property

@@ -55,7 +55,7 @@ class Flavour:
         version: its version.
         errors: what TensorRT complained of last, since ``forget_errors``.
 
-    Raises: RunnerUnavailableError: if it is not installed or its libraries can not be loaded.
+    Raises: RunnerUnavailableError: if it is not installed or its libraries cannot be loaded.
     """
 
     def __init__(self, kind: FlavourKind) -> None:
@@ -93,7 +93,7 @@ def flavour_of(kind: FlavourKind) -> Flavour:
 
     TensorRT keeps the first logger that it is given for whatever comes after: it has to live as long.
 
-    Raises: RunnerUnavailableError: if it is not installed or its libraries can not be loaded.
+    Raises: RunnerUnavailableError: if it is not installed or its libraries cannot be loaded.
     """
     return Flavour(kind)
 

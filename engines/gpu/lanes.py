@@ -54,7 +54,7 @@ class Lane:
     def warm_up(self, opened: ExitStack) -> str:
         """Run once, so that everything lazy is done, and record the work where the GPU lets it be.
 
-        Returns: why it can not be recorded, so that each batch queues it anew, which is slower; or nothing.
+        Returns: why it cannot be recorded, so that each batch queues it anew, which is slower; or nothing.
         """
         self._queue()
         self._cuda.record(self._done, self._stream)
@@ -104,7 +104,7 @@ class Lanes:
         cuda: the GPU.
         engine: the opened plan.
         shape: (batch, channels, rows, columns).
-        notice: told if the work can not be recorded.
+        notice: told if the work cannot be recorded.
 
     Raises: DeviceMemoryError: if the GPU has no room; then nothing is kept.
     """

@@ -127,7 +127,7 @@ def choose_runner(
         machine: what it may use.
         samples: (n, channels, rows, columns) slices for the proof; by default those of the bundle.
 
-    Raises: RunnerError: if a runner that was asked for by name can not be opened or is not proven.
+    Raises: RunnerError: if a runner that was asked for by name cannot be opened or is not proven.
     """
     machine = machine or Machine()
     slices = read_samples(bundle) if samples is None else samples

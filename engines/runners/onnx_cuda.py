@@ -34,7 +34,7 @@ class OnnxCudaRunner:
     Args:
         path: the ONNX file.
         model: names of input and output.
-        settings: threads for what the GPU can not run.
+        settings: threads for what the GPU cannot run.
         batch: slices of a run.
 
     Raises:

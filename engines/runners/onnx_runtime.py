@@ -55,9 +55,9 @@ def open_session(
         path: the ONNX file.
         threads: of one run.
         optimised: False only reads the graph, which is enough to look at its tensors.
-        on_gpu: True runs it on the first NVIDIA GPU and, what that can not run, on the CPU.
+        on_gpu: True runs it on the first NVIDIA GPU and, what that cannot run, on the CPU.
 
-    Raises: RunnerError: if onnxruntime can not open it.
+    Raises: RunnerError: if onnxruntime cannot open it.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -72,7 +72,7 @@ def open_session(
         # Left to itself it turns to the CPU when a GPU fails, for good and under the GPU's name.
         return onnxruntime.InferenceSession(path, options, providers=providers, enable_fallback=0)
     except RUNTIME_ERRORS as exc:
-        raise RunnerError(f"onnxruntime can not open {path.name}: {exc}") from exc
+        raise RunnerError(f"onnxruntime cannot open {path.name}: {exc}") from exc
 
 
 class OnnxRuntimeRunner:

@@ -58,7 +58,7 @@ class OpenVinoRunner:
         try:
             self._compiled: Any = core.compile_model(core.read_model(path), "CPU", options)
         except RuntimeError as exc:
-            raise RunnerError(f"OpenVINO can not open {path.name}: {_told(exc)}") from exc
+            raise RunnerError(f"OpenVINO cannot open {path.name}: {_told(exc)}") from exc
         self._model, self._precision = model, precision
         self._streams, self._batch = streams, max(1, settings.batch // streams)
 

@@ -16,7 +16,7 @@ from engines.runners.base import Notice, Runner, unheard
 
 
 class ReservedRunner:
-    """Runs on a GPU, and on the CPU when the GPU can not; the next run tries the GPU again.
+    """Runs on a GPU, and on the CPU when the GPU cannot; the next run tries the GPU again.
 
     A proof on sample slices does not tell how far the values of another Series reach: float16 ends at 65504,
     and what lies beyond comes back as infinity or as no number. Then the CPU, in float32, decides as well.

@@ -55,7 +55,7 @@ def build_results(
         context: of the evaluation; equal arguments give equal bytes.
         choices: what is wanted; a form that several want is made once.
         headers: of ``headers_of_one_patient``; read if None, which opens every file of the sources.
-        not_made: gets what can not be made; the results made after it say so, and none refers to it. Without
+        not_made: gets what cannot be made; the results made after it say so, and none refers to it. Without
             it the first such fault is raised.
 
     Returns: for each encoding the Segmentations in the order of ``Segment``, then the combined one; then the

@@ -1,4 +1,4 @@
-"""Why results can not be made of what was found; each error names Study, Series and what to do."""
+"""Why results cannot be made of what was found; each error names Study, Series and what to do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from node.errors import NodeError
 
 
 class ResultError(NodeError):
-    """Results can not be made or written.
+    """Results cannot be made or written.
 
     Attributes:
         study_uid: Study Instance UID.
@@ -30,13 +30,13 @@ class InvalidContextError(ResultError):
 
 
 class SourceUnreadableError(ResultError):
-    """The header of a source Series can not be read again."""
+    """The header of a source Series cannot be read again."""
 
     retryable: ClassVar[bool] = True
 
     def __init__(self, study_uid: str, series_uid: str, problem: str) -> None:
         super().__init__(
-            study_uid, series_uid, f"its header can not be read: {problem}", "send the Series again"
+            study_uid, series_uid, f"its header cannot be read: {problem}", "send the Series again"
         )
 
 
@@ -112,24 +112,24 @@ class EncodingFailedError(ResultError):
     def __init__(self, study_uid: str, series_uid: str, result: str, problem: str) -> None:
         self.result = result
         super().__init__(
-            study_uid, series_uid, f"{result} can not be encoded: {problem}", "report this with the log"
+            study_uid, series_uid, f"{result} cannot be encoded: {problem}", "report this with the log"
         )
 
 
 class WritingFailedError(ResultError):
-    """A result file can not be written."""
+    """A result file cannot be written."""
 
     retryable: ClassVar[bool] = True
 
     def __init__(self, study_uid: str, path: str, problem: str) -> None:
         self.path = path
         super().__init__(
-            study_uid, "", f"{path} can not be written: {problem}", "free or mend the disk and run it again"
+            study_uid, "", f"{path} cannot be written: {problem}", "free or mend the disk and run it again"
         )
 
 
 class KeptFindingsError(ResultError):
-    """Pictures can not be drawn later of what was kept of an evaluation."""
+    """Pictures cannot be drawn later of what was kept of an evaluation."""
 
     def __init__(self, study_uid: str, series_uid: str, problem: str) -> None:
         super().__init__(

@@ -21,7 +21,7 @@ def encode(result: ResultObject) -> bytes:
     Sequences that are encoded already are copied: pydicom would read and write them item by item.
 
     Raises:
-        EncodingFailedError: if a value can not be encoded.
+        EncodingFailedError: if a value cannot be encoded.
     """
     buffer = BytesIO()
     try:
@@ -44,7 +44,7 @@ def write_results(objects: Sequence[ResultObject], folder: Path) -> tuple[Path, 
     Returns: the files, in the order of the objects.
 
     Raises:
-        EncodingFailedError: if a value can not be encoded.
+        EncodingFailedError: if a value cannot be encoded.
         WritingFailedError: if the disk does not take a file.
     """
     paths = []

@@ -1,4 +1,4 @@
-"""Makes results one after the other, so that one that can not be made takes no other with it."""
+"""Makes results one after the other, so that one that cannot be made takes no other with it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from node.results.forms import NAMES, Form
 from node.results.result_object import ResultObject
 
 _FOREIGN = (ValueError, TypeError, AttributeError, KeyError, IndexError, OverflowError)
-"""What the libraries raise of values that they do not take. A file that can not be read is no such thing."""
+"""What the libraries raise of values that they do not take. A file that cannot be read is no such thing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Making:
     def make(
         self, form: Form, build: Callable[[], Iterable[ResultObject]], name: str = ""
     ) -> list[ResultObject]:
-        """Make some results that belong together: all of them or, if one can not be, none.
+        """Make some results that belong together: all of them or, if one cannot be, none.
 
         They are encoded to see that they can be, since others refer to them. ``name`` is that of the form if
         it is empty.

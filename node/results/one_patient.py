@@ -33,7 +33,7 @@ def headers_of_one_patient(
 
     Raises:
         PatientMismatchError: if the Series, or the images of one, name different patients.
-        ResultError: if one lacks what results must repeat, or can not be read.
+        ResultError: if one lacks what results must repeat, or cannot be read.
     """
     headers = {kind: read_source_header(source, study_uid) for kind, source in sources.items()}
     for kind, source in sources.items():

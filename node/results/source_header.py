@@ -95,7 +95,7 @@ def read_source_header(source: SourceVolume, study_uid: str) -> SourceHeader:
     Raises:
         ForeignSourceError: if the Series is of another Study.
         MissingAttributeError: if an identifier that results must repeat is missing.
-        SourceUnreadableError: if there is no file, or it can not be read.
+        SourceUnreadableError: if there is no file, or it cannot be read.
     """
     if source.study_uid != study_uid:
         raise ForeignSourceError(study_uid, source.series_uid, source.study_uid)
@@ -123,7 +123,7 @@ def read_of_each_file(source: SourceVolume, study_uid: str, keywords: Sequence[s
     """Read which values some attributes have in the files of a source, without empty ones.
 
     Raises:
-        SourceUnreadableError: if a file can not be read.
+        SourceUnreadableError: if a file cannot be read.
     """
     found: dict[str, set[str]] = {keyword: set() for keyword in keywords}
     for path in source.paths:

@@ -18,7 +18,7 @@ from node.web.settings import WebSettings
 log = structlog.get_logger(__name__)
 
 COOKIE = "csvd_form"
-"""Holds the token that each form repeats: another site can make a browser send it, but can not read it."""
+"""Holds the token that each form repeats: another site can make a browser send it, but cannot read it."""
 
 SIGN_ON_PAUSE_S = 1.0
 """Pause before an attempt to sign on is answered, s."""

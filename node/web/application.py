@@ -102,7 +102,7 @@ def _answer_of(error: Exception) -> tuple[int, str, dict[str, str]]:
         return error.status_code, str(error.detail), dict(error.headers or {})
     if isinstance(error, RequestValidationError):
         faults = (f"{each['loc'][-1]}: {each['msg']}" for each in error.errors())
-        return 422, f"This address can not be answered: {'; '.join(faults)}", {}
+        return 422, f"This address cannot be answered: {'; '.join(faults)}", {}
     codes = {
         UnknownStudyError: 404,
         NothingToEvaluateError: 409,

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.chart
 
 DASHBOARD: dict[str, Any] = json.loads((CHART / "files" / "dashboard.json").read_text())
 TLS = ReceiverTlsSettings(certificate=Path("tls.crt"), key=Path("tls.key"), client_certificate="none")
-"""Files that need not be there: what can not be read is exported, too."""
+"""Files that need not be there: what cannot be read is exported, too."""
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
         "CsvdStudyFailed": 1,
         "CsvdQueueAge": 1,
         "CsvdQueueFull": 1,
-        # Time begins with 1970 here: in the 75th minute one has less than 30 days, one can not be read.
+        # Time begins with 1970 here: in the 75th minute one has less than 30 days, one cannot be read.
         "CsvdCertificateExpires": 2,
         "CsvdDiskLow": 1,
         "CsvdCommitmentLag": 1,

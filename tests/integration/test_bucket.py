@@ -106,7 +106,7 @@ def test_index_is_rebuilt_from_the_bucket(tmp_path: Path, settings: StorageSetti
 
 def test_bucket_that_is_not_there_is_named_at_start(tmp_path: Path, server: S3Server) -> None:
     settings = StorageSettings.model_validate({**server.settings, "bucket": "nowhere"})
-    place = re.escape(f"Store s3://nowhere/node at {settings.endpoint}: can not be used: ")
+    place = re.escape(f"Store s3://nowhere/node at {settings.endpoint}: cannot be used: ")
     with pytest.raises(StoreUnreachableError, match=f"{place}there is no such bucket$"):
         open_store(settings, tmp_path)
     unreachable = settings.model_copy(update={"endpoint": "http://127.0.0.1:1", "timeout_s": 2.0})

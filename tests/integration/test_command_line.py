@@ -148,7 +148,7 @@ def test_check_config_names_models_time_zone_and_what_is_missing(
         pytest.param({"segmentors": {"WMH": "/nowhere"}}, "no model bundle at /nowhere", 2, id="no bundle"),
         pytest.param(
             {"database_url": "postgresql+psycopg://nobody@127.0.0.1:1/none"},
-            "index can not be opened",
+            "index cannot be opened",
             1,
             id="no database",
         ),

@@ -236,13 +236,13 @@ def test_archive_that_always_refuses_is_given_up_like_one_that_can_not_be_reache
         ),
         pytest.param(
             {"action_status": 0x0124},
-            "can not be asked for its commitment: answered N-ACTION with 0x0124 Refused: Not Authorised",
+            "cannot be asked for its commitment: answered N-ACTION with 0x0124 Refused: Not Authorised",
             2 * PAUSE_S,
             id="refuses",
         ),
         pytest.param(
             {"commits": False},
-            "can not be asked for its commitment: accepts no presentation context for Storage Commitment",
+            "cannot be asked for its commitment: accepts no presentation context for Storage Commitment",
             2 * PAUSE_S,
             id="knows-none",
         ),

@@ -102,5 +102,5 @@ def _assert_log_tells_why(node: RunningNode) -> None:
     attempts = [each for each in entries if each["event"] == "delivery.attempted"]
     assert {each["study_uid"] for each in attempts} == {study_of("one")}
     assert {(each["level"], each["reason"]) for each in attempts} == {
-        ("warning", "can not be reached: Connection refused")
+        ("warning", "cannot be reached: Connection refused")
     }

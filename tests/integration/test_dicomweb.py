@@ -160,7 +160,7 @@ def test_nobody_at_the_port_and_unreadable_files_are_no_delivery(tmp_path: Path)
     (tmp_path / "broken.dcm").write_text("not DICOM")
     outcomes = store([tmp_path / "broken.dcm", path], at(f"http://127.0.0.1:{free_port()}"), SETTINGS)
     assert [outcome.state.value for outcome in outcomes] == ["failed", "failed"]
-    assert outcomes[1].comment == "can not be reached: Connection refused"
+    assert outcomes[1].comment == "cannot be reached: Connection refused"
 
 
 def test_server_that_does_not_answer_is_said_to_be_silent_or_gone(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_server_that_does_not_answer_is_said_to_be_silent_or_gone(tmp_path: Path
     assert silent.comment == "gave no answer within 0.5 s"
     assert gone.comment in {
         "ended the connection without an answer",
-        "can not be reached: Connection reset by peer",
+        "cannot be reached: Connection reset by peer",
     }
 
 

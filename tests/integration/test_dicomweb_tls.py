@@ -70,7 +70,7 @@ def shown(authority: Authority, name: str, days: float = 60) -> dict[str, Path]:
         ),
         pytest.param(
             {}, lambda _of: {"ca": Path("/no-such.pem")},
-            "TLS failed: /no-such.pem can not be read: No such file or directory", id="no-such-file",
+            "TLS failed: /no-such.pem cannot be read: No such file or directory", id="no-such-file",
         ),
         pytest.param(
             {"days": -1}, lambda of: {"ca": of.authority.path},

@@ -85,11 +85,11 @@ def test_what_serves_and_what_does_not_is_shown(config: Path) -> None:
     shown = run(config)
     assert "WMH: onnxruntime" in shown
     assert "proof: float32 on the CPU is the reference" in shown
-    assert "passed over: tensorrt can not be used" in shown
+    assert "passed over: tensorrt cannot be used" in shown
 
 
 def test_a_build_without_a_gpu_says_why(config: Path) -> None:
-    assert "can not be used" in run(config, "build", code=1)
+    assert "cannot be used" in run(config, "build", code=1)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_build_takes_the_tensorrt_that_would_run_the_models(
     config: Path, runner: str, words: tuple[str, ...], kind: str
 ) -> None:
     config.write_text(config.read_text() + f"runner: {runner}\n")
-    assert f"{kind} can not be used" in run(config, "build", *words, code=1)
+    assert f"{kind} cannot be used" in run(config, "build", *words, code=1)
 
 
 def test_a_build_goes_by_the_gpu_that_is_here(tmp_path: Path) -> None:

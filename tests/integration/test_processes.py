@@ -226,7 +226,7 @@ def test_database_that_goes_away_loses_nothing_and_comes_back_by_itself(site: Si
         )
         started = run_command("serve", "--config", str(impatient))
         assert started.returncode == 1
-        assert "The index can not be opened" in started.stderr
+        assert "The index cannot be opened" in started.stderr
         assert "Traceback" not in started.stderr
         site.server.start()
         push(process, study["dwi"])

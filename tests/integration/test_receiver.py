@@ -228,7 +228,7 @@ def with_file_meta(tmp_path: Path, content: bytes, sop_class: UID, sop_instance:
         ("instance", 0xA900, "SOP Instance UID of data set and request differ"),
         ("class", 0xA900, "SOP Class of data set, request and context differ"),
         ("garbage", 0xC000, "SOP Class UID missing or malformed"),
-        ("truncated", 0xC000, "data set can not be parsed"),
+        ("truncated", 0xC000, "data set cannot be parsed"),
         ("no study", 0xC000, "Study Instance UID missing or malformed"),
         ("path", 0xC000, "Series Instance UID missing or malformed"),
     ],
@@ -280,7 +280,7 @@ def test_full_disk_is_out_of_resources_and_nothing_is_left(node: ReceivingNode, 
     assert [found for found in node.store.root.rglob("*") if found.is_file()] == []
     wait_until(lambda: node.ends() == [AssociationEnd.RELEASED], what="the refusal is in the index")
     assert node.verdict().state.value == "held"
-    reason = "an Instance can not be written: File too large; free space; waits until"
+    reason = "an Instance cannot be written: File too large; free space; waits until"
     assert f"UTC: {reason}" in node.verdict().reason
     assert send(node, path).Status == SUCCESS
     wait_until(lambda: node.ends() == [AssociationEnd.RELEASED] * 2)

@@ -229,7 +229,7 @@ def unknown_pdu(association: Association, _path: Path) -> None:
         (cut_between_instances, "UTC: its connection was lost; waits"),
         (cut_within_an_instance, "UTC: its connection was lost; waits"),
         (abort_within_an_instance, "SCANNER1 aborted its association at"),
-        (malformed_pdu, "UTC: what it sent can not be read; waits"),
+        (malformed_pdu, "UTC: what it sent cannot be read; waits"),
         (unknown_pdu, "UTC: what came is not DICOM; waits"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",

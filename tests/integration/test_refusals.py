@@ -1,4 +1,4 @@
-"""A refusal is answered with pictures drawn for it; where that can not be, it waits and says why."""
+"""A refusal is answered with pictures drawn for it; where that cannot be, it waits and says why."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_refusal_waits_with_the_reason_until_its_pictures_can_be_drawn(tmp_path:
     assert set(waiting) == {SEGMENTATION}, "not even the report that is there: half of a fallback stays half"
     assert waiting[SEGMENTATION].state is DeliveryState.REFUSED
     assert "no presentation context accepted" in waiting[SEGMENTATION].last_comment
-    assert "its fallback can not be made: Study" in waiting[SEGMENTATION].last_comment
+    assert "its fallback cannot be made: Study" in waiting[SEGMENTATION].last_comment
     assert waiting[SEGMENTATION].next_attempt_at is not None
     assert replaced[SEGMENTATION].state is DeliveryState.REPLACED
     assert replaced[SEGMENTATION].next_attempt_at is None

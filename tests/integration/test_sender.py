@@ -175,7 +175,7 @@ def test_missing_answer_is_no_delivery(tmp_path: Path) -> None:
 def test_nobody_at_the_port_is_no_delivery(tmp_path: Path) -> None:
     outcomes = send(results(tmp_path, 2), at_port(free_port()), SETTINGS)
     assert states(outcomes) == [FAILED, FAILED]
-    assert {outcome.comment for outcome in outcomes} == {"can not be reached: Connection refused"}
+    assert {outcome.comment for outcome in outcomes} == {"cannot be reached: Connection refused"}
 
 
 def test_unknown_host_is_no_delivery(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_unknown_host_is_no_delivery(tmp_path: Path) -> None:
     (outcome,) = send(results(tmp_path, 1), nowhere, SETTINGS)
     assert outcome.state is FAILED
     # In the resolver's words, which are not the same everywhere.
-    assert re.fullmatch("can not be reached: [A-Z][a-z ]+", outcome.comment)
+    assert re.fullmatch("cannot be reached: [A-Z][a-z ]+", outcome.comment)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_host_that_is_silent_is_no_delivery(tmp_path: Path) -> None:
             waiting.setblocking(False)
             waiting.connect_ex(full.getsockname())
         (outcome,) = send(results(tmp_path, 1), at_port(full.getsockname()[1]), impatient)
-    assert (outcome.state, outcome.comment) == (FAILED, "can not be reached: no connection within 0.5 s")
+    assert (outcome.state, outcome.comment) == (FAILED, "cannot be reached: no connection within 0.5 s")
 
 
 def test_peer_that_answers_a_byte_at_a_time_does_not_hold_an_attempt(tmp_path: Path) -> None:
@@ -336,7 +336,7 @@ def test_compressed_file_that_can_not_be_decoded_fails_alone(tmp_path: Path) -> 
     with scripted_pacs() as pacs:
         outcomes = send([damaged, good], destination_of(pacs), SETTINGS)
     assert states(outcomes) == [FAILED, DELIVERED]
-    assert outcomes[0].comment.startswith("can not be sent: ")
+    assert outcomes[0].comment.startswith("cannot be sent: ")
 
 
 def test_nothing_to_send_needs_no_association() -> None:
@@ -365,7 +365,7 @@ def test_echo_is_answered(tmp_path: Path) -> None:
 
 
 def test_echo_says_why_not() -> None:
-    with pytest.raises(AssociationFailedError, match="can not be reached") as caught:
+    with pytest.raises(AssociationFailedError, match="cannot be reached") as caught:
         echo(at_port(free_port()), SETTINGS)
     assert caught.value.retryable
     with (

@@ -57,25 +57,25 @@ def serve(folder: Path, configuration: dict[str, object], **variables: str) -> t
         pytest.param(
             {"receiver": {"tls": {"certificate": "gone.pem", "key": "gone.key", "ca": "ca.pem"}}},
             2,
-            "receiver.tls: gone.pem can not be read: No such file or directory",
+            "receiver.tls: gone.pem cannot be read: No such file or directory",
             id="missing-secret",
         ),
         pytest.param(
             {"database_url": NOWHERE, "start_wait_s": 2},
             1,
-            "The index can not be opened: connection failed",
+            "The index cannot be opened: connection failed",
             id="no-database",
         ),
         pytest.param(
             {"storage": NO_BUCKET, "start_wait_s": 2},
             1,
-            f"Store s3://csvd at {NO_BUCKET['endpoint']}: can not be used: the object store does not take",
+            f"Store s3://csvd at {NO_BUCKET['endpoint']}: cannot be used: the object store does not take",
             id="no-bucket",
         ),
         pytest.param(
             {"runner": "tensorrt-rtx", "start_wait_s": 2},
             1,
-            "tensorrt-rtx can not be used: there is no NVIDIA driver",
+            "tensorrt-rtx cannot be used: there is no NVIDIA driver",
             id="no-driver",
             marks=pytest.mark.skipif(HAS_DRIVER, reason="here is a driver"),
         ),
@@ -100,7 +100,7 @@ def test_gpu_that_the_environment_takes_away_ends_the_node_at_once(tmp_path: Pat
     returned, said, message = serve(tmp_path, {"runner": "tensorrt"}, NVIDIA_VISIBLE_DEVICES="void")
     assert returned == 2, said
     assert message == (
-        "tensorrt can not be used: NVIDIA_VISIBLE_DEVICES is 'void', so that this container gets no GPU: "
+        "tensorrt cannot be used: NVIDIA_VISIBLE_DEVICES is 'void', so that this container gets no GPU: "
         "set it to all or to the UUID of one, on Kubernetes with gpu.enabled"
     )
     assert "node.waits" not in said, "it does not pass by itself"
@@ -123,7 +123,7 @@ def test_node_waits_for_its_database_alive_and_not_ready(tmp_path: Path) -> None
         assert node.get("/health/live").status_code == 200
         ready = node.get("/health/ready")
         assert ready.status_code == 503
-        assert "The index can not be opened" in ready.json()["parts"]["database"]["reason"]
+        assert "The index cannot be opened" in ready.json()["parts"]["database"]["reason"]
     finally:
         process.send_signal(signal.SIGTERM)
         code = process.wait(60)

@@ -198,7 +198,7 @@ def test_a_folder_that_is_not_one_volume_names_the_case(study, tmp_path) -> None
         path.write_bytes(content)
     for path in (folder / "patient_1" / "T2_FLAIR").iterdir():
         shutil.copy(path, tmp_path / "patient_1" / "T1")
-    with pytest.raises(CaseError, match=r"T1 can not be read: 2 Series"):
+    with pytest.raises(CaseError, match=r"T1 cannot be read: 2 Series"):
         dataset.read("patient_1")
 
 

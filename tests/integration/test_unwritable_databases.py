@@ -1,4 +1,4 @@
-"""Databases that can not be written for a while, as on a full disk, cost time and no Study."""
+"""Databases that cannot be written for a while, as on a full disk, cost time and no Study."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_study_whose_end_could_not_be_written_goes_on_once_it_can(tmp_path: Path
             workflows,
             f"CREATE TRIGGER full BEFORE UPDATE ON workflow_status WHEN NEW.status != 'PENDING' {FULL}",
         )
-        # Work that is begun is PENDING; how it ends can not be written, here as well as there.
+        # Work that is begun is PENDING; how it ends cannot be written, here as well as there.
         push(node, all_of(write_study(tmp_path, "one")))
         broke = '"Exception encountered in background workflow:"'
         wait_until(lambda: broke in node.log(), 120, f"the work breaks off\n{node.log()[-3000:]}")

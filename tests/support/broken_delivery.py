@@ -16,7 +16,7 @@ from node.workflow import DeliveryWorkflow, WorkflowRunner
 from tests.support.peers import wait_until
 
 NAME = "Doe^Jane"
-AWAY = "The index can not be written: the server closed the connection"
+AWAY = "The index cannot be written: the server closed the connection"
 REASON = "Internal error (ValueError); the log has the details."
 
 

@@ -47,7 +47,7 @@ def helm_template(*arguments: str) -> subprocess.CompletedProcess[str]:
 def rendered(scenario: str, *arguments: str) -> tuple[Manifest, ...]:
     """Render a scenario.
 
-    Raises: AssertionError: with what Helm says, if it can not be rendered.
+    Raises: AssertionError: with what Helm says, if it cannot be rendered.
     """
     done = helm_template("--values", str(values_file(scenario)), *arguments)
     assert done.returncode == 0, done.stderr

@@ -70,7 +70,7 @@ def program_of(node: RunningNode) -> list[str]:
 
 
 def build(target: str) -> None:
-    """Build a target; skip where this machine can not, which is tried and not guessed."""
+    """Build a target; skip where this machine cannot, which is tried and not guessed."""
     reason = why_not()
     if reason:
         pytest.skip(f"no image can be built and run here: {reason}")

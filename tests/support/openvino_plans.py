@@ -70,7 +70,7 @@ class OpenVinoPlans:
         try:
             compiled = openvino.Core().import_model(io.BytesIO(plan), "CPU", AS_WRITTEN)
         except RuntimeError as exc:
-            raise PlanError(bundle.manifest.name, f"the plan can not be opened: {exc}") from exc
+            raise PlanError(bundle.manifest.name, f"the plan cannot be opened: {exc}") from exc
         return OpenVinoPlanRunner(f"openvino plan {precision}", compiled, bundle)
 
 

@@ -166,7 +166,7 @@ async function inspect(context, request) {
     const seen = await inspectorOf(request)(page, request);
     return { ...seen, faults };
   } catch (error) {
-    // a page that hangs can not be photographed either
+    // a page that hangs cannot be photographed either
     await page.screenshot({ path: `${folder}/failure.png`, timeout: 10_000 }).catch(() => {});
     throw new Error(`${error.message}\nfaults of the page: ${faults.join('; ') || 'none'}`);
   } finally {

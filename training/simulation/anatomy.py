@@ -156,7 +156,7 @@ def prepare_anatomy(label_map: Path, name: str) -> Anatomy:
     try:
         labels = read_nifti(label_map).array.astype(np.int32)
     except (OSError, ImageFileError, ValueError, EOFError) as exc:
-        raise SimulationSourceError(label_map, f"can not be read: {exc}") from exc
+        raise SimulationSourceError(label_map, f"cannot be read: {exc}") from exc
     table = np.zeros(max(1024, int(labels.max()) + 1), np.uint8)
     for kind, values in TISSUE_OF_LABEL.items():
         table[list(values)] = kind

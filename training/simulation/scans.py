@@ -178,7 +178,7 @@ def _echo_planar(data: Path, name: str, licence: str) -> Scan:
     try:
         volume = read_nifti(path)
     except (OSError, ValueError) as exc:
-        raise SimulationSourceError(path, f"can not be read: {exc}") from exc
+        raise SimulationSourceError(path, f"cannot be read: {exc}") from exc
     return _unlabelled(volume, volume, name, licence, diffusion=False)
 
 
@@ -231,7 +231,7 @@ def _read_image(path: Path) -> Volume:
     try:
         return to_volume(SimpleITK.ReadImage(str(path)))
     except RuntimeError as exc:
-        raise SimulationSourceError(path, f"can not be read: {exc}") from exc
+        raise SimulationSourceError(path, f"cannot be read: {exc}") from exc
 
 
 def _read_series(folder: Path) -> Volume:
@@ -239,7 +239,7 @@ def _read_series(folder: Path) -> Volume:
         names = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder))
         return to_volume(SimpleITK.ReadImage(names))
     except RuntimeError as exc:
-        raise SimulationSourceError(folder, f"can not be read: {exc}") from exc
+        raise SimulationSourceError(folder, f"cannot be read: {exc}") from exc
 
 
 def _read_mosaic(path: Path) -> Volume:

@@ -20,7 +20,7 @@ BRIGHT: Mapping[Segment, bool] = {
 """Whether a lesion is brighter than what is around it on its own Series, else darker (STRIVE-2, 2023)."""
 
 FAINTEST = 0.28
-"""A lesion that fills less of its best voxel than this can not be seen, and is not marked."""
+"""A lesion that fills less of its best voxel than this cannot be seen, and is not marked."""
 
 FAINTEST_CONTRAST = 0.08
 """A small lesion that differs by less of the brightness around it is not marked; chosen by looking."""

@@ -1,4 +1,4 @@
-{{/* What the schema can not say: values that contradict each other. Each message names the values to change. */}}
+{{/* What the schema cannot say: values that contradict each other. Each message names the values to change. */}}
 {{- define "csvd-node.check" -}}
 {{- $v := .Values -}}
 {{- $shared := or $v.storage.s3.enabled $v.storage.volume.existingClaim (eq $v.storage.volume.accessMode "ReadWriteMany") -}}

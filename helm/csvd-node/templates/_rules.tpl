@@ -53,7 +53,7 @@ groups:
         for: 5m
         labels: {severity: warning}
         annotations:
-          summary: 'The {{ "{{ $labels.part }}" }} of the {{ "{{ $labels.use }}" }} is good for {{ "{{ $value | humanizeDuration }}" }} more; below zero it expired or can not be read.'
+          summary: 'The {{ "{{ $labels.part }}" }} of the {{ "{{ $labels.use }}" }} is good for {{ "{{ $value | humanizeDuration }}" }} more; below zero it expired or cannot be read.'
       - alert: CsvdSignOnsRefused
         expr: sum(increase(csvd_sign_ons_refused_total[15m])) > 20
         labels: {severity: warning}
@@ -64,7 +64,7 @@ groups:
         for: 2m
         labels: {severity: critical}
         annotations:
-          summary: '{{ "{{ $labels.instance }}" }} can not reach the index database.'
+          summary: '{{ "{{ $labels.instance }}" }} cannot reach the index database.'
       - alert: CsvdNodeAbsent
         expr: absent(csvd_index_reachable)
         for: 5m

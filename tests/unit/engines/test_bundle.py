@@ -131,7 +131,7 @@ def test_channels_are_inputs_times_the_window(tmp_path: Path) -> None:
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / MODEL_NAME).write_bytes(b"not a model")
     write_manifest(tmp_path, threshold_manifest(tmp_path / MODEL_NAME))
-    with pytest.raises(BundleError, match="onnxruntime can not open"):
+    with pytest.raises(BundleError, match="onnxruntime cannot open"):
         load_bundle(tmp_path)
 
 
@@ -175,7 +175,7 @@ def test_samples_that_are_no_archive_are_refused(tmp_path: Path) -> None:
     (bundle.folder / "samples.npz").write_bytes(b"text")
     samples = SampleFile(sha256=file_sha256(bundle.folder / "samples.npz"))
     write_manifest(bundle.folder, bundle.manifest.model_copy(update={"samples": samples}))
-    with pytest.raises(BundleError, match="can not be read"):
+    with pytest.raises(BundleError, match="cannot be read"):
         load_bundle(bundle.folder)
 
 

@@ -46,7 +46,7 @@ without_gpu = pytest.mark.skipif(has_driver(), reason="this machine has a GPU")
 
 @without_gpu
 def test_a_missing_driver_is_an_error_and_no_crash() -> None:
-    with pytest.raises(NoDriverError, match="tensorrt can not be used: there is no NVIDIA driver"):
+    with pytest.raises(NoDriverError, match="tensorrt cannot be used: there is no NVIDIA driver"):
         find_gpu("tensorrt", 13)
 
 
@@ -82,7 +82,7 @@ def test_a_variable_that_names_no_gpu_is_said_with_those_that_are_here(chosen: s
     with pytest.raises(WrongGpuError) as caught:
         find_gpu("tensorrt", 13, HostProbe(), {"CUDA_VISIBLE_DEVICES": chosen})
     assert str(caught.value) == (
-        f"tensorrt can not be used: CUDA_VISIBLE_DEVICES is '{chosen}' and names none of the GPUs that are "
+        f"tensorrt cannot be used: CUDA_VISIBLE_DEVICES is '{chosen}' and names none of the GPUs that are "
         "here (0: NVIDIA L4, 1: NVIDIA T4): set it to the number or UUID of one, or unset it"
     )
 
@@ -93,7 +93,7 @@ def test_a_variable_that_names_no_gpu_is_said_with_those_that_are_here(chosen: s
 )
 def test_a_container_that_was_given_no_gpu_is_told_by_which_variable(probe: HostProbe, shown: str) -> None:
     sentence = (
-        f"tensorrt-rtx can not be used: NVIDIA_VISIBLE_DEVICES is '{shown}', so that .* gets no GPU: set it"
+        f"tensorrt-rtx cannot be used: NVIDIA_VISIBLE_DEVICES is '{shown}', so that .* gets no GPU: set it"
     )
     with pytest.raises(WrongGpuError, match=sentence):
         find_gpu("tensorrt-rtx", 13, probe, {"NVIDIA_VISIBLE_DEVICES": shown})
@@ -143,7 +143,7 @@ def test_a_gpu_that_a_flavour_does_not_serve_is_named_with_the_runner_that_does(
     with pytest.raises(WrongGpuError) as caught:
         check_capability(kind, gpu)
     assert str(caught.value) == (
-        f"{kind.value} can not be used: it does not serve {name} (compute capability {capability / 10}): "
+        f"{kind.value} cannot be used: it does not serve {name} (compute capability {capability / 10}): "
         f"use runner {instead}, or name another GPU in CUDA_VISIBLE_DEVICES"
     )
 
@@ -209,7 +209,7 @@ def test_onnxruntime_that_fell_back_without_a_word_counts_as_absent() -> None:
 @without_gpu
 @pytest.mark.parametrize("kind", GPU_KINDS)
 def test_a_gpu_runner_that_was_asked_for_by_name_is_refused(tmp_path: Path, kind: RunnerKind) -> None:
-    with pytest.raises(RunnerUnavailableError, match=f"{kind.value} can not be used"):
+    with pytest.raises(RunnerUnavailableError, match=f"{kind.value} cannot be used"):
         choose_runner(write_threshold_bundle(tmp_path / "wmh"), kind)
 
 

@@ -112,7 +112,7 @@ def test_a_plan_that_another_process_removes_meanwhile_is_not_listed(tmp_path: P
 
 def test_a_plan_that_can_not_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "mine.plan").mkdir()
-    with pytest.raises(PlanCacheError, match=r"can not read mine\.plan: Is a directory"):
+    with pytest.raises(PlanCacheError, match=r"cannot read mine\.plan: Is a directory"):
         PlanCache(tmp_path).entries()
 
 
@@ -131,7 +131,7 @@ def test_a_full_disk_leaves_the_plan_unkept_and_says_so(tmp_path: Path) -> None:
     )
     unkept, refused = done.stdout.splitlines()
     assert unkept.startswith("100000 True Plan cache")
-    assert "can not keep" in refused
+    assert "cannot keep" in refused
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 4096
     assert [path for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == []
 
@@ -139,11 +139,11 @@ def test_a_full_disk_leaves_the_plan_unkept_and_says_so(tmp_path: Path) -> None:
 def test_a_cache_that_is_no_folder_is_an_error_and_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     cache = PlanCache(tmp_path / "file" / "cache")
-    with pytest.raises(PlanCacheError, match="can not keep"):
+    with pytest.raises(PlanCacheError, match="cannot keep"):
         cache.put(KEY, b"plan")
     found = cache.obtain(KEY, lambda: b"plan")
     assert found.plan == b"plan"
-    assert "can not be written" in found.problem
+    assert "cannot be written" in found.problem
 
 
 def test_processes_that_want_the_same_plan_build_it_once(bundle: Bundle, tmp_path: Path) -> None:
@@ -276,14 +276,14 @@ def test_nothing_is_compiled_that_can_not_be_proven(bundle: Bundle, tmp_path: Pa
 
 def test_a_file_that_is_no_onnx_is_a_plan_error(bundle: Bundle) -> None:
     bundle.model_path.write_bytes(b"\x00damaged")
-    with pytest.raises(PlanError, match="can not be written in fp16"):
+    with pytest.raises(PlanError, match="cannot be written in fp16"):
         OpenVinoPlans().build(bundle, Precision.FP16, silent)
 
 
 def test_a_missing_onnx_is_a_plan_error(bundle: Bundle) -> None:
     bundle.model_path.unlink()
     for precision in Precision:
-        with pytest.raises(PlanError, match="can not be written in"):
+        with pytest.raises(PlanError, match="cannot be written in"):
             OpenVinoPlans().build(bundle, precision, silent)
 
 

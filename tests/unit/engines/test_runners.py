@@ -115,7 +115,7 @@ def test_a_file_that_is_no_model_can_not_be_opened(
     tmp_path: Path, runner: type[OnnxRuntimeRunner] | type[OpenVinoRunner]
 ) -> None:
     (tmp_path / "model.onnx").write_bytes(b"not a model")
-    with pytest.raises(RunnerError, match="can not open") as caught:
+    with pytest.raises(RunnerError, match="cannot open") as caught:
         runner(tmp_path / "model.onnx", ModelFile(sha256="0" * 64), RunnerSettings())
     assert not re.search(r"\n|\.cpp:", str(caught.value)), "one line, without places in the runtime's source"
 
@@ -165,7 +165,7 @@ def test_auto_refuses_bfloat16_when_it_loses_lesions(tmp_path: Path) -> None:
     image[:, :, 10:20, 10:20] = 2.001
     with open_runner(bundle, samples=image) as runner:
         assert runner.name.endswith("f32")
-    with pytest.raises(RunnerError, match="openvino-bf16 can not be used: Dice"):
+    with pytest.raises(RunnerError, match="openvino-bf16 cannot be used: Dice"):
         open_runner(bundle, RunnerKind.OPENVINO_BF16, samples=image)
 
 

@@ -58,7 +58,7 @@ def test_a_model_compiles_in_every_precision(bundle: Bundle, precision: Precisio
 
 def test_bfloat16_is_refused_in_words_where_the_gpu_has_none(bundle: Bundle, tmp_path: Path) -> None:
     """Compute capability 7.5 has no bfloat16 (CUDA Programming Guide, arithmetic instructions)."""
-    with pytest.raises(PlanError, match="can not compile it"):
+    with pytest.raises(PlanError, match="cannot compile it"):
         backend(tmp_path, 75).build(bundle, Precision.BF16, silent)
 
 
@@ -70,7 +70,7 @@ def test_a_capability_that_is_not_offered_is_named(bundle: Bundle, tmp_path: Pat
 
 def test_a_damaged_model_is_a_plan_error_in_tensorrt_s_words(bundle: Bundle, tmp_path: Path) -> None:
     bundle.model_path.write_bytes(b"\x00 not an ONNX file")
-    with pytest.raises(PlanError, match="threshold-wmh: TensorRT can not"):
+    with pytest.raises(PlanError, match="threshold-wmh: TensorRT cannot"):
         backend(tmp_path).build(bundle, Precision.FP32, silent)
 
 
@@ -126,7 +126,7 @@ def test_a_plan_made_on_a_gpu_is_that_of_its_capability(bundle: Bundle, tmp_path
     assert turing.key(bundle, Precision.FP16) == backend(tmp_path, 75).key(bundle, Precision.FP16)
     assert ada.key(bundle, Precision.FP16) == backend(tmp_path, 89).key(bundle, Precision.FP16)
     assert ada.build(bundle, Precision.BF16, silent)
-    with pytest.raises(PlanError, match="can not compile it"):
+    with pytest.raises(PlanError, match="cannot compile it"):
         turing.build(bundle, Precision.BF16, silent)
 
 
@@ -178,6 +178,6 @@ def test_a_batch_profile_rises(batch: dict[str, int]) -> None:
 
 
 def test_tensorrt_that_is_not_installed_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RunnerUnavailableError, match="tensorrt can not be used: "):
+    with pytest.raises(RunnerUnavailableError, match="tensorrt cannot be used: "):
         TensorRtBackend(RunnerKind.TENSORRT, EngineSettings(), tmp_path)
     assert "csvd-node[gpu]" in PACKAGES_MISSING

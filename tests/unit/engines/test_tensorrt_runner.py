@@ -165,7 +165,7 @@ def test_a_gpu_that_fails_leaves_the_study_to_the_cpu(bundle: Bundle) -> None:
 
 @pytest.mark.parametrize("overflow", [np.inf, -np.inf, np.nan])
 def test_a_gpu_that_overflows_leaves_the_study_to_the_cpu(bundle: Bundle, overflow: float) -> None:
-    """What a proof on sample slices can not foresee: values beyond the largest float16."""
+    """What a proof on sample slices cannot foresee: values beyond the largest float16."""
 
     class Overflowing(TensorRtRunner):
         def run(self, slices: np.ndarray, notice: Notice = unheard) -> np.ndarray:

@@ -60,7 +60,7 @@ def test_file_that_is_missing_or_damaged_is_named(authority: Authority, broken: 
     with pytest.raises(TlsConfigurationError, match=rf"^receiver\.tls: .*{files[broken].name}.*{problem}"):
         check_tls(settings_with(tls))
     files[broken].unlink()
-    with pytest.raises(TlsConfigurationError, match=f"{files[broken].name} can not be read: No such file"):
+    with pytest.raises(TlsConfigurationError, match=f"{files[broken].name} cannot be read: No such file"):
         check_tls(settings_with(tls))
 
 
@@ -115,7 +115,7 @@ def test_certificate_for_a_dicomweb_server_is_checked_and_exported(authority: Au
     assert (ca.part, ca.path) == ("CA", authority.path)
     authority.path.unlink()
     with pytest.raises(
-        TlsConfigurationError, match=r"^destinations\.archive\.stow: .*ca\.pem can not be read"
+        TlsConfigurationError, match=r"^destinations\.archive\.stow: .*ca\.pem cannot be read"
     ):
         check_tls(settings)
 

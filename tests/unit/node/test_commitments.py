@@ -192,8 +192,8 @@ def test_what_the_archive_remarked_of_an_instance_outlives_requests_that_do_not_
     said = "0xB000 Coercion of Data Elements: Series Description shortened"
     played.deliveries.queue(played.evaluation_id, "old", [SR.sop_instance_uid], at(40))
     played.deliveries.record_attempt(other(), DeliveryState.SENT, 0xB000, said, at(41), at(41))
-    played.book.record_request(other(), "can not be reached", at(42), at(50))
-    assert other().last_comment == "can not be reached"
+    played.book.record_request(other(), "cannot be reached", at(42), at(50))
+    assert other().last_comment == "cannot be reached"
     played.book.settle_unasked(other())
     settled = other()
     assert (settled.state, settled.committed_at, settled.next_attempt_at) == (

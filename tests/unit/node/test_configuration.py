@@ -233,7 +233,7 @@ def test_defaults_are_safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         pytest.param(
             "root: /dev/null/data\n",
             "root",
-            "/dev/null/data can not be made or written: /dev/null is no folder",
+            "/dev/null/data cannot be made or written: /dev/null is no folder",
             id="root below a file",
         ),
     ],
@@ -373,7 +373,7 @@ def test_unknown_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"nothing\.yaml: can not be read"):
+    with pytest.raises(ConfigurationError, match=r"nothing\.yaml: cannot be read"):
         load_settings(tmp_path / "nothing.yaml")
 
 

@@ -138,7 +138,7 @@ def test_result_that_the_store_does_not_give_holds_no_other_up(played: Played, t
     seg, report = played.deliveries.of_evaluation(played.evaluation_id)
     assert (seg.state, seg.last_comment) == (
         DeliveryState.FAILED,
-        "can not be read: is not in the bucket",
+        "cannot be read: is not in the bucket",
     )
     assert report.state is DeliveryState.DELIVERED
 

@@ -138,7 +138,7 @@ def names_nobody(error: BaseException) -> bool:
 @each_damage(*HEADER_IS_WHOLE)
 def test_header_of_a_source_can_not_be_read(files: Files, damage: str) -> None:
     source = files.source_with(DAMAGES[damage](files.source.paths[0]))
-    with pytest.raises(SourceUnreadableError, match=r"its header can not be read: .+; send") as caught:
+    with pytest.raises(SourceUnreadableError, match=r"its header cannot be read: .+; send") as caught:
         read_source_header(source, STUDY_UID)
     assert names_nobody(caught.value)
 
@@ -148,7 +148,7 @@ def test_pixels_of_a_source_can_not_be_used(files: Files, damage: str) -> None:
     first = files.stack.frames[0].instance.sop_instance_uid
     by_uid = {read_part10(path).header.sop_instance_uid: path for path in files.source.paths}
     paths = {**by_uid, first: files.write(DAMAGES[damage](by_uid[first]))}
-    with pytest.raises(PixelDataError, match=r"can not be used: .+; send the Instance again") as caught:
+    with pytest.raises(PixelDataError, match=r"cannot be used: .+; send the Instance again") as caught:
         read_volume(files.stack, paths)
     assert caught.value.sop_instance_uid == first
     assert names_nobody(caught.value)
@@ -175,7 +175,7 @@ def test_damaged_result_fails_alone_before_anybody_is_asked(files: Files, damage
     destination = DestinationSettings(ae_title="PACS", host=LOOPBACK, port=1, deflate=True, rle=True)
     (outcome,) = send([path], destination, SenderSettings())
     assert outcome.state is DeliveryState.FAILED
-    assert outcome.comment.startswith("can not be read: ")
+    assert outcome.comment.startswith("cannot be read: ")
 
 
 @each_damage(*HEADER_IS_WHOLE)

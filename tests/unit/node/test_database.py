@@ -130,7 +130,7 @@ def test_sqlite_forces_each_transaction_to_disk(tmp_path: Path) -> None:
     "url", ["sqlite:////nowhere/at/all/index.db", "postgresql://nobody@127.0.0.1:1/none?connect_timeout=1"]
 )
 def test_database_that_can_not_be_opened_is_unavailable(url: str) -> None:
-    with pytest.raises(IndexUnavailableError, match="can not be opened") as caught:
+    with pytest.raises(IndexUnavailableError, match="cannot be opened") as caught:
         Database(url)
     assert caught.value.retryable
 
@@ -142,7 +142,7 @@ def test_file_that_is_no_database_is_not_waited_for(tmp_path: Path) -> None:
         Database(f"sqlite:///{path}")
     assert not caught.value.retryable
     assert str(caught.value) == (
-        f"{path} can not be used: file is not a database; "
+        f"{path} cannot be used: file is not a database; "
         "restore a backup, or move it away and run `csvd-node rebuild-index`"
     )
     with pytest.raises(DamagedDatabaseError, match="not a database; remove it: it is made anew"):
@@ -186,7 +186,7 @@ def test_lock_that_can_not_be_taken_is_named(tmp_path: Path) -> None:
 def test_lost_tables_are_unavailable(database: Database) -> None:
     with database.writing() as connection:
         connection.execute(text("DROP TABLE studies"))
-    with pytest.raises(IndexUnavailableError, match="can not be read"), database.reading() as connection:
+    with pytest.raises(IndexUnavailableError, match="cannot be read"), database.reading() as connection:
         connection.execute(select(studies))
 
 

@@ -219,7 +219,7 @@ def test_a_segmentation_of_another_patient_or_an_absent_study_is_named(
 def test_what_can_not_be_written_is_named(study: ResultStudy, tmp_path: Path) -> None:
     write_segmentations(study, tmp_path / "seg")
     (tmp_path / "file").touch()
-    with pytest.raises(DatasetExportError, match="file can not be written: File exists"):
+    with pytest.raises(DatasetExportError, match="file cannot be written: File exists"):
         export([folder_of(study), tmp_path / "seg"], tmp_path / "file", tmp_path)
     with pytest.raises(DatasetExportError, match="'a/b' is no name"):
         list(export_dataset([], tmp_path / "x", replace(TERMS, name="a/b"), NodeSettings(root=tmp_path)))

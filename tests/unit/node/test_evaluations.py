@@ -275,7 +275,7 @@ def test_what_was_given_up_can_be_queued_again(
     evaluations: Evaluations, deliveries: Deliveries, state: DeliveryState
 ) -> None:
     delivery, *others = queued(evaluations, deliveries)
-    deliveries.record_attempt(delivery, state, None, "can not be reached", at(101), None)
+    deliveries.record_attempt(delivery, state, None, "cannot be reached", at(101), None)
     for other in others:
         deliveries.record_attempt(other, DeliveryState.DELIVERED, 0, "", at(101), None)
     assert deliveries.of_evaluation(delivery.evaluation_id)[0].is_given_up

@@ -267,5 +267,5 @@ def test_data_set_without_sop_class_is_named() -> None:
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(NotDicomError, match=r"gone\.dcm: can not be read as DICOM: FileNotFoundError"):
+    with pytest.raises(NotDicomError, match=r"gone\.dcm: cannot be read as DICOM: FileNotFoundError"):
         read_image_header(tmp_path / "gone.dcm")

@@ -48,7 +48,7 @@ def test_duty_that_the_database_kept_from_being_done_is_done_in_the_next_round()
     def fail_once() -> None:
         done()
         if done.times == 1:
-            raise IndexUnavailableError("The index can not be read")
+            raise IndexUnavailableError("The index cannot be read")
 
     with Leader(lambda: True, (Duty(fail_once, 3600),)):
         wait_until(lambda: done.times == 2, 20, "it is tried again")
@@ -72,7 +72,7 @@ def test_full_database_is_told_of_once_and_makes_the_part_unwell() -> None:
     def look() -> None:
         done()
         if is_full.is_set():
-            raise IndexUnavailableError("The index can not be written: database or disk is full")
+            raise IndexUnavailableError("The index cannot be written: database or disk is full")
 
     with capture_logs() as logged, Leader(lambda: True, (Duty(look, 0),)) as leader:
         wait_until(lambda: done.times >= 3, 20, "it is tried again and again")

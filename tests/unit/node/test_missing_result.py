@@ -1,4 +1,4 @@
-"""A form that can not be made leaves the others their way, and the Study is not called delivered."""
+"""A form that cannot be made leaves the others their way, and the Study is not called delivered."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class Late:
         self.said.append(condition.reason)
         self._left -= 1
         if self._left:
-            raise IndexUnavailableError("The index can not be opened: nobody answers")
+            raise IndexUnavailableError("The index cannot be opened: nobody answers")
         return "open"
 
 
@@ -32,7 +32,7 @@ def test_part_that_comes_later_is_waited_for_and_the_reason_is_said() -> None:
     late = Late(2, health)
     assert Patience(20, threading.Event(), health).open("database", late, IndexUnavailableError) == "open"
     assert late.said[0] == "waits for what opens before it"
-    assert late.said[1] == "The index can not be opened: nobody answers; tried again for 20 s more"
+    assert late.said[1] == "The index cannot be opened: nobody answers; tried again for 20 s more"
     assert health.conditions()[0].state is PartState.OPENING
 
 

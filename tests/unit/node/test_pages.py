@@ -104,7 +104,7 @@ def test_address_that_can_not_be_answered_is_said_on_a_page(shown: Shown) -> Non
             answer = client.get("/", params=query)
             assert answer.status_code == 422
             assert answer.headers["content-type"].startswith("text/html")
-            assert f"This address can not be answered: {named}" in answer.text
+            assert f"This address cannot be answered: {named}" in answer.text
 
 
 def test_sentence_on_a_page_shows_commands_as_such_and_names_the_study_once(shown: Shown) -> None:
@@ -289,10 +289,10 @@ def test_page_of_the_models_says_which_are_left_out_and_whether_they_are_open_ye
         assert "Cerebral microbleed: no model" in page
         assert "White matter hyperintensity: no model" not in page
     health = Health(["engines"])
-    health.opening("engines", "tensorrt can not be used: there is no NVIDIA driver")
+    health.opening("engines", "tensorrt cannot be used: there is no NVIDIA driver")
     with shown.served(health, engines=()) as client:
         page = client.get("/engines").text
-        assert "No model is open yet: tensorrt can not be used" in page
+        assert "No model is open yet: tensorrt cannot be used" in page
         assert "does not evaluate" not in page, "it will"
     with shown.served(engines=()) as client:
         assert "This process does not evaluate" in client.get("/engines").text

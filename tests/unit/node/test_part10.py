@@ -66,7 +66,7 @@ def test_dataset_without_a_valid_uid_is_unreadable(tmp_path: Path, keyword: str,
 
 def test_truncated_pixel_data_is_unreadable(tmp_path: Path) -> None:
     content = dataset_bytes(write_instance(tmp_path, mr_dataset()))
-    with pytest.raises(UnreadableDatasetError, match="can not be parsed"):
+    with pytest.raises(UnreadableDatasetError, match="cannot be parsed"):
         read_header(content[:-1], ExplicitVRLittleEndian)
 
 
@@ -74,7 +74,7 @@ def test_element_that_ends_beyond_the_data_is_unreadable(tmp_path: Path) -> None
     content = dataset_bytes(write_instance(tmp_path, mr_dataset()))
     too_long = struct.pack("<HH2sH", 0x0028, 0x0106, b"US", 40)
     header = content[: content.index(struct.pack("<HH", 0x7FE0, 0x0010))]
-    with pytest.raises(UnreadableDatasetError, match="can not be parsed"):
+    with pytest.raises(UnreadableDatasetError, match="cannot be parsed"):
         read_header(header + too_long, ExplicitVRLittleEndian)
 
 

@@ -84,7 +84,7 @@ def test_second_rebuild_changes_nothing(arrivals: Arrivals, database: Database) 
 
 
 class Away(FolderFiles):
-    """Files of which the second that is asked for can not be read, as where a bucket goes away."""
+    """Files of which the second that is asked for cannot be read, as where a bucket goes away."""
 
     def lent(self, path: str) -> AbstractContextManager[Path]:
         if path.endswith(f"{mr_dataset(series=2).SOPInstanceUID}.dcm"):

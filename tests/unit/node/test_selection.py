@@ -234,7 +234,7 @@ def test_only_series_of_a_type_that_is_broken_makes_the_type_unavailable_with_th
         "No T2-FLAIR can become a volume: Series 1 (...1.2.3.1): 1 slice is missing"
         in selection.unavailable[SeriesType.T2_FLAIR]
     )
-    assert candidate(selection, 1).reason.startswith("It can not become a volume: 1 slice is missing")
+    assert candidate(selection, 1).reason.startswith("It cannot become a volume: 1 slice is missing")
 
 
 def test_series_without_a_frame_of_reference_costs_its_type_only() -> None:

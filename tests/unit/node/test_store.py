@@ -151,7 +151,7 @@ def test_many_writers_of_one_instance_make_one_file(tmp_path: Path) -> None:
 
 def test_root_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "root").write_text("")
-    with pytest.raises(StoreUnusableError, match="can not be used"):
+    with pytest.raises(StoreUnusableError, match="cannot be used"):
         Store(tmp_path / "root")
 
 
@@ -191,7 +191,7 @@ def test_fault_without_words_of_the_system_is_told_in_its_own(tmp_path: Path) ->
     store = Store(tmp_path, Silent(tmp_path, "incoming"))
     with pytest.raises(StoreUnusableError, match=f"^Store {tmp_path}: timed out$"):
         store.check()
-    with pytest.raises(OutOfResourcesError, match="can not be written: TimeoutError;"):
+    with pytest.raises(OutOfResourcesError, match="cannot be written: TimeoutError;"):
         store.put_result("1.2", "abc", "wmh.dcm", b"")
 
 

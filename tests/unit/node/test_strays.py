@@ -16,7 +16,7 @@ def job(name: str, process_id: str = "own") -> Job:
 
 
 class Queue:
-    """What the database says; it can not be written while it is full."""
+    """What the database says; it cannot be written while it is full."""
 
     def __init__(self, *jobs: Job) -> None:
         self.jobs, self.is_full = list(jobs), False
@@ -27,7 +27,7 @@ class Queue:
 
     def give_back(self, job: Job) -> None:
         if self.is_full:
-            raise QueueUnavailableError("The queues of work can not be written: database or disk is full")
+            raise QueueUnavailableError("The queues of work cannot be written: database or disk is full")
         self.jobs.remove(job)
         self.given_back.append(job.job_id)
 

@@ -22,7 +22,7 @@ UID = "1.2.826.0.1.3680043.8.498.18403358509791266926043099430233459345"
 ROW = StudyRow(
     study_uid=UID,
     state=StudyState.DELIVERING,
-    reason="pacs: can not be reached",
+    reason="pacs: cannot be reached",
     progress="",
     first_at=at(0),
     last_at=at(60),
@@ -56,7 +56,7 @@ def test_times_extent_and_every_reason_are_told() -> None:
     assert [line.strip() for line in shown(ROW)[1:]] == [
         f"141 Instances in 6 Series, 3 of them no MR images; arrived from {first} to {last}",
         f"evaluated at {evaluated}, 0 of 6 delivered",
-        "pacs: can not be reached",
+        "pacs: cannot be reached",
         "2 Instances came again with other content under the same UID; kept apart.",
         "To pacs: it is the only destination",
     ]

@@ -327,7 +327,7 @@ def test_pixel_data_cut_short_is_refused(tmp_path: Path) -> None:
     dataset = pydicom.dcmread(victim)
     dataset.PixelData = dataset.PixelData[:100]
     dataset.save_as(victim)
-    with pytest.raises(PixelDataError, match=rf"Series .*Instance {dataset.SOPInstanceUID} can not be used"):
+    with pytest.raises(PixelDataError, match=rf"Series .*Instance {dataset.SOPInstanceUID} cannot be used"):
         read_volume(stack, paths)
 
 

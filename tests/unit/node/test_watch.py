@@ -29,7 +29,7 @@ def fault(_count: int) -> None:
 
 def away(count: int) -> None:
     if count <= 3:
-        raise IndexUnavailableError("The index can not be read")
+        raise IndexUnavailableError("The index cannot be read")
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_trouble_is_told_while_it_lasts() -> None:
     watch = Watch("part", looks, lambda: 0.01)
     watch.start()
     wait_until(lambda: looks.count >= 2)
-    assert watch.trouble == "The index can not be read"
+    assert watch.trouble == "The index cannot be read"
     watch.stop()
 
 

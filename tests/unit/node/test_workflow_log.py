@@ -68,7 +68,7 @@ class Interrupted(EvaluationWorkflow):
 
 
 def index_error(kind: type[DBAPIError]) -> IndexUnavailableError:
-    error = IndexUnavailableError("The index can not be written: it says why.")
+    error = IndexUnavailableError("The index cannot be written: it says why.")
     error.__cause__ = kind("UPDATE evaluations", {}, Exception("it says why"))
     return error
 
@@ -78,7 +78,7 @@ def index_error(kind: type[DBAPIError]) -> IndexUnavailableError:
     [
         (OSError(errno.ENOSPC, "No space left on device"), [f"No space left on device. {KEPT}"]),
         (index_error(OperationalError), []),
-        (index_error(DataError), [f"The index can not be written: it says why. {KEPT}"]),
+        (index_error(DataError), [f"The index cannot be written: it says why. {KEPT}"]),
     ],
     ids=["full-disk", "index-away", "index-refuses"],
 )
@@ -110,7 +110,7 @@ except QueueUnavailableError as error:
     ended = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True
     )
-    assert ended.stdout.startswith("The queues of work can not be opened: connection failed")
+    assert ended.stdout.startswith("The queues of work cannot be opened: connection failed")
     assert len(ended.stdout.splitlines()) == 1
 
 

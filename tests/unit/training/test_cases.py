@@ -139,7 +139,7 @@ def test_a_file_of_several_volumes_is_refused_one_of_one_is_not(dataset: Dataset
 @pytest.mark.parametrize("file", ["flair", "label"])
 def test_what_holds_no_numbers_is_refused(dataset: Dataset, file: str, array: np.ndarray, told: str) -> None:
     save(dataset.root / f"p1/{file}.nii.gz", array)
-    with pytest.raises(CaseError, match=rf"Case p1: {file}\.nii\.gz can not be read: .*{told}"):
+    with pytest.raises(CaseError, match=rf"Case p1: {file}\.nii\.gz cannot be read: .*{told}"):
         dataset.read("p1")
 
 
@@ -185,7 +185,7 @@ def test_a_file_that_does_not_count_in_mm_is_refused(dataset: Dataset, unit: str
     image = nibabel.Nifti1Image(np.ones((4, 5, 6), np.int16), np.eye(4))
     image.header.set_xyzt_units(unit)
     nibabel.save(image, dataset.root / "p1/flair.nii.gz")
-    with pytest.raises(CaseError, match=rf"Case p1: flair\.nii\.gz can not be read: .* {told} "):
+    with pytest.raises(CaseError, match=rf"Case p1: flair\.nii\.gz cannot be read: .* {told} "):
         dataset.read("p1")
 
 

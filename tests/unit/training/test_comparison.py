@@ -1,4 +1,4 @@
-"""Evaluations side by side: paired differences over patients, and what can not be compared."""
+"""Evaluations side by side: paired differences over patients, and what cannot be compared."""
 
 import json
 import resource

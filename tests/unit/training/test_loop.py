@@ -1,4 +1,4 @@
-"""The training loop: learns, resumes exactly, stops when it should, refuses what it can not continue."""
+"""The training loop: learns, resumes exactly, stops when it should, refuses what it cannot continue."""
 
 import errno
 import json

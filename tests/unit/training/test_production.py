@@ -94,7 +94,7 @@ def test_a_damaged_source_is_named_by_the_process_that_meets_it(data: Path, tmp_
     path.parent.mkdir(parents=True)
     path.write_bytes(b"no image")
     listed = orders(Segment.INFARCT, tmp_path / "data", tmp_path / "pool", {Split.TRAIN: 1}, variants=0)
-    with pytest.raises(SimulationSourceError, match=r"training_seg_01\.nii\.gz: can not be read") as told:
+    with pytest.raises(SimulationSourceError, match=r"training_seg_01\.nii\.gz: cannot be read") as told:
         list(fill_pool(listed))
     assert told.value.source == path
 

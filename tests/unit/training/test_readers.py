@@ -140,7 +140,7 @@ def test_grades_of_experts_and_another_rule_win(folder) -> None:
         pytest.param("times.csv", "reader,case,seconds\na,p1,3\na,p1,4\n", "line 3: a second", id="twice"),
         pytest.param("times.csv", "reader,case,seconds\na,p1,long\n", "'long', expected", id="no-number"),
         pytest.param("grades.csv", "reader,case,grade\na,p1,V\n", "'V', expected I, II", id="no-grade"),
-        pytest.param("readers/a/p1.nii.gz", "no image", "can not be read", id="unreadable"),
+        pytest.param("readers/a/p1.nii.gz", "no image", "cannot be read", id="unreadable"),
     ],
 )
 def test_what_is_wrong_is_named(folder, file, content, problem) -> None:

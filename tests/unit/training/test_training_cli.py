@@ -170,7 +170,7 @@ def test_a_file_that_can_not_be_written_ends_with_its_name(places) -> None:
     result = CliRunner().invoke(app, ["run", *arguments, "--runs", str(folder / "file")])
     assert result.exit_code == 1
     assert f"{folder / 'file'}" in result.output
-    assert "can not be used: Not a directory" in result.output
+    assert "cannot be used: Not a directory" in result.output
 
 
 def test_a_wrong_key_ends_with_its_name_and_exit_code_1(places) -> None:
@@ -206,7 +206,7 @@ def test_data_sets_are_told_complete_or_what_they_lack(tmp_path) -> None:
     assert "own: p1/t1.nii.gz is missing" in told.output
     (tmp_path / "p1" / "t1.nii.gz").touch()
     told = CliRunner().invoke(app, ["data", "--mri", str(tmp_path)])
-    assert (told.exit_code, "own: Case p1: t1.nii.gz can not be read" in told.output) == (1, True)
+    assert (told.exit_code, "own: Case p1: t1.nii.gz cannot be read" in told.output) == (1, True)
     image = np.arange(27, dtype=np.int16).reshape(3, 3, 3)
     nibabel.save(nibabel.Nifti1Image(image, np.eye(4)), tmp_path / "p1" / "t1.nii.gz")
     assert "own: complete, 1 cases" in CliRunner().invoke(app, ["data", "--mri", str(tmp_path)]).output

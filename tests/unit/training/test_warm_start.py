@@ -40,11 +40,11 @@ def test_weights_of_another_architecture_are_refused(bundle) -> None:
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path) -> None:
-    with pytest.raises(WarmStartError, match="can not be read"):
+    with pytest.raises(WarmStartError, match="cannot be read"):
         load_bundle_weights(networks.build(tiny_recipe().network, 3), tmp_path, torch.zeros(1, 3, 32, 32))
 
 
 def test_a_model_that_is_damaged_is_refused(bundle, tmp_path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"no model")
-    with pytest.raises(WarmStartError, match="can not be read"):
+    with pytest.raises(WarmStartError, match="cannot be read"):
         load_bundle_weights(networks.build(tiny_recipe().network, 3), tmp_path, bundle[1])

@@ -78,7 +78,7 @@ def test_value_that_can_not_be_encoded_is_not_quoted(results: dict[str, ResultOb
     dataset = deepcopy(results["sr"].dataset)
     dataset.add_new(0x00280010, "US", 1)
     dataset[0x00280010]._value = "CSVD^PHANTOM"
-    with pytest.raises(EncodingFailedError, match="sr can not be encoded") as raised:
+    with pytest.raises(EncodingFailedError, match="sr cannot be encoded") as raised:
         encode(ResultObject("sr", dataset))
     assert "PHANTOM" not in str(raised.value)
     assert raised.value.__suppress_context__

@@ -1,4 +1,4 @@
-"""A result that can not be made takes no other with it, and no other refers to it."""
+"""A result that cannot be made takes no other with it, and no other refers to it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_what_can_not_be_made_is_missing_alone_and_the_report_says_so(
     assert set(whole) - set(made) == {"seg-labelmap-combined"}
     (missing,) = not_made
     remark = (
-        "Not made: label map, all segments; seg-labelmap-combined can not be encoded: its segments overlap"
+        "Not made: label map, all segments; seg-labelmap-combined cannot be encoded: its segments overlap"
     )
     assert (missing.form, missing.remark) == (Form.LABELMAP, remark)
     assert STUDY_UID in missing.reason
@@ -66,7 +66,7 @@ def test_half_of_what_belongs_together_is_not_made(results: dict[str, ResultObje
     assert making.make(Form.KEY_IMAGES, lambda: breaking(results, ValueError("CSVD^PHANTOM"))) == []
     assert (making.made, making.remarks) == (
         [],
-        ("Not made: key image; key image can not be encoded: ValueError",),
+        ("Not made: key image; key image cannot be encoded: ValueError",),
     )
 
 
