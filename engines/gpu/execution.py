@@ -101,7 +101,8 @@ class TensorRtEngine:
     @property
     def kernels(self) -> bytes:
         """What TensorRT for RTX compiled for this GPU, with which the next start is faster; else nothing."""
-        return b"" if self._compiled is None else bytes(self._compiled.serialize())
+        compiled = None if self._compiled is None else self._compiled.serialize()
+        return b"" if compiled is None else bytes(compiled)
 
     def _compile_at_once(self, config: trt.IRuntimeConfig) -> None:
         """Have TensorRT for RTX compile its kernels before the first run, or take those of an earlier start.

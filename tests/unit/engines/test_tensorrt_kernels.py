@@ -144,3 +144,11 @@ def test_kernels_go_with_their_plan(rtx: Rtx, bundle: Bundle, tmp_path: Path) ->
     (other := kept.with_name(f"other.plan.{GPU}.kernels")).write_bytes(KERNELS)
     cache.discard(key)
     assert list(cache.folder.glob("*.kernels")) == [other]
+
+
+def test_kernels_that_tensorrt_does_not_give_do_not_hinder(
+    rtx: Rtx, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(KernelCache, "serialize", lambda _self: None)
+    open_once(tmp_path, bundle)
+    assert not list(tmp_path.glob("*.kernels"))
