@@ -321,6 +321,8 @@ def _record(
         .where(deliveries.c.sop_instance_uid == delivery.sop_instance_uid)
         .where(deliveries.c.destination == delivery.destination)
         .where(deliveries.c.attempts == delivery.attempts, deliveries.c.state.not_in(ARRIVED))
+        # Of what was queued anew since, attempts count from zero again.
+        .where(deliveries.c.first_queued_at == delivery.first_queued_at)
         .values(
             state=state,
             attempts=delivery.attempts + 1,

@@ -248,6 +248,27 @@ def test_what_an_archive_lost_is_sent_again_to_it_alone(played: Played, database
     assert {each.destination for each in played.deliveries.due(at(200))} == {"pacs"}
 
 
+def test_what_is_sent_again_is_not_ended_by_who_was_at_it_before(played: Played, database: Database) -> None:
+    played.routed_to("pacs")
+    played.courier("pacs").queue(played.evaluation_id)
+    before = played.deliveries.of_evaluation(played.evaluation_id)
+    for each in before:
+        played.deliveries.record_attempt(each, DeliveryState.DELIVERED, 0, "", at(100), None)
+    resend_study(database, STUDY_UID, ["pacs"], at(200))
+    for each in before:
+        played.deliveries.record_attempt(each, DeliveryState.DELIVERED, 0, "", at(201), None)
+    assert len(played.deliveries.due(at(200))) == 2
+
+
+def test_of_other_evaluations_nothing_is_sent_again(played: Played) -> None:
+    played.routed_to("pacs")
+    played.courier("pacs").queue(played.evaluation_id)
+    for each in played.deliveries.of_evaluation(played.evaluation_id):
+        played.deliveries.record_attempt(each, DeliveryState.DELIVERED, 0, "", at(100), None)
+    assert played.deliveries.queue_arrived("another", ["pacs"], at(200)) == 0
+    assert played.deliveries.due(at(200)) == []
+
+
 def test_what_was_never_delivered_can_not_be_sent_again(played: Played, database: Database) -> None:
     played.routed_to("pacs")
     played.courier("pacs").queue(played.evaluation_id)
