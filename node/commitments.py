@@ -82,6 +82,7 @@ class Commitments:
             connection.execute(
                 update(deliveries)
                 .where(_is(delivery), deliveries.c.attempts == delivery.attempts)
+                .where(deliveries.c.first_queued_at == delivery.first_queued_at)
                 .values(
                     attempts=delivery.attempts + 1,
                     last_comment=comment,

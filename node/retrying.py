@@ -72,9 +72,11 @@ def resend_study(database: Database, study_uid: str, destinations: Collection[st
         IndexUnavailableError: if the index does not answer.
     """
     deliveries = Deliveries(database)
-    for evaluation in reversed(Evaluations(database).of_study(study_uid)):
+    latest_first = reversed(Evaluations(database).of_study(study_uid))
+    for number, evaluation in enumerate(latest_first):
         if queued := deliveries.queue_arrived(evaluation.evaluation_id, destinations, now):
-            return f"{queued} Instances are sent again."
+            earlier = f" of evaluation {evaluation.evaluation_id}, as none of a later one was delivered"
+            return f"{queued} Instances are sent again{earlier if number else ''}."
     if Index(database).arrival(study_uid) is None:
         with database.reading() as connection:
             raise unknown_study(connection, study_uid)

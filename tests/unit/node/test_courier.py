@@ -40,6 +40,7 @@ class Played:
     Attributes:
         arrivals: of its Study.
         evaluation_id: of it.
+        arrivals: what came of its Study.
         deliveries: the book.
         store: of its files.
         pictures: draws what a fallback needs.
@@ -258,6 +259,21 @@ def test_what_is_sent_again_is_not_ended_by_who_was_at_it_before(played: Played,
     for each in before:
         played.deliveries.record_attempt(each, DeliveryState.DELIVERED, 0, "", at(201), None)
     assert len(played.deliveries.due(at(200))) == 2
+
+
+def test_that_results_of_an_earlier_evaluation_are_sent_again_is_said(
+    played: Played, database: Database
+) -> None:
+    played.routed_to("pacs")
+    played.courier("pacs").queue(played.evaluation_id)
+    for each in played.deliveries.of_evaluation(played.evaluation_id):
+        played.deliveries.record_attempt(each, DeliveryState.DELIVERED, 0, "", at(100), None)
+    played.arrivals.whole("b", 150, series=2)
+    assert played.evaluations.begin(STUDY_UID, None, at(160)) is not None
+    assert resend_study(database, STUDY_UID, ["pacs"], at(200)) == (
+        f"2 Instances are sent again of evaluation {played.evaluation_id}, "
+        "as none of a later one was delivered."
+    )
 
 
 def test_of_other_evaluations_nothing_is_sent_again(played: Played) -> None:
