@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, update
 
 from node.database import Database
-from node.deliveries import OUTSTANDING, Delivery, DeliveryState, delivery_of, with_results
+from node.deliveries import OUTSTANDING, Delivery, DeliveryState, delivery_of, no_attempt_since, with_results
 from node.evaluations import keep_from_removal
 from node.tables import commitment_requests, deliveries
 
@@ -81,8 +81,7 @@ class Commitments:
         with self._database.writing() as connection:
             connection.execute(
                 update(deliveries)
-                .where(_is(delivery), deliveries.c.attempts == delivery.attempts)
-                .where(deliveries.c.first_queued_at == delivery.first_queued_at)
+                .where(no_attempt_since(delivery), deliveries.c.state == delivery.state)
                 .values(
                     attempts=delivery.attempts + 1,
                     last_comment=comment,

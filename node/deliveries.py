@@ -221,13 +221,8 @@ class Deliveries:
             destinations: those that there are.
             now: the current time.
         """
-        with self._database.writing() as connection:
-            done = connection.execute(
-                update(deliveries)
-                .where(_given_up(evaluation_id), deliveries.c.destination.in_(destinations))
-                .values(state=_PENDING_IF_SENT, attempts=0, first_queued_at=now, next_attempt_at=now)
-            )
-        return done.rowcount
+        chosen = _given_up(evaluation_id) & deliveries.c.destination.in_(destinations)
+        return self._queue_anew(chosen, now, state=_PENDING_IF_SENT)
 
     def queue_arrived(self, evaluation_id: str, destinations: Collection[str], now: datetime) -> int:
         """Queue anew what destinations have of an evaluation, and return how many deliveries that are.
@@ -239,27 +234,21 @@ class Deliveries:
             destinations: which ones.
             now: the current time.
         """
-        with self._database.writing() as connection:
-            done = connection.execute(
-                update(deliveries)
-                .where(
-                    deliveries.c.evaluation_id == evaluation_id,
-                    deliveries.c.destination.in_(destinations),
-                    deliveries.c.state.in_(ARRIVED),
-                )
-                .values(
-                    state=DeliveryState.PENDING,
-                    attempts=0,
-                    last_status=None,
-                    last_comment="",
-                    first_queued_at=now,
-                    next_attempt_at=now,
-                    sent_at=None,
-                    sent_remark="",
-                    committed_at=None,
-                )
-            )
-        return done.rowcount
+        chosen = and_(
+            deliveries.c.evaluation_id == evaluation_id,
+            deliveries.c.destination.in_(destinations),
+            deliveries.c.state.in_(ARRIVED),
+        )
+        return self._queue_anew(
+            chosen,
+            now,
+            state=DeliveryState.PENDING,
+            last_status=None,
+            last_comment="",
+            sent_at=None,
+            sent_remark="",
+            committed_at=None,
+        )
 
     def forget_given_up(self, evaluation_id: str, destinations: Collection[str]) -> int:
         """Forget what of an evaluation was given up for others than these destinations; return how much."""
@@ -270,6 +259,12 @@ class Deliveries:
                 )
             )
         return done.rowcount
+
+    def _queue_anew(self, chosen: ColumnElement[bool], now: datetime, **values: object) -> int:
+        """Try deliveries as if they were queued now, and return how many they are."""
+        anew = {"attempts": 0, "first_queued_at": now, "next_attempt_at": now}
+        with self._database.writing() as connection:
+            return connection.execute(update(deliveries).where(chosen).values(**anew, **values)).rowcount
 
     def _listed(self, statement: Select[Any]) -> list[Delivery]:
         with self._database.reading() as connection:
@@ -291,6 +286,17 @@ def _given_up(evaluation_id: str) -> ColumnElement[bool]:
         deliveries.c.evaluation_id == evaluation_id,
         deliveries.c.next_attempt_at.is_(None),
         deliveries.c.state.not_in(ARRIVED),
+    )
+
+
+def no_attempt_since(delivery: Delivery) -> ColumnElement[bool]:
+    """Return the condition that a delivery was neither tried nor queued anew since it was read."""
+    return and_(
+        deliveries.c.sop_instance_uid == delivery.sop_instance_uid,
+        deliveries.c.destination == delivery.destination,
+        deliveries.c.attempts == delivery.attempts,
+        # Of what was queued anew, attempts count from zero again.
+        deliveries.c.first_queued_at == delivery.first_queued_at,
     )
 
 
@@ -318,11 +324,7 @@ def _record(
     sent = {"sent_at": now, "sent_remark": comment} if state is DeliveryState.SENT else {}
     connection.execute(
         update(deliveries)
-        .where(deliveries.c.sop_instance_uid == delivery.sop_instance_uid)
-        .where(deliveries.c.destination == delivery.destination)
-        .where(deliveries.c.attempts == delivery.attempts, deliveries.c.state.not_in(ARRIVED))
-        # Of what was queued anew since, attempts count from zero again.
-        .where(deliveries.c.first_queued_at == delivery.first_queued_at)
+        .where(no_attempt_since(delivery), deliveries.c.state.not_in(ARRIVED))
         .values(
             state=state,
             attempts=delivery.attempts + 1,

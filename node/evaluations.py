@@ -131,14 +131,13 @@ class Evaluations:
             UnknownStudyError: if nothing of the Study is in the index.
             NothingToEvaluateError: if none of its Instances is an MR image.
         """
-        ended = (EvaluationState.FAILED, EvaluationState.EVALUATED, EvaluationState.SUPERSEDED)
         with self._database.writing() as connection:
             _settle(connection, study_uid, None)
             evaluation = self._open(connection, study_uid, now)
             connection.execute(
                 update(evaluations)
                 .where(evaluations.c.evaluation_id == evaluation.evaluation_id)
-                .where(evaluations.c.state.in_(ended))
+                .where(evaluations.c.state.not_in(NOT_ENDED))
                 .values(
                     state=EvaluationState.WAITING,
                     run=evaluations.c.run + 1,

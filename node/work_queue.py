@@ -71,7 +71,7 @@ class DurableQueue:
 
     def __init__(self, database_url: str, version: str = WORKFLOW_VERSION) -> None:
         self._version = version
-        with _translated("opened"), _undamaged(database_url):
+        with as_queue_fault("opened"), _undamaged(database_url):
             DBOS.migrate(database_url)
             self._client = DBOSClient(
                 system_database_url=database_url,
@@ -80,7 +80,7 @@ class DurableQueue:
             )
 
     def __enter__(self) -> Self:
-        with _translated("written"):
+        with as_queue_fault("written"):
             self._client.register_queue(EVALUATIONS, worker_concurrency=1, polling_interval_sec=POLL_S)
             self._client.register_queue(
                 DELIVERIES,
@@ -113,7 +113,7 @@ class DurableQueue:
 
     def of_other_versions(self) -> list[Job]:
         """List what is not done and belongs to processes of other versions than this."""
-        with _translated("read"):
+        with as_queue_fault("read"):
             known = {version["version_name"] for version in self._client.list_application_versions()}
         others = sorted(known - {self._version})
         if not others:
@@ -122,7 +122,7 @@ class DurableQueue:
 
     def give_back(self, job: Job) -> None:
         """Let it wait again, for any process of its version."""
-        with _translated("written"):
+        with as_queue_fault("written"):
             self._client.resume_workflow(job.job_id, queue_name=_QUEUE_OF[job.role])
 
     def renew(self, job: Job) -> None:
@@ -142,7 +142,7 @@ class DurableQueue:
 
     def cancel(self, job: Job) -> None:
         """Let nobody do it."""
-        with _translated("written"):
+        with as_queue_fault("written"):
             self._client.cancel_workflow(job.job_id)
 
     def forget_done(self, before: datetime) -> int:
@@ -153,12 +153,12 @@ class DurableQueue:
         """
         ended = self._listed(status=list(ENDED), completed_before=before.isoformat(), limit=FORGOTTEN_AT_ONCE)
         if ended:
-            with _translated("written"):
+            with as_queue_fault("written"):
                 self._client.delete_workflows([status.workflow_id for status in ended])
         return len(ended)
 
     def _listed(self, **chosen: Any) -> list[WorkflowStatus]:
-        with _translated("read"):
+        with as_queue_fault("read"):
             return self._client.list_workflows(
                 queue_name=list(_ROLE_OF), load_input=False, load_output=False, **chosen
             )
@@ -169,7 +169,7 @@ class DurableQueue:
         known = self._listed(workflow_ids=names)
         if any(status.status not in ENDED for status in known):
             return
-        with _translated("written"):
+        with as_queue_fault("written"):
             if known:
                 self._client.delete_workflows([status.workflow_id for status in known])
             self._client.enqueue(options, *arguments)
@@ -211,7 +211,14 @@ def _undamaged(database_url: str) -> Iterator[None]:
 
 
 @contextmanager
-def _translated(what: str) -> Iterator[None]:
+def as_queue_fault(what: str) -> Iterator[None]:
+    """Say in our words that the database of the queues does not answer.
+
+    Args:
+        what: what the queues cannot be.
+
+    Raises: QueueUnavailableError
+    """
     try:
         yield
     except DBAPIError as exc:

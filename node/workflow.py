@@ -10,15 +10,14 @@ from typing import Self
 import structlog
 from dbos import DBOS, DBOSConfig, DBOSConfiguredInstance
 from dbos import error as dbos_error
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from engines.errors import EngineError
 from node.courier import Courier
-from node.database import cause_of
-from node.errors import IndexUnavailableError, NodeError, QueueUnavailableError
+from node.errors import IndexUnavailableError, NodeError
 from node.evaluator import Evaluator
 from node.strays import AtWork
-from node.work_queue import APPLICATION, DELIVERY, EVALUATION, INSTANCE, WORKFLOW_VERSION
+from node.work_queue import APPLICATION, DELIVERY, EVALUATION, INSTANCE, WORKFLOW_VERSION, as_queue_fault
 
 log = structlog.get_logger(__name__)
 
@@ -222,10 +221,8 @@ class WorkflowRunner:
 
     def __enter__(self) -> Self:
         DBOS.listen_queues(list(self._workflows))
-        try:
+        with as_queue_fault("opened"):
             DBOS.launch()
-        except DBAPIError as exc:
-            raise QueueUnavailableError(f"The queues of work cannot be opened: {cause_of(exc)}") from exc
         return self
 
     def __exit__(
