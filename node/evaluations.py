@@ -175,9 +175,11 @@ class Evaluations:
             evaluation_id, state=EvaluationState.EVALUATED, progress="", reason=problem, finished_at=now
         )
 
-    def fail(self, evaluation_id: str, reason: str, now: datetime) -> None:
-        """Mark an evaluation as failed, with one sentence for a person."""
-        self._set(evaluation_id, state=EvaluationState.FAILED, progress="", reason=reason, finished_at=now)
+    def fail(self, evaluation_id: str, reason: str, now: datetime) -> bool:
+        """Mark an evaluation as failed, with one sentence for a person; False if it had ended before."""
+        return self._set(
+            evaluation_id, state=EvaluationState.FAILED, progress="", reason=reason, finished_at=now
+        )
 
     def note_lost(self, evaluation_id: str) -> int:
         """Count that the process died that was at an evaluation; return how often that has happened."""
@@ -289,7 +291,8 @@ class Evaluations:
             _supersede_waiting(connection, study_uid, evaluation_id, now)
         return _read(connection, evaluation_id)
 
-    def _set(self, evaluation_id: str, **values: object) -> None:
+    def _set(self, evaluation_id: str, **values: object) -> bool:
+        """Change an evaluation that has not ended; False if it had."""
         with self._database.writing() as connection:
             done = connection.execute(
                 update(evaluations)
@@ -299,6 +302,7 @@ class Evaluations:
             if done.rowcount != 1:
                 # It has ended, or is not known.
                 _read(connection, evaluation_id)
+            return done.rowcount == 1
 
 
 def keep_from_removal(connection: Connection, evaluation_id: str) -> None:

@@ -84,11 +84,14 @@ class Evaluator:
             self._keep(evaluation, context, assessment, router)
 
     def fail(self, evaluation_id: str, reason: str) -> None:
-        """Enter why an evaluation failed, unless its Study was removed."""
+        """Enter why an evaluation failed, unless it had ended before or its Study was removed."""
         try:
-            self._evaluations.fail(evaluation_id, reason, self._clock())
+            failed = self._evaluations.fail(evaluation_id, reason, self._clock())
         except UnknownEvaluationError:
             log.info("evaluation.gone", evaluation_id=evaluation_id)
+            return
+        if not failed:
+            self.log_of(evaluation_id).info("evaluation.had_ended", reason=reason)
             return
         self.log_of(evaluation_id).warning("evaluation.failed", reason=reason)
         self._observer.study_failed(self._evaluations.get(evaluation_id).study_uid)

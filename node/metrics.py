@@ -42,7 +42,9 @@ class Metrics:
             "instances_received", "Instances that arrived, by what became of them", "result"
         )
         self._bytes = self._counter("received_bytes", "Bytes of the data sets that arrived")
-        self._failed = self._counter("studies_failed", "Studies that failed or were given up")
+        self._failed = self._counter(
+            "studies_failed", "Times that a Study failed or was given up; after a retry again"
+        )
         self._attempts = self._counter(
             "delivery_attempts",
             "Attempts to deliver an Instance, by their DICOM status",

@@ -15,6 +15,7 @@ from node.completeness import CompletenessSettings
 from node.database import Database
 from node.evaluations import Evaluations
 from node.evaluator import Evaluator
+from node.observation import Observers
 from node.outcomes import Outcomes
 from node.results.errors import PatientMismatchError
 from node.settings import NodeSettings
@@ -26,8 +27,23 @@ from tests.support.small_study import PATIENT, study_of, write_study
 UID = study_of("mixed")
 
 
+class Counter(Observers):
+    """Counts failed Studies."""
+
+    failed = 0
+
+    def study_failed(self, study_uid: str) -> None:
+        self.failed += 1
+
+
 @pytest.fixture
-def views(tmp_path: Path, database: Database) -> StudyViews:
+def counter() -> Counter:
+    """Is told what happens."""
+    return Counter()
+
+
+@pytest.fixture
+def views(tmp_path: Path, database: Database, counter: Counter) -> StudyViews:
     """Pages on a Study that failed because its Series name two patients."""
     another = replace(PATIENT, patient_id="CSVD-PHANTOM-2")
     paths = [
@@ -41,13 +57,21 @@ def views(tmp_path: Path, database: Database) -> StudyViews:
     arrivals.release("a", 0)
     settings, evaluations = NodeSettings(root=tmp_path / "root"), Evaluations(database)
     evaluator = Evaluator(
-        settings, Assessor(settings, {}), arrivals.store, evaluations, Outcomes(database), lambda: at(2)
+        settings,
+        Assessor(settings, {}),
+        arrivals.store,
+        evaluations,
+        Outcomes(database),
+        lambda: at(2),
+        counter,
     )
     evaluation = evaluations.begin(UID, None, at(1))
     assert evaluation is not None
     with pytest.raises(PatientMismatchError) as raised:
         evaluator.evaluate(evaluation.evaluation_id)
     evaluator.fail(evaluation.evaluation_id, str(raised.value))
+    # as when the process dies before it has noted that this was done
+    evaluator.fail(evaluation.evaluation_id, "It failed once more.")
     return StudyViews(database, arrivals.store, CompletenessSettings(), lambda: at(1000))
 
 
@@ -58,6 +82,13 @@ def test_failed_study_keeps_what_each_series_was_taken_for(views: StudyViews) ->
     assert all(line.evidence for line in view.series)
     assert view.series_of == 1
     assert view.findings is None
+
+
+def test_a_failure_that_comes_again_is_neither_entered_nor_counted(
+    views: StudyViews, counter: Counter
+) -> None:
+    assert "is not that of T2-FLAIR" in views.study(UID).row.reason
+    assert counter.failed == 1
 
 
 def test_command_tells_it_in_words_and_as_json(views: StudyViews) -> None:
