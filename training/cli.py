@@ -300,7 +300,9 @@ def _simulate(recipe: SegmentRecipe, data: Path, pool: Path, workers: int, cases
 @app.command(name="data")
 def check_data(mri: MriFolder = MRI) -> None:
     """Read every case of each data set and say what is missing or wrong; exit with 1 if anything is."""
-    wrong = False
+    wrong = not mri.is_dir()
+    if wrong:
+        _tell(f"{mri} is no folder: make it, or name another with --mri")
     absent: list[str] = []
     with _told():
         for dataset in Sources(mri, None).datasets():

@@ -210,6 +210,8 @@ def test_data_sets_are_told_complete_or_what_they_lack(tmp_path) -> None:
     image = np.arange(27, dtype=np.int16).reshape(3, 3, 3)
     nibabel.save(nibabel.Nifti1Image(image, np.eye(4)), tmp_path / "p1" / "t1.nii.gz")
     assert "own: complete, 1 cases" in CliRunner().invoke(app, ["data", "--mri", str(tmp_path)]).output
+    told = CliRunner().invoke(app, ["data", "--mri", str(tmp_path / "typo")])
+    assert (told.exit_code, "typo is no folder" in told.output) == (1, True)
 
 
 def test_one_command_trains_evaluates_and_exports(places) -> None:
