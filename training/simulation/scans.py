@@ -2,13 +2,15 @@
 
 Only three people with b1000 images and two averaged echo-planar T2* are at hand; one of each is kept for
 the test. Microbleeds are painted into a T2- and a proton-weighted spin echo as well: no T2*, but what one of
-clinical resolution looks like around them, with the flow voids of real vessels.
+clinical resolution looks like around them, with the flow voids of real vessels. Infarcts and microbleeds are
+also painted into surrogates that are made of T2-FLAIR, in training and validation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from training.dicom_series import cut_tiles, to_volume
 from training.errors import SimulationSourceError
 from training.nifti import read_nifti
 from training.pool import Split
+from training.simulation.surrogates import as_diffusion, as_t2_star
 
 MANIFESTS = Path(__file__).parents[1] / "manifests"
 
@@ -65,10 +68,18 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class ScanSource:
-    """A real scan, which split its patient belongs to, and how it is read from the data folder."""
+    """A real scan that lesions are painted into.
+
+    Attributes:
+        name: of the scan.
+        split: that its patient belongs to.
+        variants: times that it is painted anew; more where there are fewer scans.
+        read: reads it from the data folder.
+    """
 
     name: str
     split: Split
+    variants: int
     read: Callable[[Path], Scan]
 
 
@@ -79,27 +90,41 @@ def scan_sources(segment: Segment) -> tuple[ScanSource, ...]:
     has to leave out what was painted into the patients of its fold.
     """
     if segment is Segment.INFARCT:
-        return (
-            ScanSource("philips_achieva", Split.TRAIN, lambda data: _philips(data, "b1000")),
-            ScanSource("siemens_xa30", Split.TRAIN, _siemens_enhanced),
-            ScanSource("siemens_prisma", Split.TEST, lambda data: _siemens_mosaic(data, (1, 2, 3))),
-            ScanSource("siemens_prisma_direction", Split.TEST, lambda data: _siemens_mosaic(data, (1,))),
-        )
+        return (*_diffusion(), *_surrogates("", 24, as_diffusion, SeriesType.DWI_B1000))
     if segment is Segment.MICROBLEED:
+        dark, bright = partial(as_t2_star, bright_csf=False), partial(as_t2_star, bright_csf=True)
         return (
-            ScanSource("ffe_epi", Split.TRAIN, lambda data: _echo_planar(data, "mean_T2star_ffe_epi", PDDL)),
-            ScanSource("philips_achieva_b0", Split.TRAIN, lambda data: _philips(data, "b0")),
-            ScanSource("siemens_trio_t2", Split.TRAIN, lambda data: _whole_head(data, *TRIO)),
-            ScanSource("fslmean", Split.TEST, lambda data: _echo_planar(data, "fslmean", BSD)),
-            ScanSource("siemens_prisma_b0", Split.TEST, lambda data: _siemens_mosaic(data, (0,))),
-            ScanSource("ge_signa_pd", Split.TEST, lambda data: _whole_head(data, *SIGNA)),
+            *_t2_star(),
+            *_surrogates("", 6, dark, SeriesType.T2_STAR),
+            *_surrogates("_bright_csf", 6, bright, SeriesType.T2_STAR),
         )
+    lacune = segment is Segment.LACUNE
     return tuple(
         ScanSource(
-            case, split if segment is Segment.LACUNE else Split.TRAIN, _labelled(manifest, case, segment)
+            case, split if lacune else Split.TRAIN, 4 if lacune else 3, _labelled(manifest, case, segment)
         )
         for manifest, cases in LABELLED.items()
         for case, split in cases.items()
+    )
+
+
+def _diffusion() -> tuple[ScanSource, ...]:
+    return (
+        ScanSource("philips_achieva", Split.TRAIN, 64, lambda data: _philips(data, "b1000")),
+        ScanSource("siemens_xa30", Split.TRAIN, 64, _siemens_enhanced),
+        ScanSource("siemens_prisma", Split.TEST, 32, lambda data: _siemens_mosaic(data, (1, 2, 3))),
+        ScanSource("siemens_prisma_direction", Split.TEST, 32, lambda data: _siemens_mosaic(data, (1,))),
+    )
+
+
+def _t2_star() -> tuple[ScanSource, ...]:
+    return (
+        ScanSource("ffe_epi", Split.TRAIN, 12, lambda data: _echo_planar(data, "mean_T2star_ffe_epi", PDDL)),
+        ScanSource("philips_achieva_b0", Split.TRAIN, 12, lambda data: _philips(data, "b0")),
+        ScanSource("siemens_trio_t2", Split.TRAIN, 12, lambda data: _whole_head(data, *TRIO)),
+        ScanSource("fslmean", Split.TEST, 5, lambda data: _echo_planar(data, "fslmean", BSD)),
+        ScanSource("siemens_prisma_b0", Split.TEST, 5, lambda data: _siemens_mosaic(data, (0,))),
+        ScanSource("ge_signa_pd", Split.TEST, 5, lambda data: _whole_head(data, *SIGNA)),
     )
 
 
@@ -120,7 +145,36 @@ LABELLED: Mapping[str, Mapping[str, Split]] = {
     },
     "openms": {"openms_07": Split.TRAIN, "openms_19": Split.TEST},
 }
-"""Split of each patient for lacunes painted into T1. The patient kept for demonstrations is in none."""
+"""Split of each patient for lacunes painted into T1, and for surrogates: those of the test are not used for
+these. The patient kept for demonstrations is in none."""
+
+Alter = Callable[[Volume, NDArray[np.bool_]], NDArray[np.float32]]
+"""T2-FLAIR and its brain to a surrogate."""
+
+
+def _surrogates(ending: str, variants: int, alter: Alter, series: SeriesType) -> tuple[ScanSource, ...]:
+    """Return the labelled patients' T2-FLAIR as surrogates of another Series, without the test's."""
+
+    def reader(manifest: str, case: str) -> Callable[[Path], Scan]:
+        def read(data: Path) -> Scan:
+            found = _labelled(manifest, case, Segment.WMH)(data)
+            flair = Volume(found.images[SeriesType.T2_FLAIR], found.grid)
+            origin = found.provenance
+            return replace(
+                found,
+                images={series: alter(flair, found.brain)},
+                marked=np.zeros(found.brain.shape, np.bool_),
+                provenance=replace(origin, dataset=f"{origin.dataset}, T2_FLAIR as {series}"),
+            )
+
+        return read
+
+    return tuple(
+        ScanSource(f"{case}_flair{ending}", split, variants, reader(manifest, case))
+        for manifest, cases in LABELLED.items()
+        for case, split in cases.items()
+        if split is not Split.TEST
+    )
 
 
 def _labelled(manifest: str, case: str, segment: Segment) -> Callable[[Path], Scan]:
