@@ -21,6 +21,7 @@ from obstore.exceptions import (
 )
 from obstore.store import S3Store
 
+from node.errors import BucketUnreachableError
 from node.storage import FoundFile, StorageSettings
 
 if TYPE_CHECKING:
@@ -196,8 +197,11 @@ def _translated() -> Iterator[None]:
     except FileNotFoundError as exc:
         raise FileNotFoundError(errno.ENOENT, "is not in the bucket") from exc
     except (PermissionDeniedError, UnauthenticatedError) as exc:
-        raise OSError(errno.EIO, "the object store does not let the node in; look at its keys") from exc
+        problem = "the object store does not let the node in; look at its keys"
+        raise BucketUnreachableError(errno.EIO, problem) from exc
     except BaseError as exc:
         # Before the last dash stands how often what was tried, with the library's own settings.
         said = str(exc).partition("\n")[0].rpartition(" - ")[2] or type(exc).__name__
-        raise OSError(errno.EIO, f"the object store does not take or give it ({said})") from exc
+        raise BucketUnreachableError(
+            errno.EIO, f"the object store does not take or give it ({said})"
+        ) from exc

@@ -82,6 +82,10 @@ class StoreUnreachableError(StoreUnusableError):
     retryable = True
 
 
+class BucketUnreachableError(OSError):
+    """The object store does not answer, or does not let the node in."""
+
+
 class ReceiverUnavailableError(NodeError):
     """The receiver cannot listen where it is told to."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Mapping
 from types import TracebackType
@@ -14,7 +15,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from engines.errors import EngineError
 from node.courier import Courier
-from node.errors import IndexUnavailableError, NodeError
+from node.errors import BucketUnreachableError, NodeError
 from node.evaluator import Evaluator
 from node.strays import AtWork
 from node.work_queue import APPLICATION, DELIVERY, EVALUATION, INSTANCE, WORKFLOW_VERSION, as_queue_fault
@@ -22,10 +23,13 @@ from node.work_queue import APPLICATION, DELIVERY, EVALUATION, INSTANCE, WORKFLO
 log = structlog.get_logger(__name__)
 
 TRANSIENT_ATTEMPTS = 4
-"""How often a step that met a full disk or a lost database is tried before the evaluation fails."""
+"""How often a step that met an error of the system is tried before the evaluation fails or is put off."""
 
 TRANSIENT_PAUSE_S = 5.0
 """Pause after the first such try, s; each next pause is three times as long."""
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says of a disk, or a quota, that is full."""
 
 KEPT = "The Study is kept; retry it."
 """What to do about a fault of the node's own."""
@@ -58,16 +62,14 @@ class EvaluationWorkflow(DBOSConfiguredInstance):
     def _evaluate(self, evaluation_id: str) -> None:
         try:
             reason = self.make_results(evaluation_id)
-        except dbos_error.DBOSMaxStepRetriesExceeded as error:
-            # Each time it was told what held it up.
-            if _found_index_away(error):
-                # It stays at work in the index, and is handed in again once that answers.
-                return
-            reason = f"{reason_of(error)} {KEPT}"
         # The outermost boundary of the job: whatever happens, the Study ends with a reason.
         except Exception as error:
-            log = self._evaluator.log_of(evaluation_id)
-            log.exception("evaluation.broke")
+            if _is_of_the_site(error):
+                # It stays at work in the index, and is handed in again.
+                return
+            if not isinstance(error, dbos_error.DBOSMaxStepRetriesExceeded):
+                log = self._evaluator.log_of(evaluation_id)
+                log.exception("evaluation.broke")
             reason = f"{reason_of(error)} {KEPT}"
         if reason:
             self.fail(evaluation_id, reason)
@@ -178,11 +180,16 @@ def _cause_of(error: BaseException) -> BaseException:
     return error
 
 
-def _found_index_away(error: BaseException) -> bool:
-    """Tell whether the database did not answer; one that answers and refuses what it is told is a fault."""
+def _is_of_the_site(error: BaseException) -> bool:
+    """Tell whether a full disk or a database or object store that is away held work up, whatever the Study.
+
+    A database that answers and refuses what it is told is a fault. The errors of that of the queues, in which
+    DBOS notes what is done, come as they are.
+    """
     cause = _cause_of(error)
-    is_away = isinstance(cause.__cause__, OperationalError | InterfaceError)
-    return isinstance(cause, IndexUnavailableError) and is_away
+    met = cause.__cause__ if isinstance(cause, NodeError) else cause
+    is_full = isinstance(met, OSError) and met.errno in FULL_DISK
+    return is_full or isinstance(met, OperationalError | InterfaceError | BucketUnreachableError)
 
 
 class WorkflowRunner:

@@ -16,7 +16,7 @@ import pytest
 from dbos import error as dbos_error
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 
-from node.errors import IndexUnavailableError
+from node.errors import BucketUnreachableError, IndexUnavailableError, NodeError, OutOfResourcesError
 from node.workflow import KEPT, EvaluationWorkflow, reason_of
 from tests.support.arrivals import STUDY_UID
 from tests.support.broken_delivery import AWAY, NAME
@@ -55,13 +55,13 @@ def test_reason_is_what_the_system_says_and_no_text_of_a_library(error: OSError,
 
 
 class Interrupted(EvaluationWorkflow):
-    """Met the same in all its attempts; notes how it ends."""
+    """Makes no results; notes how it ends."""
 
     def __init__(self, error: Exception) -> None:
         self._error, self.reasons = error, list[str]()
 
     def make_results(self, evaluation_id: str) -> str:
-        raise dbos_error.DBOSMaxStepRetriesExceeded("make_results", 4, [self._error])
+        raise self._error
 
     def fail(self, evaluation_id: str, reason: str) -> None:
         self.reasons.append(reason)
@@ -73,21 +73,37 @@ def index_error(kind: type[DBAPIError]) -> IndexUnavailableError:
     return error
 
 
+def result_error() -> NodeError:
+    error = OutOfResourcesError("Study 1.2.3: a SEG cannot be written: no space left", "out of resources")
+    error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "reasons"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), [f"No space left on device. {KEPT}"]),
+        (OSError(errno.ENOSPC, "No space left on device"), []),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), []),
+        (result_error(), []),
+        (BucketUnreachableError(errno.EIO, "the object store does not take or give it (timeout)"), []),
+        (OSError(errno.EIO, "Input/output error"), [f"Input/output error. {KEPT}"]),
         (index_error(OperationalError), []),
         (index_error(DataError), [f"The index cannot be written: it says why. {KEPT}"]),
     ],
-    ids=["full-disk", "index-away", "index-refuses"],
+    ids=["full-disk", "quota", "result", "bucket-away", "damaged-disk", "index-away", "index-refuses"],
 )
-def test_evaluation_waits_for_the_index_however_long_that_is_away(
+def test_evaluation_waits_however_long_disk_store_or_index_are_no_good(
     error: Exception, reasons: list[str]
 ) -> None:
-    interrupted = Interrupted(error)
+    interrupted = Interrupted(dbos_error.DBOSMaxStepRetriesExceeded("make_results", 4, [error]))
     interrupted._evaluate("one")
     assert interrupted.reasons == reasons
+
+
+def test_evaluation_waits_for_the_database_of_the_queues_however_long_that_is_full() -> None:
+    interrupted = Interrupted(OperationalError("UPDATE", {}, Exception("database or disk is full")))
+    interrupted._evaluate("one")
+    assert interrupted.reasons == []
 
 
 def test_delivery_that_breaks_is_logged_as_all_else(tmp_path: Path) -> None:
