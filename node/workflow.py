@@ -35,6 +35,23 @@ KEPT = "The Study is kept; retry it."
 """What to do about a fault of the node's own."""
 
 
+class InterruptedStepError(Exception):
+    """A step met what may pass by itself; DBOS keeps it and hands it out again, so it holds no other error.
+
+    Attributes:
+        reason: why, in words.
+        is_of_the_site: whether it would have met any Study.
+    """
+
+    def __init__(self, reason: str, is_of_the_site: bool) -> None:
+        self.reason, self.is_of_the_site = reason, is_of_the_site
+        super().__init__(reason, is_of_the_site)
+
+
+def _is_interruption(error: BaseException) -> bool:
+    return isinstance(error, InterruptedStepError)
+
+
 def _is_transient(error: BaseException) -> bool:
     return isinstance(error, OSError) or (isinstance(error, NodeError) and error.retryable)
 
@@ -64,13 +81,16 @@ class EvaluationWorkflow(DBOSConfiguredInstance):
             reason = self.make_results(evaluation_id)
         # The outermost boundary of the job: whatever happens, the Study ends with a reason.
         except Exception as error:
-            if _is_of_the_site(error):
+            met = _last(error)
+            if _puts_off(met):
                 # It stays at work in the index, and is handed in again.
                 return
-            if not isinstance(error, dbos_error.DBOSMaxStepRetriesExceeded):
+            if isinstance(met, InterruptedStepError):
+                reason = f"{met.reason} {KEPT}"
+            else:
                 log = self._evaluator.log_of(evaluation_id)
                 log.exception("evaluation.broke")
-            reason = f"{reason_of(error)} {KEPT}"
+                reason = f"{reason_of(met)} {KEPT}"
         if reason:
             self.fail(evaluation_id, reason)
         else:
@@ -81,22 +101,23 @@ class EvaluationWorkflow(DBOSConfiguredInstance):
         max_attempts=TRANSIENT_ATTEMPTS,
         interval_seconds=TRANSIENT_PAUSE_S,
         backoff_rate=3.0,
-        should_retry=_is_transient,
+        should_retry=_is_interruption,
     )
     def make_results(self, evaluation_id: str) -> str:
         """Identify, read, segment and write the results.
 
         Returns: why that cannot be, empty if it is done. A text, because the step's outcome is kept in the
             database, and an error of ours may not come back from there as it was.
-        Raises: OSError or a retryable NodeError: what may pass by itself; DBOS tries the step again.
+        Raises: InterruptedStepError: what may pass by itself; DBOS tries the step again.
         """
         try:
             self._evaluator.evaluate(evaluation_id)
         except (NodeError, EngineError, OSError) as error:
             if not _is_transient(error):
                 return str(error)
-            self._evaluator.interrupted(evaluation_id, reason_of(error).rstrip("."))
-            raise
+            reason = reason_of(error)
+            self._evaluator.interrupted(evaluation_id, reason.rstrip("."))
+            raise InterruptedStepError(reason, _is_of_the_site(error)) from error
         # DBOS keeps what a step raises, too, and the text of a foreign error may quote a patient.
         except Exception as error:
             log = self._evaluator.log_of(evaluation_id)
@@ -165,29 +186,33 @@ class DeliveryWorkflow(DBOSConfiguredInstance):
 
 def reason_of(error: BaseException) -> str:
     """Say why work failed, without a foreign error's text, which may name a patient."""
-    cause = _cause_of(error)
-    if isinstance(cause, NodeError | EngineError):
-        return str(cause)
-    if isinstance(cause, OSError) and cause.strerror:
-        return f"{cause.strerror}."
-    return f"Internal error ({type(cause).__name__}); the log has the details."
+    if isinstance(error, NodeError | EngineError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}."
+    return f"Internal error ({type(error).__name__}); the log has the details."
 
 
-def _cause_of(error: BaseException) -> BaseException:
+def _last(error: Exception) -> Exception:
     """Return what the last attempt at a step met."""
     if isinstance(error, dbos_error.DBOSMaxStepRetriesExceeded) and error.errors:
         return error.errors[-1]
     return error
 
 
-def _is_of_the_site(error: BaseException) -> bool:
+def _puts_off(met: Exception) -> bool:
+    """Tell whether work waits for the site, of which the database that DBOS notes things in is a part."""
+    if isinstance(met, InterruptedStepError):
+        return met.is_of_the_site
+    return isinstance(met, OperationalError | InterfaceError)
+
+
+def _is_of_the_site(error: Exception) -> bool:
     """Tell whether a full disk or a database or object store that is away held work up, whatever the Study.
 
-    A database that answers and refuses what it is told is a fault. The errors of that of the queues, in which
-    DBOS notes what is done, come as they are.
+    A database that answers and refuses what it is told is a fault.
     """
-    cause = _cause_of(error)
-    met = cause.__cause__ if isinstance(cause, NodeError) else cause
+    met = error.__cause__ if isinstance(error, NodeError) else error
     is_full = isinstance(met, OSError) and met.errno in FULL_DISK
     return is_full or isinstance(met, OperationalError | InterfaceError | BucketUnreachableError)
 

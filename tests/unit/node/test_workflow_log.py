@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import base64
 import errno
+import inspect
 import json
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from dbos import error as dbos_error
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 
 from node.errors import BucketUnreachableError, IndexUnavailableError, NodeError, OutOfResourcesError
-from node.workflow import KEPT, EvaluationWorkflow, reason_of
+from node.workflow import KEPT, EvaluationWorkflow, InterruptedStepError, reason_of
 from tests.support.arrivals import STUDY_UID
 from tests.support.broken_delivery import AWAY, NAME
 
@@ -51,20 +54,39 @@ def logged(module: str, folder: Path) -> list[dict[str, Any]]:
 )
 def test_reason_is_what_the_system_says_and_no_text_of_a_library(error: OSError, reason: str) -> None:
     assert reason_of(error) == reason
-    assert reason_of(dbos_error.DBOSMaxStepRetriesExceeded("make_results", 4, [error])) == reason
 
 
-class Interrupted(EvaluationWorkflow):
-    """Makes no results; notes how it ends."""
+class Books:
+    """An evaluator that meets something; notes how the evaluation ends."""
 
     def __init__(self, error: Exception) -> None:
-        self._error, self.reasons = error, list[str]()
+        self._error, self.reasons, self.told = error, list[str](), list[str]()
 
-    def make_results(self, evaluation_id: str) -> str:
+    def evaluate(self, evaluation_id: str) -> None:
         raise self._error
 
+    def interrupted(self, evaluation_id: str, reason: str) -> None:
+        self.told.append(reason)
+
+    def log_of(self, evaluation_id: str) -> structlog.stdlib.BoundLogger:
+        log: structlog.stdlib.BoundLogger = structlog.get_logger()
+        return log
+
+
+class Played(EvaluationWorkflow):
+    """Plays the part of DBOS: what a step raised comes back from the database, as after a kill."""
+
+    def __init__(self, books: Books) -> None:
+        self._evaluator, self._books = books, books  # type: ignore[assignment]
+
+    def make_results(self, evaluation_id: str) -> str:
+        try:
+            return str(inspect.unwrap(EvaluationWorkflow.make_results)(self, evaluation_id))
+        except InterruptedStepError as error:
+            raise deepcopy(dbos_error.DBOSMaxStepRetriesExceeded("make_results", 4, [error])) from None
+
     def fail(self, evaluation_id: str, reason: str) -> None:
-        self.reasons.append(reason)
+        self._books.reasons.append(reason)
 
 
 def index_error(kind: type[DBAPIError]) -> IndexUnavailableError:
@@ -95,15 +117,20 @@ def result_error() -> NodeError:
 def test_evaluation_waits_however_long_disk_store_or_index_are_no_good(
     error: Exception, reasons: list[str]
 ) -> None:
-    interrupted = Interrupted(dbos_error.DBOSMaxStepRetriesExceeded("make_results", 4, [error]))
-    interrupted._evaluate("one")
-    assert interrupted.reasons == reasons
+    books = Books(error)
+    Played(books)._evaluate("one")
+    assert books.reasons == reasons
+    assert len(books.told) == 1
 
 
 def test_evaluation_waits_for_the_database_of_the_queues_however_long_that_is_full() -> None:
-    interrupted = Interrupted(OperationalError("UPDATE", {}, Exception("database or disk is full")))
-    interrupted._evaluate("one")
-    assert interrupted.reasons == []
+    class Full(Played):
+        def make_results(self, evaluation_id: str) -> str:
+            raise OperationalError("UPDATE", {}, Exception("database or disk is full"))
+
+    books = Books(ValueError())
+    Full(books)._evaluate("one")
+    assert books.reasons == []
 
 
 def test_delivery_that_breaks_is_logged_as_all_else(tmp_path: Path) -> None:
