@@ -1,9 +1,10 @@
 // What runs inside the viewer's page. Each function stands alone: the browser gets its text.
 
-/** What the viewer draws over the picture besides the segmentation. */
+/** What the viewer draws over the picture besides the segmentation; notices come and go. */
 export const hideDecoration = `
   [data-cy^="viewport-overlay"], [data-cy$="Menu-btn"], .ViewportOrientationMarkers, .viewport-wrapper svg,
-  .ViewportActionCorners, [class*="viewportCorner"], [class*="ViewportActionCorner"] { visibility: hidden !important; }`;
+  .ViewportActionCorners, [class*="viewportCorner"], [class*="ViewportActionCorner"], [data-sonner-toaster],
+  [data-sonner-toaster] * { visibility: hidden !important; }`;
 
 /** Scroll to an image. */
 export async function showSlice({ instance, frame }) {
