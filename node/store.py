@@ -176,7 +176,7 @@ class Store:
             self._files.replace(path, (content,))
         except OSError as exc:
             raise OutOfResourcesError(
-                f"Study {study_uid}: {name} cannot be written: {_said(exc)}; {_cure(exc)}, then retry",
+                f"Study {study_uid}: {name} cannot be written: {_said(exc)}; {_cure(exc)}",
                 "out of resources",
             ) from exc
         return path
