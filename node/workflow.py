@@ -86,11 +86,11 @@ class EvaluationWorkflow(DBOSConfiguredInstance):
                 # It stays at work in the index, and is handed in again.
                 return
             if isinstance(met, InterruptedStepError):
-                reason = f"{met.reason} {KEPT}"
+                reason = _and_kept(met.reason)
             else:
                 log = self._evaluator.log_of(evaluation_id)
                 log.exception("evaluation.broke")
-                reason = f"{reason_of(met)} {KEPT}"
+                reason = _and_kept(reason_of(met))
         if reason:
             self.fail(evaluation_id, reason)
         else:
@@ -122,7 +122,7 @@ class EvaluationWorkflow(DBOSConfiguredInstance):
         except Exception as error:
             log = self._evaluator.log_of(evaluation_id)
             log.exception("evaluation.broke")
-            return f"{reason_of(error)} {KEPT}"
+            return _and_kept(reason_of(error))
         return ""
 
     @DBOS.step()
@@ -191,6 +191,10 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}."
     return f"Internal error ({type(error).__name__}); the log has the details."
+
+
+def _and_kept(reason: str) -> str:
+    return f"{reason.removesuffix('.')}. {KEPT}"
 
 
 def _last(error: Exception) -> Exception:

@@ -95,9 +95,9 @@ def index_error(kind: type[DBAPIError]) -> IndexUnavailableError:
     return error
 
 
-def result_error() -> NodeError:
-    error = OutOfResourcesError("Study 1.2.3: a SEG cannot be written: no space left", "out of resources")
-    error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+def result_error(number: int) -> NodeError:
+    error = OutOfResourcesError("Study 1.2.3: a SEG cannot be written", "out of resources")
+    error.__cause__ = OSError(number, "The system says why")
     return error
 
 
@@ -106,13 +106,23 @@ def result_error() -> NodeError:
     [
         (OSError(errno.ENOSPC, "No space left on device"), []),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), []),
-        (result_error(), []),
+        (result_error(errno.ENOSPC), []),
+        (result_error(errno.EROFS), [f"Study 1.2.3: a SEG cannot be written. {KEPT}"]),
         (BucketUnreachableError(errno.EIO, "the object store does not take or give it (timeout)"), []),
         (OSError(errno.EIO, "Input/output error"), [f"Input/output error. {KEPT}"]),
         (index_error(OperationalError), []),
         (index_error(DataError), [f"The index cannot be written: it says why. {KEPT}"]),
     ],
-    ids=["full-disk", "quota", "result", "bucket-away", "damaged-disk", "index-away", "index-refuses"],
+    ids=[
+        "full-disk",
+        "quota",
+        "result",
+        "read-only",
+        "bucket-away",
+        "damaged-disk",
+        "index-away",
+        "index-refuses",
+    ],
 )
 def test_evaluation_waits_however_long_disk_store_or_index_are_no_good(
     error: Exception, reasons: list[str]
