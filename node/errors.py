@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Collection
 from typing import ClassVar
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says of a disk, or a quota, that is full."""
 
 
 def words_of(error: OSError) -> str:

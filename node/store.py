@@ -23,6 +23,7 @@ import structlog
 
 from node.bucket_files import BucketFiles
 from node.errors import (
+    FULL_DISK,
     OutOfResourcesError,
     StoreUnreachableError,
     StoreUnusableError,
@@ -365,7 +366,7 @@ def _said(error: OSError) -> str:
 
 
 def _cure(error: OSError) -> str:
-    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    is_full = error.errno in (*FULL_DISK, errno.EFBIG)
     return "free space" if is_full else "mend that"
 
 

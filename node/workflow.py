@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import Mapping
 from types import TracebackType
@@ -15,7 +14,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from engines.errors import EngineError
 from node.courier import Courier
-from node.errors import BucketUnreachableError, NodeError
+from node.errors import FULL_DISK, BucketUnreachableError, NodeError
 from node.evaluator import Evaluator
 from node.strays import AtWork
 from node.work_queue import APPLICATION, DELIVERY, EVALUATION, INSTANCE, WORKFLOW_VERSION, as_queue_fault
@@ -27,9 +26,6 @@ TRANSIENT_ATTEMPTS = 4
 
 TRANSIENT_PAUSE_S = 5.0
 """Pause after the first such try, s; each next pause is three times as long."""
-
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
-"""What the system says of a disk, or a quota, that is full."""
 
 KEPT = "The Study is kept; retry it."
 """What to do about a fault of the node's own."""

@@ -28,6 +28,7 @@ from training.dicom_series import cut_tiles, to_volume
 from training.errors import SimulationSourceError
 from training.nifti import read_nifti
 from training.pool import Split
+from training.simulation.simulator import SERIES_OF
 from training.simulation.surrogates import as_diffusion, as_t2_star
 
 MANIFESTS = Path(__file__).parents[1] / "manifests"
@@ -90,13 +91,13 @@ def scan_sources(segment: Segment) -> tuple[ScanSource, ...]:
     has to leave out what was painted into the patients of its fold.
     """
     if segment is Segment.INFARCT:
-        return (*_diffusion(), *_surrogates("", 24, as_diffusion, SeriesType.DWI_B1000))
+        return (*_diffusion(), *_surrogates(segment, "", 24, as_diffusion))
     if segment is Segment.MICROBLEED:
         dark, bright = partial(as_t2_star, bright_csf=False), partial(as_t2_star, bright_csf=True)
         return (
             *_t2_star(),
-            *_surrogates("", 6, dark, SeriesType.T2_STAR),
-            *_surrogates("_bright_csf", 6, bright, SeriesType.T2_STAR),
+            *_surrogates(segment, "", 6, dark),
+            *_surrogates(segment, "_bright_csf", 6, bright),
         )
     lacune = segment is Segment.LACUNE
     return tuple(
@@ -152,29 +153,31 @@ Alter = Callable[[Volume, NDArray[np.bool_]], NDArray[np.float32]]
 """T2-FLAIR and its brain to a surrogate."""
 
 
-def _surrogates(ending: str, variants: int, alter: Alter, series: SeriesType) -> tuple[ScanSource, ...]:
-    """Return the labelled patients' T2-FLAIR as surrogates of another Series, without the test's."""
-
-    def reader(manifest: str, case: str) -> Callable[[Path], Scan]:
-        def read(data: Path) -> Scan:
-            found = _labelled(manifest, case, Segment.WMH)(data)
-            flair = Volume(found.images[SeriesType.T2_FLAIR], found.grid)
-            origin = found.provenance
-            return replace(
-                found,
-                images={series: alter(flair, found.brain)},
-                marked=np.zeros(found.brain.shape, np.bool_),
-                provenance=replace(origin, dataset=f"{origin.dataset}, T2_FLAIR as {series}"),
-            )
-
-        return read
-
+def _surrogates(segment: Segment, ending: str, variants: int, alter: Alter) -> tuple[ScanSource, ...]:
+    """Return the labelled patients' T2-FLAIR as surrogates of a segment's Series, without the test's."""
     return tuple(
-        ScanSource(f"{case}_flair{ending}", split, variants, reader(manifest, case))
+        ScanSource(
+            f"{case}_flair{ending}",
+            split,
+            variants,
+            _altered(_labelled(manifest, case, segment), alter, SERIES_OF[segment][0]),
+        )
         for manifest, cases in LABELLED.items()
         for case, split in cases.items()
         if split is not Split.TEST
     )
+
+
+def _altered(read: Callable[[Path], Scan], alter: Alter, series: SeriesType) -> Callable[[Path], Scan]:
+    """Return a reader of a T2-FLAIR that is altered to look like another Series."""
+
+    def read_altered(data: Path) -> Scan:
+        found = read(data)
+        image = alter(Volume(found.images[SeriesType.T2_FLAIR], found.grid), found.brain)
+        dataset = f"{found.provenance.dataset}, T2_FLAIR as {series}"
+        return replace(found, images={series: image}, provenance=replace(found.provenance, dataset=dataset))
+
+    return read_altered
 
 
 def _labelled(manifest: str, case: str, segment: Segment) -> Callable[[Path], Scan]:
