@@ -181,8 +181,8 @@ class SegmentorSettings(_Block):
         folds: parts that the patients with real labels are split into for cross-validation; 0 for none.
         mining: further rounds, each on from the weights of the one before, that look more often at what that
             one takes for lesions and is none.
-        pretraining: of one network on simulated cases alone, which every fold starts from, and whose false
-            alarms it looks at more often; none without it.
+        pretraining: of one network that sees no patient with real labels, which every fold starts from, and
+            whose false alarms it looks at more often; none without it.
         ships: what is shipped; ``folds`` saves the training on all cases, and needs folds that start from one
             pretraining, for weights that have nothing in common have no mean; ``rounds`` needs two of mining.
         preprocessing: replaces the recipe's preprocessing.

@@ -153,7 +153,7 @@ def _training(study: Study) -> Iterator[str]:
         )
     if recipe.pretraining is not None:
         before = read_data(study.folder / PRETRAINED)["steps"]
-        text += f", after {before} steps on simulated cases alone"
+        text += f", after {before} steps on cases of nobody with real labels"
     yield f"{text}."
     if recipe.ships is Ships.ROUNDS:
         yield f"A network is the mean of those of its last {len(earlier)} rounds, weight by weight."

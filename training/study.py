@@ -132,19 +132,20 @@ def _pretrain(
     report: Report | None,
     begin_with: Path | None,
 ) -> tuple[list[PreparedCase], Path]:
-    """Train on simulated cases, which no real patient had a part in.
+    """Train on simulated and painted cases in which no patient with real labels had a part.
 
     Returns: all cases with the false alarms that the network raises, and the file of its weights.
-    Raises: NoSamplesError: without a simulated case.
+    Raises: NoSamplesError: without such a case.
     """
     recipe = study.recipe.model_copy(update={"schedule": study.recipe.pretraining})
-    simulated = [case for case in cases if case.kind is CaseKind.SIMULATED]
-    if not simulated:
+    labelled = {case.patient for case in cases if case.kind is CaseKind.REAL}
+    made = [case for case in cases if case.patient not in labelled]
+    if not made:
         pool = study.sources.pool
-        wanted_by = f"Recipe {recipe.name}, {recipe.segment}, pretraining on simulated cases"
+        wanted_by = f"Recipe {recipe.name}, {recipe.segment}, pretraining without patients with real labels"
         raise NoSamplesError(wanted_by, () if pool is None else (pool,))
     folder = study.folder / PRETRAINED
-    network = train(recipe, simulated, watched, folder, report, begin_with=begin_with)
+    network = train(recipe, made, watched, folder, report, begin_with=begin_with)
     return with_alarms(network, cases, folder / ALARMS), folder / WEIGHTS
 
 

@@ -31,6 +31,9 @@ there, and microbleeds may be lobar. Chosen."""
 SHALLOW_MM = 6.0
 """In one scan of five lesions come this near to the surface, as cortical and juxtacortical ones do."""
 
+RIM = {SeriesType.T2_FLAIR: (1.2, 1.8), SeriesType.T1: (0.8, 0.97)}
+"""Brightness of the gliosis around a lacune, as a share of what was there: drawn from these. Chosen."""
+
 
 def paint_scan(
     segment: Segment, name: str, scan: Scan, rng: np.random.Generator, *, new_tracts: bool = False
@@ -50,7 +53,7 @@ def paint_scan(
     if not scan.brain.any():
         raise CaseError(name, f"no brain found in the scan of {scan.provenance.patient}; leave this scan out")
     depth_mm = DEPTH_MM[segment] if rng.random() < 0.8 else SHALLOW_MM
-    canvas = prepare_canvas(scan, SERIES_OF[segment], depth_mm)
+    canvas = prepare_canvas(scan, tuple(kind for kind in SERIES_OF[segment] if kind in scan.images), depth_mm)
     if new_tracts and (diffusion := canvas.images.get(SeriesType.DWI_B1000)) is not None:
         gain = tract_gain(scan.grid.shape, scan.grid.spacing_mm, rng)
         diffusion *= np.where(scan.brain, gain, 1)
@@ -147,8 +150,9 @@ def _paint_lacune(canvas: Canvas, rng: np.random.Generator) -> None:
         return
     if rng.random() < 0.7:
         rim = rasterise(grown(placed.centre_mm, rim_mm), canvas.scan.grid)
-        canvas.shine(SeriesType.T2_FLAIR, rim, rng.uniform(1.2, 1.8), wanted=False)
-        canvas.shine(SeriesType.T1, rim, rng.uniform(0.8, 0.97), wanted=False)
+        for series, gain in RIM.items():
+            if series in canvas.images:
+                canvas.shine(series, rim, rng.uniform(*gain), wanted=False)
     clear = rng.uniform(0.0, 0.25)
     for series, level in canvas.csf.items():
         canvas.fill(series, placed.shape, level + clear * (1 - level), rng, wanted=True)

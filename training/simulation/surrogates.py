@@ -1,7 +1,8 @@
-"""T2-FLAIR made to look like the images of which hardly any are at hand: b1000 and T2*-weighted ones.
+"""Real images made to look like those of which hardly any are at hand.
 
-They show real heads, with real cortex, vessels, artefacts and noise, of more people than the real scans do.
-Where T2-FLAIR shows a lesion they show what T2 leaves of it there, which is no infarct.
+T2-FLAIR becomes b1000 and T2*-weighted images, and a healthy T2-weighted scan T2-FLAIR. They show real heads,
+with real cortex, vessels, artefacts and noise, of more people than the real scans do. Where T2-FLAIR shows a
+lesion, b1000 shows what T2 leaves of it, which is no infarct.
 """
 
 from __future__ import annotations
@@ -33,6 +34,12 @@ BRIGHT_CSF = 1.25
 FLUID = (0.5, 0.75)
 """Below the first share of brain tissue a voxel of T2-FLAIR is CSF; above the second it has none. Chosen."""
 
+BRIGHTEST_TISSUE = 1.35
+"""On a T2-weighted scan, as a share of brain tissue: what is brighter holds CSF. Chosen by looking."""
+
+FLUID_LEFT = 0.15
+"""Signal of CSF on T2-FLAIR, as a share of brain tissue. Chosen."""
+
 
 def as_diffusion(flair: Volume, brain: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Return T2-FLAIR as a b1000 image: no fat, a coarser readout, weaker contrast of lesions.
@@ -63,6 +70,25 @@ def as_t2_star(flair: Volume, brain: NDArray[np.bool_], *, bright_csf: bool) -> 
     fluid = np.clip((none - image / LEVEL) / (none - whole), 0, 1) * brain
     bright: NDArray[np.float32] = image + fluid.astype(np.float32) * (BRIGHT_CSF * LEVEL - image)
     return bright
+
+
+def as_flair(t2: Volume, brain: NDArray[np.bool_], *, grey_contrast: float) -> NDArray[np.float32]:
+    """Return a T2-weighted scan without lesions as T2-FLAIR: dark CSF, and fat suppressed along with it.
+
+    A voxel between the brightest tissue and CSF is a mixture of the two, so its share of CSF is known, and
+    what is left of it once CSF is dark.
+
+    Args:
+        t2: (slices, rows, columns).
+        brain: brain without skull, with ventricles, on its grid.
+        grey_contrast: share of the contrast of cortex to brain tissue that stays.
+    """
+    image = np.clip(t2.array.astype(np.float32), 0, None)
+    share = image / np.median(image[brain])
+    fluid = np.clip((share - BRIGHTEST_TISSUE) / (np.percentile(share[brain], 99.5) - BRIGHTEST_TISSUE), 0, 1)
+    tissue = np.where(share > 1, 1 + grey_contrast * (np.minimum(share, BRIGHTEST_TISSUE) - 1), share)
+    dark: NDArray[np.float32] = (tissue + fluid * (FLUID_LEFT - tissue)).astype(np.float32)
+    return LEVEL * dark
 
 
 def _dimmed(flair: Volume, brain: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -220,6 +220,14 @@ def test_painted_lesions_differ_from_the_scan_they_are_painted_into(segment: Seg
     assert painted >= 2
 
 
+def test_lacunes_are_painted_into_a_t1_without_a_flair() -> None:
+    scan = real_scan(Segment.LACUNE)
+    alone = replace(scan, images={SeriesType.T1: scan.images[SeriesType.T1]})
+    cases = [paint_scan(Segment.LACUNE, "x", alone, np.random.default_rng(seed)) for seed in range(3)]
+    assert all(set(case.volumes) == {SeriesType.T1} for case in cases)
+    assert any(case.masks[Segment.LACUNE].array.any() for case in cases)
+
+
 def test_a_painted_case_says_what_diffusion_its_scan_shows() -> None:
     scan = real_scan(Segment.INFARCT)
     told = replace(scan, provenance=replace(scan.provenance, details={"diffusion": "single direction"}))

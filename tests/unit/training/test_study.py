@@ -1,6 +1,7 @@
 """A study: folds keep patients apart, scores say what they were measured on."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -73,9 +74,9 @@ def test_more_folds_than_patients_are_refused_before_anything_is_prepared(study,
     assert list(tmp_path.iterdir()) == []
 
 
-def test_pretraining_without_a_simulated_case_names_the_pool(study, tmp_path) -> None:
+def test_pretraining_without_a_made_case_names_the_pool(study, tmp_path) -> None:
     recipe = study.recipe.model_copy(update={"pretraining": study.recipe.schedule})
-    with pytest.raises(NoSamplesError, match=rf"simulated cases: no case found in {study.sources.pool};"):
+    with pytest.raises(NoSamplesError, match=rf"with real labels: no case found in {study.sources.pool};"):
         train_study(Study(recipe, study.sources, tmp_path), None, quiet)
 
 
@@ -204,14 +205,19 @@ def test_simulated_cases_are_read_from_their_split_only(study) -> None:
     assert not list(study.sources.made(Segment.WMH, Split.TEST, [CaseKind.PAINTED]))
 
 
-def test_folds_start_from_simulated_cases_alone_and_their_mean_is_shipped(study, tmp_path) -> None:
-    write_pool_case(tmp_path / "pool" / "WMH" / Split.TRAIN, bright_spot_case("7", seed=7), Segment.WMH)
+def test_folds_start_from_cases_of_nobody_with_real_labels_and_their_mean_is_shipped(study, tmp_path) -> None:
+    painted = bright_spot_case("8", CaseKind.PAINTED, seed=8)
+    of_a_fold = replace(painted, name="9", provenance=replace(painted.provenance, patient=PATIENTS[0]))
+    for case in (bright_spot_case("7", seed=7), painted, of_a_fold):
+        write_pool_case(tmp_path / "pool" / "WMH" / Split.TRAIN, case, Segment.WMH)
     schedule = study.recipe.schedule.model_copy(update={"epochs": 1})
-    recipe = tiny_recipe(folds=2, schedule=schedule, pretraining=schedule, ships=Ships.FOLDS)
+    kinds = dict.fromkeys(CaseKind, 1.0)
+    recipe = tiny_recipe(folds=2, schedule=schedule, pretraining=schedule, ships=Ships.FOLDS, sources=kinds)
     other = Study(recipe, Sources(study.sources.mri, tmp_path / "pool"), tmp_path / "runs")
     train_study(other, None, quiet)
     data = json.loads((other.folder / "pretrained" / "data.json").read_text())
-    assert [case["patient"] for case in data["cases"] if case["use"] == "training"] == ["patient_7"]
+    learned = {case["patient"] for case in data["cases"] if case["use"] == "training"}
+    assert learned == {"patient_7", "patient_8"}
     assert not (other.folder / "final").exists()
     alarms = set(np.load(other.folder / "pretrained" / "alarms.npz").files)
     for folder in shipped_folders(other):
@@ -219,13 +225,13 @@ def test_folds_start_from_simulated_cases_alone_and_their_mean_is_shipped(study,
         assert {case["sha256"] for case in cases if case["use"] == "training"} <= alarms
     biases = [load_network(folder, recipe).head.bias for folder in shipped_folders(other)]
     torch.testing.assert_close(load_shipped(other).head.bias, (biases[0] + biases[1]) / 2)
-    assert "after 4 steps on simulated cases alone" in describe_protocol(other)
+    assert "after 4 steps on cases of nobody with real labels" in describe_protocol(other)
     told = "The networks went on from"
     assert told not in describe_protocol(other)
     path = other.folder / "pretrained" / "data.json"
     path.write_text(json.dumps(data | {"begun_with": "csvd-wmh 0.7.0", "steps": 3}), encoding="utf-8")
     assert f"{told} csvd-wmh 0.7.0" in describe_protocol(other)
-    assert "after 3 steps on simulated cases alone" in describe_protocol(
+    assert "after 3 steps on cases of nobody with real labels" in describe_protocol(
         other
     )  # as they were, not as planned
 

@@ -7,7 +7,16 @@ import pytest
 from numpy.typing import NDArray
 
 from engines.volume import Grid, Volume
-from training.simulation.surrogates import BRIGHT_CSF, FAT_LEFT, LEVEL, as_diffusion, as_t2_star
+from training.simulation.surrogates import (
+    BRIGHT_CSF,
+    BRIGHTEST_TISSUE,
+    FAT_LEFT,
+    FLUID_LEFT,
+    LEVEL,
+    as_diffusion,
+    as_flair,
+    as_t2_star,
+)
 
 Mask = NDArray[np.bool_]
 
@@ -59,3 +68,20 @@ def test_what_is_dark_outside_the_brain_is_no_fluid(head: tuple[Volume, Mask]) -
     flair, brain = head
     flair.array[:, :, :2] = 0
     assert as_t2_star(flair, brain, bright_csf=True)[2, 32, 0] == 0
+
+
+@pytest.mark.parametrize("contrast", [1.0, 0.5])
+def test_a_healthy_t2_becomes_a_flair_with_dark_fluid_and_dimmed_cortex(
+    head: tuple[Volume, Mask], contrast: float
+) -> None:
+    t2, brain = head
+    t2.array[:, 27:38, 27:38] = 4 * BRAIN
+    t2.array[:, 28:37, 41:50] = BRIGHTEST_TISSUE * BRAIN
+    half = (4 + BRIGHTEST_TISSUE) / 2 * BRAIN
+    t2.array[:, 27:38, 26] = half
+    image = as_flair(t2, brain, grey_contrast=contrast)
+    cortex = (1 + contrast * (BRIGHTEST_TISSUE - 1)) * LEVEL
+    assert image[IN_BRAIN] == pytest.approx(LEVEL)
+    assert image[IN_LESION] == pytest.approx(cortex)
+    assert image[IN_VENTRICLE] == pytest.approx(FLUID_LEFT * LEVEL, rel=0.01)
+    assert image[2, 32, 26] == pytest.approx((cortex + FLUID_LEFT * LEVEL) / 2), "half of it is fluid"
