@@ -10,6 +10,7 @@ from rich.text import Text
 
 from engines.findings import Lesion, SegmentFinding, SizeClass, StudyFindings
 from engines.segments import Segment
+from node.results.texts import volume
 
 
 def render_findings(findings: StudyFindings) -> RenderableType:
@@ -40,7 +41,7 @@ def _assessed(found: SegmentFinding) -> tuple[str, ...]:
     return (
         found.segment.label,
         str(len(found.lesions)),
-        f"{found.volume_ml:.2f}",
+        volume(found.volume_ml),
         "" if largest is None else f"{largest:.1f}",
         ", ".join(f"{count} {size}" for size, count in size_counts(found.lesions).items()) or "none found",
     )
@@ -65,7 +66,7 @@ def _remarks(findings: StudyFindings) -> Iterator[Text]:
         if exclusion.performed:
             yield Text(
                 f"{exclusion.minuend.label} minus {exclusion.subtrahend.label.lower()}: "
-                f"{exclusion.removed_ml:.2f} ml removed"
+                f"{volume(exclusion.removed_ml)} ml removed"
             )
     for remark in findings.remarks:
         yield Text(remark)

@@ -13,7 +13,7 @@ from node.evaluations import Evaluation, EvaluationState
 from node.findings_record import SegmentRecord
 from node.studies_report import render_studies, to_record
 from node.study_view import StudyView
-from node.words import delivered_form, delivery_state, next_attempt, number, series_name
+from node.words import delivered_form, delivery_state, next_attempt, number, series_name, volume
 
 
 def render_study(view: StudyView) -> Text:
@@ -82,7 +82,7 @@ def _segment_line(segment: SegmentRecord) -> str:
     by = f" by {segment.model}" if segment.model else ""
     lesions = "1 lesion" if segment.lesions == 1 else f"{segment.lesions} lesions"
     return (
-        f"{segment.name}: {lesions}, {number(segment.volume_ml, 2)} ml{largest}"
+        f"{segment.name}: {lesions}, {volume(segment.volume_ml)} ml{largest}"
         f"{f' ({sizes}{outside})' if sizes else ''}, on {seen}{by}"
     )
 

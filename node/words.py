@@ -8,6 +8,7 @@ from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS
 
 from engines.segments import SeriesType
 from node.deliveries import Delivery, DeliveryState
+from node.results import texts
 from node.results.forms import NAMES, form_of, name_of
 
 AWAITED = "sent, waiting for the archive's commitment"
@@ -86,3 +87,8 @@ def dicom_status(status: int | None) -> str:
 def number(value: float | None, digits: int) -> str:
     """Show a number; a dash where there is none."""
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def volume(ml: float | None) -> str:
+    """Show a volume, ml; a dash where there is none."""
+    return "–" if ml is None else texts.volume(ml)

@@ -20,8 +20,8 @@ from node.results.source_header import SourceHeader
 from node.results.texts import ascii_text
 from node.results.uids import model_device_uid, node_device_uid
 
-LONG_STRING, SHORT_STRING = 64, 16
-"""Most characters of a value of VR LO and SH."""
+LONG_STRING, SHORT_STRING, SHORT_TEXT = 64, 16, 1024
+"""Most characters of a value of VR LO, SH and ST."""
 
 _OFFSET = re.compile(r"(?P<sign>[+-])(?P<hours>0\d|1[0-4])(?P<minutes>[0-5]\d)", re.ASCII)
 """A Timezone Offset From UTC that there can be: -1200 to +1400 (PS3.3 C.12.1.1)."""
@@ -76,7 +76,7 @@ def _contribution(model: ModelIdentity, context: EvaluationContext, made: dateti
     item.StationName = ascii_text(context.station_name, SHORT_STRING)
     item.DeviceUID = model_device_uid(model)
     item.ContributionDateTime = made.strftime("%Y%m%d%H%M%S%z")
-    item.ContributionDescription = ascii_text(f"SHA-256 {model.sha256}, run by {model.runner}")
+    item.ContributionDescription = ascii_text(f"SHA-256 {model.sha256}, run by {model.runner}", SHORT_TEXT)
     return item
 
 
@@ -85,7 +85,7 @@ def private_scheme(context: EvaluationContext) -> Dataset:
     item = Dataset()
     item.CodingSchemeDesignator = codes.PRIVATE_SCHEME
     item.CodingSchemeName = codes.PRIVATE_SCHEME_NAME
-    item.CodingSchemeResponsibleOrganization = ascii_text(context.manufacturer)
+    item.CodingSchemeResponsibleOrganization = ascii_text(context.manufacturer, SHORT_TEXT)
     return item
 
 

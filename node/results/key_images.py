@@ -39,7 +39,7 @@ from node.results.segment_concepts import SEGMENT_CONCEPTS
 from node.results.segmentations import SourceSeries
 from node.results.source_header import SourceHeader
 from node.results.summary_image import draw_summary, sentences
-from node.results.texts import NOT_REVIEWED, found_on, lesion_count
+from node.results.texts import NOT_REVIEWED, cut, found_on, lesion_count
 from node.results.uids import result_instance_uid, result_series_uid
 
 KEY_IMAGES_A_SEGMENT = 12
@@ -51,6 +51,9 @@ TILE_PX = (640, 600)
 FOOTER_PX = 84
 PICTURE_PX = (TILE_PX[0], IDENTITY_PX + TILE_PX[1] + FOOTER_PX)
 """(width, height) of a picture; the one in words may be higher."""
+
+LONG_TEXT = 10240
+"""Most characters of a value of VR LT."""
 
 SERIES_NUMBER = 9041
 _SERIES_ROLE = "key-images"
@@ -102,7 +105,7 @@ def _in_words(findings: StudyFindings, series: SourceSeries, context: Evaluation
     identity = identity_lines(header.patient_and_study, context.names_patient)
     dataset = _dataset(draw_summary(findings, identity, PICTURE_PX), 1, context)
     dataset.DerivationDescription = f"Findings in words. {NOT_REVIEWED}."
-    dataset.ImageComments = "\r\n".join((*sentences(findings), f"{NOT_REVIEWED}."))
+    dataset.ImageComments = cut("\r\n".join((f"{NOT_REVIEWED}.", *sentences(findings))), LONG_TEXT)
     dataset.PatientOrientation = None
     dataset.BurnedInAnnotation = burned_in_annotation([], context.names_patient)
     stamp(dataset, header, context, dict.fromkeys(found.model for found in findings.findings))

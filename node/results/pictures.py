@@ -105,7 +105,7 @@ def _row(
     finding = findings.of(segment)
     if finding is None:
         reasons = [absent.reason for absent in findings.not_assessed if absent.segment is segment]
-        row = _text_row([texts.ascii_text(reason) for reason in reasons])
+        row = _text_row([texts.statement(reason) for reason in reasons])
         _draw_panel(row, segment, ["Not assessed"], WARNING)
         return row
     row = Image.new("RGB", (ROW_WIDTH_PX, TILE_PX[1]), BLACK)
@@ -178,7 +178,7 @@ def _legend(finding: SegmentFinding) -> list[str]:
         return ["None found", where, "", model]
     diameters = sorted({f"{one.max_axial_diameter_mm:.1f}" for one in finding.lesions}, key=float)
     lines = [
-        f"{lesion_count(len(finding.lesions))}, {finding.volume_ml:.2f} ml",
+        f"{lesion_count(len(finding.lesions))}, {texts.volume(finding.volume_ml)} ml",
         where,
         f"axial diameter {' to '.join(dict.fromkeys((diameters[0], diameters[-1])))} mm",
     ]

@@ -181,7 +181,7 @@ def _numbers(found: SegmentFinding) -> tuple[str, str, str, str]:
     diameters = sorted(lesion.max_axial_diameter_mm for lesion in found.lesions)
     extent = dict.fromkeys((f"{diameters[0]:.1f}", f"{diameters[-1]:.1f}"))
     outside = sum(not lesion.within_limits for lesion in found.lesions)
-    return str(len(found.lesions)), f"{found.volume_ml:.2f}", " to ".join(extent), str(outside)
+    return str(len(found.lesions)), texts.volume(found.volume_ml), " to ".join(extent), str(outside)
 
 
 def _draw_pictures(page: _Page, findings: StudyFindings, sources: Mapping[SeriesType, SourceVolume]) -> float:

@@ -188,7 +188,7 @@ def _statements(findings: StudyFindings, plan: ReportPlan, context: EvaluationCo
     said = [
         (codes.REVIEW_STATUS, f"{texts.NOT_REVIEWED}. Not for diagnosis without a radiologist's review."),
         *((codes.SUPERSEDED, texts.superseded(one)) for one in context.superseded_by(plan.role)),
-        *((codes.SERIES_SELECTION, ascii_text(sentence)) for sentence in context.selection),
+        *((codes.SERIES_SELECTION, texts.statement(sentence)) for sentence in context.selection),
         *((codes.REGISTRATION_APPLIED, texts.registration(one)) for one in findings.registrations),
         *((codes.EXCLUSION_APPLIED, texts.exclusion(one)) for one in findings.exclusions),
         *((codes.NOT_ASSESSED, texts.not_assessed(one.segment, one.reason)) for one in findings.not_assessed),

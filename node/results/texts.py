@@ -19,7 +19,14 @@ _PLAIN = str.maketrans(
 )
 
 
-def ascii_text(text: str, longest: int = 1024) -> str:
+LONGEST_STATEMENT = 4096
+"""Characters of a statement: far more than a reader reads, and no more than a picture can hold."""
+
+_CUT = " ..."
+"""Ends a text that was cut."""
+
+
+def ascii_text(text: str, longest: int | None = None) -> str:
     """Write a text with ASCII letters only, on one line, cut at ``longest`` characters.
 
     The result takes over the character set of its source, which may hold no other letters.
@@ -27,6 +34,27 @@ def ascii_text(text: str, longest: int = 1024) -> str:
     plain = unicodedata.normalize("NFKD", " ".join(text.split()).translate(_PLAIN))
     letters = "".join(sign for sign in plain if not unicodedata.combining(sign))
     return letters.encode("ascii", "replace").decode("ascii")[:longest]
+
+
+def statement(text: str) -> str:
+    """Write what a reader must know with ASCII letters only; where it is cut, that is seen."""
+    return cut(ascii_text(text), LONGEST_STATEMENT)
+
+
+def cut(text: str, longest: int) -> str:
+    """Cut a text so that the cut is seen, if it has more characters than ``longest``."""
+    return text if len(text) <= longest else f"{text[: longest - len(_CUT)]}{_CUT}"
+
+
+def volume(ml: float, decimals: int = 2) -> str:
+    """Write a volume, ml, with at least two digits that count: a microbleed has a few thousandths of one.
+
+    Args:
+        ml: the volume.
+        decimals: how many there are at least.
+    """
+    needed = 1 - math.floor(math.log10(ml)) if ml > 0 else decimals
+    return f"{ml:.{max(decimals, needed)}f}"
 
 
 def lesion_count(number: int) -> str:
@@ -41,7 +69,7 @@ def found_on(finding: SegmentFinding) -> str:
         return f"none found on {where}"
     outside = sum(not lesion.within_limits for lesion in finding.lesions)
     flagged = f"; {outside} outside the size limits" if outside else ""
-    return f"{lesion_count(len(finding.lesions))}, {finding.volume_ml:.2f} ml on {where}{flagged}"
+    return f"{lesion_count(len(finding.lesions))}, {volume(finding.volume_ml)} ml on {where}{flagged}"
 
 
 def summary(finding: SegmentFinding) -> str:
@@ -51,7 +79,7 @@ def summary(finding: SegmentFinding) -> str:
         return f"{finding.segment.label}: none found on {where}. {NOT_REVIEWED}."
     outside = sum(not lesion.within_limits for lesion in finding.lesions)
     flagged = f"; {outside} outside the size limits of the method" if outside else ""
-    found = f"{lesion_count(len(finding.lesions))}, {finding.volume_ml:.3f} ml on {where}{flagged}"
+    found = f"{lesion_count(len(finding.lesions))}, {volume(finding.volume_ml, 3)} ml on {where}{flagged}"
     return f"{finding.segment.label}: {found}. {NOT_REVIEWED}."
 
 
@@ -59,8 +87,8 @@ def lesion_line(finding: SegmentFinding, lesion: Lesion) -> str:
     """Say in one line what is known of a lesion."""
     line = (
         f"{finding.segment.label} {lesion.number} of {len(finding.lesions)}: "
-        f"{lesion.volume_ml:.3f} ml, diameter {lesion.max_axial_diameter_mm:.1f} mm on an axial slice and "
-        f"{lesion.max_diameter_mm:.1f} mm in 3D, largest area {lesion.max_area_mm2:.1f} mm2"
+        f"{volume(lesion.volume_ml, 3)} ml, diameter {lesion.max_axial_diameter_mm:.1f} mm on an axial slice "
+        f"and {lesion.max_diameter_mm:.1f} mm in 3D, largest area {lesion.max_area_mm2:.1f} mm2"
     )
     if not lesion.within_limits and finding.size_limits_mm:
         line += f"; outside the size limits of the method, {_limits(*finding.size_limits_mm)}"
@@ -75,7 +103,7 @@ def _limits(low_mm: float, high_mm: float) -> str:
 
 def not_assessed(segment: Segment, reason: str) -> str:
     """Say that no statement is made on a segment, and why."""
-    return ascii_text(f"{segment.label}: not assessed, which does not mean absent. {reason}")
+    return statement(f"{segment.label}: not assessed, which does not mean absent. {reason}")
 
 
 def registration(record: RegistrationRecord) -> str:
@@ -87,7 +115,7 @@ def registration(record: RegistrationRecord) -> str:
         done = "applied" if record.applied else "not applied, the scanner's geometry was used"
         rows = "; ".join(" ".join(f"{value:.5f}" for value in row) for row in record.fixed_to_moving[:3])
         transform = f" Transform of LPS mm points from {fixed} to {moving}: {rows}"
-    return ascii_text(
+    return statement(
         f"{moving} to {fixed}: rigid registration {done}; rotation {record.rotation_deg:.2f} deg, "
         f"shift {record.translation_mm:.2f} mm. {_sentence(record.reason)}{transform}"
     )
@@ -102,10 +130,10 @@ def exclusion(record: ExclusionRecord) -> str:
     """Say what was subtracted from what."""
     minuend, subtrahend = (SEGMENT_CONCEPTS[one].plural for one in (record.minuend, record.subtrahend))
     if not record.performed:
-        return ascii_text(f"{subtrahend} were not subtracted from {minuend}: {record.reason}")
-    return ascii_text(
+        return statement(f"{subtrahend} were not subtracted from {minuend}: {record.reason}")
+    return statement(
         f"{subtrahend} were subtracted from {minuend}: {record.removed_voxels} voxels, "
-        f"{record.removed_ml:.3f} ml removed. {record.reason}".strip()
+        f"{volume(record.removed_ml, 3)} ml removed. {record.reason}".strip()
     )
 
 
@@ -116,4 +144,4 @@ def superseded(report: SupersededReport) -> str:
 
 def remarks(findings: StudyFindings) -> Iterator[str]:
     """Return what else a reader must know."""
-    return (ascii_text(remark) for remark in findings.remarks)
+    return (statement(remark) for remark in findings.remarks)

@@ -34,6 +34,7 @@ from node.words import (
     kept_apart,
     number,
     series_name,
+    volume,
 )
 
 SIZE = 50
@@ -217,6 +218,7 @@ def page_templates() -> Jinja2Templates:
         "dicom_status": dicom_status,
         "number": number,
         "series_name": series_name,
+        "volume": volume,
     }
     templates.env.globals["version"] = SOFTWARE_VERSION
     templates.env.trim_blocks = templates.env.lstrip_blocks = True

@@ -115,15 +115,26 @@ def test_first_key_image_says_all_that_was_found_and_what_was_not_assessed_and_w
     lines = first.ImageComments.split("\r\n")
     infarct = told.of(Segment.INFARCT)
     assert infarct is not None
-    assert f"Recent small subcortical infarct: 1 lesion, {infarct.volume_ml:.2f} ml on DWI b1000" in lines[3]
-    assert lines[4:] == [
+    assert f"Recent small subcortical infarct: 1 lesion, {infarct.volume_ml:.2f} ml on DWI b1000" in lines[4]
+    assert lines[0] == f"{NOT_REVIEWED}."
+    assert lines[5:] == [
         f"Cerebral microbleed: not assessed, which does not mean absent. {LONG_REASON}",
         *(remark.strip() for remark in remarks),
-        f"{NOT_REVIEWED}.",
     ]
     other = made(japanese, Form.KEY_IMAGES)[0].dataset
     assert first.Rows > other.Rows, "the picture is as high as what it says"
     assert "SourceImageSequence" not in first
+
+
+def test_comments_of_the_first_key_image_are_no_longer_than_the_standard_allows(
+    japanese: ResultStudy,
+) -> None:
+    """Image Comments is LT: at most 10240 characters (PS3.5 6.2)."""
+    told = replace(japanese.findings, remarks=("what a reader must know " * 100,) * 5)
+    comments = made(ResultStudy(told, japanese.sources), Form.KEY_IMAGES)[0].dataset.ImageComments
+    assert len(comments) == 10240
+    assert comments.startswith(f"{NOT_REVIEWED}.")
+    assert comments.endswith(" ...")
 
 
 def test_study_of_which_nothing_was_assessed_has_a_key_image_that_says_so(japanese: ResultStudy) -> None:

@@ -8,7 +8,16 @@ import pytest
 
 from engines.findings import ExclusionRecord, RegistrationRecord
 from engines.segments import Segment, SeriesType
-from node.results.texts import ascii_text, exclusion, lesion_line, not_assessed, registration, summary
+from node.results.texts import (
+    ascii_text,
+    exclusion,
+    found_on,
+    lesion_line,
+    not_assessed,
+    registration,
+    summary,
+    volume,
+)
 from tests.support.result_studies import ResultStudy
 
 
@@ -29,6 +38,43 @@ def test_text_is_written_with_ascii_letters(text: str, expected: str) -> None:
 
 def test_long_text_is_cut() -> None:
     assert ascii_text("x" * 100, 64) == "x" * 64
+
+
+def test_what_a_reader_must_know_is_whole_or_seen_to_be_cut() -> None:
+    """Forty reformats of a Study are each named in the reason why its T1 was not assessed."""
+    names = ", ".join(f"Series {number} (...123456789012)" for number in range(301, 341))
+    reason = f"{names}, reformatted image (MPR), not taken as T1: they were interpolated."
+    assert len(reason) > 1024
+    assert not_assessed(Segment.LACUNE, reason).endswith("they were interpolated.")
+    assert not_assessed(Segment.LACUNE, reason * 100).endswith(" ...")
+    assert len(not_assessed(Segment.LACUNE, reason * 100)) == 4096
+
+
+@pytest.mark.parametrize(
+    ("ml", "decimals", "said"),
+    [
+        (0.0, 2, "0.00"),
+        (12.345, 2, "12.35"),
+        (0.104, 2, "0.10"),
+        (0.0442, 2, "0.044"),
+        (0.0041, 2, "0.0041"),
+        (0.0041, 3, "0.0041"),
+        (0.000027, 3, "0.000027"),
+    ],
+)
+def test_volume_is_never_rounded_to_nothing(ml: float, decimals: int, said: str) -> None:
+    assert volume(ml, decimals) == said
+
+
+def test_small_lesion_is_said_with_a_volume_wherever_it_is_said(study: ResultStudy) -> None:
+    """A microbleed of 2 mm has 0.0042 ml."""
+    finding = study.findings.of(Segment.MICROBLEED)
+    assert finding is not None
+    lesion = replace(finding.lesions[0], volume_ml=0.0042)
+    small = replace(finding, lesions=(lesion,))
+    assert found_on(small).startswith("1 lesion, 0.0042 ml on T2*")
+    assert "1 lesion, 0.0042 ml on T2*" in summary(small)
+    assert ": 0.0042 ml, diameter" in lesion_line(small, lesion)
 
 
 def test_summary_of_no_lesions_says_none_and_not_reviewed(study_without_lesions: ResultStudy) -> None:
