@@ -109,7 +109,8 @@ class NvidiaProbe:
             )
         except RuntimeError as exc:  # cuda-bindings finds no driver, or not such a function in it
             raise NothingFoundError(str(exc)) from exc
-        return name.rstrip(b"\0").decode(), 10 * major + minor
+        # The driver ends the name with a zero and leaves the rest of the room as it was: full of spaces.
+        return name.partition(b"\0")[0].decode(), 10 * major + minor
 
 
 def _called(driver: Any, function: str, *arguments: object) -> Any:

@@ -156,7 +156,7 @@ DRIVER_OF_CUDA_12 = r"""
 int cuInit(unsigned flags) { return getenv("NO_GPU") ? 100 : 0; }
 int cuDriverGetVersion(int *version) { *version = 12080; return 0; }
 int cuDeviceGet(int *device, int ordinal) { *device = ordinal; return 0; }
-int cuDeviceGetName(char *name, int length, int device) { strncpy(name, "NVIDIA L4", length); return 0; }
+int cuDeviceGetName(char *name, int length, int device) { strcpy(name, "NVIDIA L4"); return 0; }
 int cuDeviceGetAttribute(int *value, int which, int device) { *value = which == 75 ? 8 : 9; return 0; }
 int cuGetErrorString(int error, const char **text) {
     *text = error == 100 ? "no CUDA-capable device is detected" : "another";
