@@ -115,12 +115,15 @@ def _set_profile(
 
 
 def _set_target(flavour: Flavour, config: trt.IBuilderConfig, compilation: Compilation) -> None:
-    """Set what the plan is compiled for: precision of float32 products, device, later runtimes."""
+    """Set what the plan is compiled for: precision of float32 products, device, later runtimes, recording."""
     flags = flavour.trt.BuilderFlag
     if compilation.precision is Precision.FP32:
         config.clear_flag(flags.TF32)
     if compilation.version_compatible:
         config.set_flag(flags.VERSION_COMPATIBLE)
+    if flavour.kind is RunnerKind.TENSORRT_RTX:
+        # Else its plans may take memory when they run, which no graph records. Only this flavour has it.
+        config.set_flag(getattr(flags, "REQUIRE_USER_ALLOCATION"))  # noqa: B009
     if compilation.capability is None:
         return
     if flavour.kind is not RunnerKind.TENSORRT_RTX:

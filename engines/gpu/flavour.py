@@ -32,6 +32,9 @@ EXTRAS = {RunnerKind.TENSORRT: "gpu", RunnerKind.TENSORRT_RTX: "rtx"}
 CUDA_BUILDS = (13, 12)
 """Major versions of CUDA that TensorRT is built for, the newest first."""
 
+LEAST_VERSIONS = {RunnerKind.TENSORRT: (10, 11), RunnerKind.TENSORRT_RTX: (1, 7)}
+"""First versions that have all that is called of them; those of TensorRT for RTX before it were not tried."""
+
 LEAST_CAPABILITY = 75
 """Compute capability, times ten, from which on TensorRT 11 serves a GPU: Turing (its support matrix)."""
 
@@ -55,7 +58,7 @@ class Flavour:
         version: its version.
         errors: what TensorRT complained of last, since ``forget_errors``.
 
-    Raises: RunnerUnavailableError: if it is not installed or its libraries cannot be loaded.
+    Raises: RunnerUnavailableError: if it is not installed, too old, or its libraries cannot be loaded.
     """
 
     def __init__(self, kind: FlavourKind) -> None:
@@ -69,6 +72,7 @@ class Flavour:
                 raise RunnerUnavailableError(kind.value, problem) from exc
         self.kind = kind
         self.version: str = self.trt.__version__
+        check_version(kind, self.version)
         self.errors: deque[str] = deque(maxlen=KEPT_ERRORS)
         self.logger = _logger(self.trt, self.errors.append)
 
@@ -99,12 +103,28 @@ def flavour_of(kind: FlavourKind) -> Flavour:
 
 
 def cuda_of(kind: FlavourKind) -> int:
-    """Return the CUDA major version of an installed TensorRT, by the name of its distribution.
+    """Return the CUDA major version that an installed TensorRT needs, by the name of its distribution.
 
-    It is asked before TensorRT is loaded, to tell whether the driver is new enough for it.
+    It is asked before TensorRT is loaded, to tell whether the driver is new enough for it and for the CUDA
+    runtime in ``cuda-bindings``, which holds its memory and refuses a driver only when plans are compiled.
     """
     installed = _installed(kind)
-    return installed[0] if installed else CUDA_BUILDS[-1]
+    needed = installed[0] if installed else CUDA_BUILDS[-1]
+    with suppress(PackageNotFoundError):
+        needed = max(needed, int(version("cuda-bindings").partition(".")[0]))
+    return needed
+
+
+def check_version(kind: FlavourKind, installed: str) -> None:
+    """Refuse a TensorRT that lacks what is called of it, before anything is compiled.
+
+    Raises: RunnerUnavailableError
+    """
+    major, minor = (int(number) for number in installed.split(".")[:2])
+    least = LEAST_VERSIONS[kind]
+    if (major, minor) < least:
+        needed, install = ".".join(map(str, least)), f"pip install --upgrade 'csvd-node[{EXTRAS[kind]}]'"
+        raise RunnerUnavailableError(kind.value, f"{installed} is installed, {needed} is needed: {install}")
 
 
 def installed_version(kind: FlavourKind) -> str | None:

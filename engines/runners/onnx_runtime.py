@@ -42,8 +42,8 @@ CUDA_PROVIDER = "CUDAExecutionProvider"
 EXACT_CUDA = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 """Options of CUDA: products in float32, convolutions chosen without trial runs."""
 
-MEMORY_WORDS = ("allocate memory", "out of memory", "cudaMalloc")
-"""How onnxruntime says that a GPU is full; it has no error of its own for it."""
+MEMORY_WORDS = ("allocate memory", "out of memory", "cudaMalloc", "ALLOC_FAILED", "ALLOCATION_FAILED")
+"""How onnxruntime says that a GPU is full; it has no error for it, and hands on those of cuBLAS and cuDNN."""
 
 
 def open_session(

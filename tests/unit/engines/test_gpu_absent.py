@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from engines.errors import (
 from engines.gpu.backend import check_capability
 from engines.gpu.cuda import CudaRuntime
 from engines.gpu.driver import Gpu, check_driver, find_gpu
-from engines.gpu.flavour import FlavourKind
+from engines.gpu.flavour import Flavour, FlavourKind, check_version, cuda_of
 from engines.runners.base import RunnerKind
 from engines.runners.choice import AUTO_ORDER, choose_runner
 from engines.runners.onnx_cuda import check_providers
@@ -69,6 +70,50 @@ def test_a_driver_serves_runtimes_of_its_own_and_older_cuda(
         return
     with pytest.raises(OldDriverError, match=f"needs CUDA {needed}.0: update the driver"):
         check_driver("tensorrt", "570.86", cuda, needed)
+
+
+@pytest.mark.parametrize(
+    ("tensorrt", "bindings", "needed"),
+    [
+        pytest.param("cu12", "12.9.10", 12, id="both-of-cuda-12"),
+        pytest.param("cu12", "13.5.0", 13, id="newer-bindings"),
+        pytest.param("cu13", "12.9.10", 13, id="newer-tensorrt"),
+    ],
+)
+def test_the_driver_has_to_serve_what_holds_the_memory_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tensorrt: str, bindings: str, needed: int
+) -> None:
+    """The CUDA runtime in cuda-bindings refuses an older driver only when all plans are compiled."""
+    for name, version in ((f"tensorrt_{tensorrt}", "11.4.0.106"), ("cuda-bindings", bindings)):
+        record = tmp_path / f"{name.replace('-', '_')}-{version}.dist-info" / "METADATA"
+        record.parent.mkdir()
+        record.write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert cuda_of(RunnerKind.TENSORRT) == needed
+
+
+@pytest.mark.parametrize("installed", ["8.6.1.post1", "10.10.0.31"])
+def test_a_tensorrt_that_lacks_what_is_called_of_it_is_refused_before_it_compiles(
+    monkeypatch: pytest.MonkeyPatch, installed: str
+) -> None:
+    """``ICudaEngine.create_runtime_config`` came with TensorRT 10.11."""
+    module = SimpleNamespace(__version__=installed, ILogger=object)
+    monkeypatch.setitem(sys.modules, "tensorrt", module)  # type: ignore[arg-type]
+    with pytest.raises(RunnerUnavailableError, match=rf"{installed} is installed, 10\.11 is needed: pip"):
+        Flavour(RunnerKind.TENSORRT)
+
+
+@pytest.mark.parametrize(
+    ("kind", "installed"),
+    [
+        (RunnerKind.TENSORRT, "10.11.0.33"),
+        (RunnerKind.TENSORRT, "10.14.1.48.post1"),
+        (RunnerKind.TENSORRT, "11.4.0.106"),
+        (RunnerKind.TENSORRT_RTX, "1.7.1.116"),
+    ],
+)
+def test_a_tensorrt_that_has_what_is_called_of_it_is_taken(kind: FlavourKind, installed: str) -> None:
+    check_version(kind, installed)
 
 
 def test_the_first_gpu_that_cuda_shows_is_taken() -> None:

@@ -298,9 +298,20 @@ def test_a_session_does_not_turn_to_the_cpu_of_itself(bundle: Bundle) -> None:
 
 
 @pytest.mark.parametrize(("on_gpu", "kind"), [(True, DeviceMemoryError), (False, RunnerError)])
-def test_only_a_gpu_s_memory_is_a_gpu_s_fault(bundle: Bundle, on_gpu: bool, kind: type[RunnerError]) -> None:
-    full = state.RuntimeException("Failed to allocate memory for requested buffer of size 4294967296")
-    with pytest.raises(RunnerError, match="4294967296") as caught:
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Failed to allocate memory for requested buffer of size 4294967296",
+        "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0",
+        "CUDNN failure 4003: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED ; GPU=0",
+    ],
+    ids=["arena", "cublas", "cudnn"],
+)
+def test_only_a_gpu_s_memory_is_a_gpu_s_fault(
+    bundle: Bundle, said: str, on_gpu: bool, kind: type[RunnerError]
+) -> None:
+    full = state.RuntimeException(said)
+    with pytest.raises(RunnerError, match=said) as caught:
         infer(failing_session(bundle, full), bundle.manifest.model, slices(), on_gpu=on_gpu)
     assert type(caught.value) is kind
 

@@ -130,6 +130,23 @@ def test_a_plan_made_on_a_gpu_is_that_of_its_capability(bundle: Bundle, tmp_path
         turing.build(bundle, Precision.BF16, silent)
 
 
+def test_a_plan_takes_no_memory_of_its_own_when_it_runs(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT for RTX asks for the flag where the work is recorded (its release notes, 1.2)."""
+    trt, configs = flavour_of(RunnerKind.TENSORRT_RTX).trt, []
+
+    class Builder(trt.Builder):  # type: ignore[name-defined,misc]
+        def create_builder_config(self) -> object:
+            configs.append(super().create_builder_config())
+            return configs[-1]
+
+    monkeypatch.setattr(trt, "Builder", Builder)
+    assert backend(tmp_path).build(bundle, Precision.FP16, silent)
+    (config,) = configs
+    assert config.get_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
+
+
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, ValueError], ids=["ctrl-c", "a-fault"])
 @pytest.mark.parametrize("at", [1, 4, 30])
 def test_what_the_progress_raises_ends_the_build(
