@@ -29,6 +29,7 @@ import pynvml
 from benchmarks.engine_sides import NOTHING_RUN, Side, bundles, make_case, sides
 from benchmarks.memory import memory_mib
 from engines.errors import RunnerError
+from engines.gpu.driver import SHOWN_BY_CUDA
 from engines.runners.base import RunnerSettings
 
 COLUMNS = (
@@ -69,10 +70,13 @@ def print_memory(side: str, slices: int) -> None:
 
 
 def gpu_used() -> int:
-    """Return how many bytes of the first GPU are in use, 0 where there is none."""
+    """Return how many bytes are in use of the GPU that the runners take, 0 where there is none."""
+    chosen = os.environ.get(SHOWN_BY_CUDA, "0").split(",")[0]
+    by_number = chosen.isdigit()
     try:
         pynvml.nvmlInit()
-        return int(pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(0)).used)
+        find = pynvml.nvmlDeviceGetHandleByIndex if by_number else pynvml.nvmlDeviceGetHandleByUUID
+        return int(pynvml.nvmlDeviceGetMemoryInfo(find(int(chosen) if by_number else chosen)).used)
     except pynvml.NVMLError:
         return 0
 

@@ -49,13 +49,16 @@ def compiling_backend(
         capability: take TensorRT for RTX and compile for this compute capability, times ten.
         probe: asks the machine for its GPU.
 
-    Raises: RunnerUnavailableError: why the last one cannot be used.
+    Raises: RunnerUnavailableError: why the first one cannot be used: it serves every GPU that the others do.
     """
-    *earlier, last = _compiling_kinds(settings, full=full, ahead=capability is not None)
-    for kind in earlier:
-        with suppress(RunnerUnavailableError):
-            return TensorRtBackend(kind, settings.engines, settings.engine_folder, capability, probe)
-    return TensorRtBackend(last, settings.engines, settings.engine_folder, capability, probe)
+    first, *others = _compiling_kinds(settings, full=full, ahead=capability is not None)
+    try:
+        return TensorRtBackend(first, settings.engines, settings.engine_folder, capability, probe)
+    except RunnerUnavailableError:
+        for kind in others:
+            with suppress(RunnerUnavailableError):
+                return TensorRtBackend(kind, settings.engines, settings.engine_folder, capability, probe)
+        raise
 
 
 def _compiling_kinds(settings: NodeSettings, *, full: bool, ahead: bool) -> tuple[FlavourKind, ...]:

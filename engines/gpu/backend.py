@@ -51,9 +51,9 @@ class TensorRtBackend:
         self._version_compatible = settings.version_compatible and kind is RunnerKind.TENSORRT
         # Before TensorRT is loaded: it needs a driver that is there and new enough.
         self._gpu = find_gpu(kind.value, cuda_of(kind), probe) if capability is None else None
-        self._flavour = flavour_of(kind)
         if self._gpu is not None:
             check_capability(kind, self._gpu)
+        self._flavour = flavour_of(kind)
         self._capability = self._gpu.capability if self._gpu else capability or 0
         # Full TensorRT compiles for the GPU that is here; that for RTX leaves Turing out unless it is named.
         here = self._gpu is not None and kind is RunnerKind.TENSORRT

@@ -10,7 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from engines.cache import PlanCache
-from engines.errors import WrongGpuError
+from engines.errors import RunnerUnavailableError
 from engines.runners.base import RunnerKind
 from engines.segments import Segment
 from node.cli import app
@@ -95,7 +95,7 @@ def test_a_build_without_a_gpu_says_why(config: Path) -> None:
 @pytest.mark.parametrize(
     ("runner", "words", "kind"),
     [
-        ("auto", (), "tensorrt-rtx"),
+        ("auto", (), "tensorrt"),
         ("tensorrt", (), "tensorrt"),
         ("tensorrt-rtx", (), "tensorrt-rtx"),
         ("auto", ("--tensorrt",), "tensorrt"),
@@ -115,5 +115,5 @@ def test_a_build_goes_by_the_gpu_that_is_here(tmp_path: Path) -> None:
     chosen = compiling_backend(settings, full=False, capability=None, probe=workstation)
     assert chosen.kind is RunnerKind.TENSORRT_RTX
     server = HostProbe(shown=(("NVIDIA H100 80GB HBM3", 90),))
-    with pytest.raises(WrongGpuError, match=r"NVIDIA H100.*use runner tensorrt"):
+    with pytest.raises(RunnerUnavailableError, match=r"tensorrt is not installed.*csvd-node\[gpu\]"):
         compiling_backend(settings, full=False, capability=None, probe=server)

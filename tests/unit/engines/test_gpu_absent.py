@@ -21,13 +21,14 @@ from engines.errors import (
     RunnerUnavailableError,
     WrongGpuError,
 )
-from engines.gpu.backend import check_capability
+from engines.gpu.backend import TensorRtBackend, check_capability
 from engines.gpu.cuda import CudaRuntime
 from engines.gpu.driver import Gpu, check_driver, find_gpu
 from engines.gpu.flavour import Flavour, FlavourKind, check_version, cuda_of
 from engines.runners.base import RunnerKind
 from engines.runners.choice import AUTO_ORDER, choose_runner
 from engines.runners.onnx_cuda import check_providers
+from engines.settings import EngineSettings
 from tests.support.host_gpu import HostProbe
 from tests.support.onnx_models import write_threshold_bundle
 
@@ -191,6 +192,12 @@ def test_a_gpu_that_a_flavour_does_not_serve_is_named_with_the_runner_that_does(
         f"{kind.value} cannot be used: it does not serve {name} (compute capability {capability / 10}): "
         f"use runner {instead}, or name another GPU in CUDA_VISIBLE_DEVICES"
     )
+
+
+def test_a_gpu_that_it_does_not_serve_is_no_reason_to_install_tensorrt(tmp_path: Path) -> None:
+    probe = HostProbe(shown=(("Tesla V100-PCIE-16GB", 70),))
+    with pytest.raises(WrongGpuError, match="does not serve Tesla V100-PCIE-16GB"):
+        TensorRtBackend(RunnerKind.TENSORRT, EngineSettings(), tmp_path, probe=probe)
 
 
 DRIVER_OF_CUDA_12 = r"""
