@@ -152,7 +152,16 @@ class Assessor:
         findings = segment_study(
             volumes, self._segmentors, self._settings.pipeline, progress, selection.unavailable, frames
         )
-        return replace(findings, remarks=(*findings.remarks, *_cut_off(selection)))
+        return replace(findings, remarks=(*findings.remarks, *_kinds(selection), *_cut_off(selection)))
+
+
+def _kinds(selection: Selection) -> Iterator[str]:
+    """Say of each chosen Series what a reader must know of images of its kind."""
+    for candidate in selection.candidates:
+        identification = candidate.identified.identification
+        kind = identification.series_type
+        if candidate.outcome is Outcome.CHOSEN and kind is not None and identification.remark:
+            yield f"{kind.label}: {identification.remark}"
 
 
 def _cut_off(selection: Selection) -> Iterator[str]:

@@ -72,6 +72,9 @@ class IdentificationRule(BaseModel):
         description="why images of this kind are not taken although they are of a wanted type, which "
         "`series_type` names or else the rules that follow tell",
     )
+    remark: str | None = Field(
+        default=None, min_length=1, description="what a reader must know where an image of this kind is taken"
+    )
 
     @field_validator("sequence_name", "text", "not_text")
     @classmethod
@@ -114,6 +117,7 @@ class Identification:
         evidence: the conditions that held, each with the value found.
         not_taken_as: the wanted type that it is of and is not taken for, None if it is of none.
         not_taken: why not.
+        remark: what a reader must know where it is taken; mostly nothing.
     """
 
     series_type: SeriesType | None
@@ -122,6 +126,7 @@ class Identification:
     evidence: tuple[str, ...]
     not_taken_as: SeriesType | None = None
     not_taken: str = ""
+    remark: str = ""
 
 
 def identify(
@@ -143,7 +148,7 @@ def _identify(facts: Facts, rules: Sequence[IdentificationRule]) -> Identificati
         if evidence is None:
             continue
         if rule.not_taken is None:
-            return Identification(rule.series_type, rule.kind, rule.rank, evidence)
+            return Identification(rule.series_type, rule.kind, rule.rank, evidence, remark=rule.remark or "")
         of = rule.series_type or _type_told_by(facts, rules[place + 1 :])
         return Identification(None, rule.kind, rule.rank, evidence, of, rule.not_taken if of else "")
     return Identification(None, UNRECOGNISED, 0, tuple(_main_facts(facts)))

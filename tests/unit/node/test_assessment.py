@@ -111,6 +111,18 @@ def test_series_that_was_once_compressed_with_loss_is_evaluated_and_that_is_said
     ]
 
 
+def test_what_a_reader_must_know_of_the_kind_of_a_series_is_said(tmp_path: Path) -> None:
+    series = write_study(tmp_path, "agent", ("flair", "t1"))
+    for path in series["flair"]:
+        dataset = dcmread(path)
+        dataset.ContrastBolusAgent = "Gadobutrol"
+        dataset.save_as(path)
+    assessor = without_models(tmp_path)
+    remarks = assess(assessor, inventory_of(assessor, all_of(series)), []).findings.remarks
+    said = "T2-FLAIR: it was acquired after a contrast agent, which may brighten lesions, vessels and fluid"
+    assert said in remarks
+
+
 def test_report_names_the_series_that_are_reformats_and_calls_types_as_readers_do(tmp_path: Path) -> None:
     reformat = SIEMENS_FLAIR_TSE.but(ImageType=["DERIVED", "SECONDARY", "MPR", "NORM"])
     series = write_study(tmp_path, "reformats", ("t1",))

@@ -118,7 +118,15 @@ TABLE = [
         AcquisitionContrast="FLUID_ATTENUATED",
     ),
     case("FLAIR with b = 0 of Philips", FLAIR, "T2 FLAIR", TSE_FLAIR, DiffusionBValue=0.0),
-    case("FLAIR after contrast", FLAIR, "T2 FLAIR", TSE_FLAIR, ContrastBolusAgent="Gadobutrol"),
+    case(
+        "FLAIR with agent", FLAIR, "T2 FLAIR after contrast agent", TSE_FLAIR, ContrastBolusAgent="Gadobutrol"
+    ),
+    case("FLAIR +C", FLAIR, "T2 FLAIR after contrast agent", TSE_FLAIR, SeriesDescription="Ax T2 FLAIR +C"),
+    case(
+        "FLAIR POST", FLAIR, "T2 FLAIR after contrast agent", TSE_FLAIR, SeriesDescription="t2_flair_tra_post"
+    ),
+    case("FLAIR before contrast", FLAIR, "T2 FLAIR", TSE_FLAIR, SeriesDescription="FLAIR pre contrast"),
+    case("FLAIR after surgery", FLAIR, "T2 FLAIR", TSE_FLAIR, SeriesDescription="FLAIR post op"),
     case("derived FLAIR", FLAIR, "computed T2 FLAIR", TSE_FLAIR, ImageType=["DERIVED", "SECONDARY", "OTHER"]),
     case("synthetic FLAIR", FLAIR, "computed T2 FLAIR", TSE_FLAIR, SeriesDescription="SyMRI synthetic FLAIR"),
     case("STIR", None, "STIR", TSE_FLAIR, InversionTime=170),
@@ -195,6 +203,7 @@ TABLE = [
     case("T1 POST by text", None, "contrast-enhanced T1", SE_T1, SeriesDescription="T1 POST"),
     case("T1 before contrast", T1, "T1 spin echo", SE_T1, SeriesDescription="T1 pre contrast"),
     case("T1 after surgery", T1, "T1 spin echo", SE_T1, SeriesDescription="T1 post op"),
+    case("T1 of the posterior fossa", T1, "T1 spin echo", SE_T1, SeriesDescription="T1 SAG POST FOSSA"),
     # T2*
     case("T2*-GRE", T2_STAR, "T2* GRE", GRE_T2_STAR),
     case("SWI of Siemens", T2_STAR, "SWI", SWI, ImageType=["ORIGINAL", "PRIMARY", "M", "SWI"]),

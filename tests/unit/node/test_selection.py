@@ -67,8 +67,12 @@ RANKING = [
         "for its kind: T2 FLAIR against computed T2 FLAIR", id="original over derived",
     ),
     pytest.param(
-        series(1, **FLAIR), series(2, **FLAIR, ContrastBolusAgent="Gadobutrol"),
+        series(1, **T2_STAR), series(2, **T2_STAR, ContrastBolusAgent="Gadobutrol"),
         "for its contrast: without contrast agent against after contrast agent", id="without contrast agent",
+    ),
+    pytest.param(
+        series(1, orientation=SAGITTAL, **FLAIR), series(2, **FLAIR, ContrastBolusAgent="Gadobutrol"),
+        "for its kind: T2 FLAIR against T2 FLAIR after contrast agent", id="FLAIR without contrast agent",
     ),
     pytest.param(
         series(1, **FLAIR), series(2, orientation=SAGITTAL, **FLAIR),
@@ -177,6 +181,26 @@ def test_t1_acquired_after_a_series_with_an_agent_is_not_taken(elements: dict[st
             "Taken for T1 after contrast agent, and not taken as T1: "
             "a Series of the Study that was acquired before it states a contrast agent."
         )
+
+
+def test_flair_acquired_after_a_series_with_an_agent_is_taken_only_if_there_is_no_other() -> None:
+    """The scanner states the agent in the T1 only; the FLAIR after it says nothing."""
+    day = {"StudyDate": "20240301"}
+    before = series(1, AcquisitionTime="090000", **day, **FLAIR)
+    after = series(2, AcquisitionTime="100000", ContrastBolusAgent="Gadobutrol", **day, **T1)
+    after += series(3, AcquisitionTime="101500", **day, **FLAIR)
+    assert chosen_number(select_series(before + after), SeriesType.T2_FLAIR) == 1
+    alone = select_series(after)
+    assert chosen_number(alone, SeriesType.T2_FLAIR) == 3
+    identification = candidate(alone, 3).identified.identification
+    assert identification.kind == "T2 FLAIR after contrast agent"
+    assert identification.remark.startswith("it was acquired after a contrast agent")
+
+
+def test_flair_of_a_study_that_states_an_agent_throughout_is_a_flair_like_any_other() -> None:
+    agent = {"ContrastBolusAgent": "Gadobutrol"}
+    selection = select_series(series(1, **agent, **FLAIR) + series(2, **agent, **T2))
+    assert candidate(selection, 1).identified.identification.kind == "T2 FLAIR"
 
 
 def test_agent_that_not_all_series_state_tells_of_those_that_do() -> None:
