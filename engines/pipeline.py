@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from engines.alignment import Alignment, align
 from engines.combination import combine
 from engines.coverage import coverage_remarks
 from engines.errors import InputError
-from engines.exclusion import EXCLUSION_ORDER, exclude
+from engines.exclusion import EXCLUSION_ORDER, exclude, without_remainders
 from engines.findings import (
     ExclusionRecord,
     NotAssessed,
@@ -24,6 +25,7 @@ from engines.findings import (
     StudyFindings,
 )
 from engines.lesions import measure
+from engines.postprocessing import MM3_PER_ML
 from engines.preprocessing import check_image
 from engines.progress import MEASURING, Progress, Step
 from engines.registration import RegistrationSpec
@@ -75,6 +77,7 @@ def segment_study(
     reasons = not_assessed | unusable
     progress(Step(MEASURING, "excluding and measuring"))
     masks, exclusions = _exclude(segmented, planned, alignment)
+    masks, dropped = _without_remainders(masks, exclusions, segmented, planned)
     findings = tuple(_finding(planned[one], masks[one], segmented[one]) for one in segmented)
     combined, unseen = combine(findings, usable.get(SeriesType.T2_FLAIR), alignment)
     return StudyFindings(
@@ -88,6 +91,7 @@ def segment_study(
             *_remarks(findings, usable, alignment),
             *coverage_remarks(_looked_on(findings), _seen_beside(findings), usable, alignment),
             *(notice for found in segmented.values() for notice in found.notices),
+            *dropped,
             *unseen,
         ),
     )
@@ -163,6 +167,27 @@ def _exclude(
     series_of = {segment: planned[segment].manifest.inputs[0] for segment in segmented}
     placed = {segment: series for segment, series in series_of.items() if alignment.is_placed(series)}
     return exclude(masks, {segment: alignment.reference_to(series) for segment, series in placed.items()})
+
+
+def _without_remainders(
+    masks: Mapping[Segment, Volume],
+    exclusions: tuple[ExclusionRecord, ...],
+    segmented: Mapping[Segment, Segmented],
+    planned: Mapping[Segment, Segmentor],
+) -> tuple[dict[Segment, Volume], list[str]]:
+    """Drop from masks that were reduced what no longer is a lesion; return sentences on it, too."""
+    kept, said = dict(masks), []
+    for segment in dict.fromkeys(one.minuend for one in exclusions if one.removed_voxels):
+        spec = planned[segment].manifest.postprocessing
+        kept[segment] = without_remainders(masks[segment], segmented[segment].probability, spec)
+        voxels = np.count_nonzero(masks[segment].array) - np.count_nonzero(kept[segment].array)
+        if voxels:
+            volume_ml = voxels * masks[segment].grid.voxel_mm3 / MM3_PER_ML
+            said.append(
+                f"{segment.label}: {volume_ml:.2g} ml that the subtraction of other segments left of lesions "
+                "were dropped, as they are smaller or nowhere as probable as a lesion must be"
+            )
+    return kept, said
 
 
 def _finding(segmentor: Segmentor, mask: Volume, segmented: Segmented) -> SegmentFinding:

@@ -145,6 +145,26 @@ def test_no_voxel_belongs_to_two_excluding_segments(still: StudyFindings) -> Non
             assert not other.array[tuple(at[inside].T)].any()
 
 
+@pytest.mark.parametrize("min_lesion_ml", [0.0, 1.0])
+def test_edge_that_another_segment_leaves_is_a_lesion_only_if_it_is_as_large_as_one(
+    segmentors: Mapping[Segment, Segmentor], min_lesion_ml: float
+) -> None:
+    """Of a ball of 18 mm an infarct of 16 mm in its middle leaves half a millilitre."""
+    where = (20.0, 20.0, 20.0)
+    volumes = {FLAIR: imaged(FLAIR, (where, 18.0), seed=1), DWI: imaged(DWI, (where, 16.0), seed=3)}
+    manifest = segmentors[WMH].manifest
+    spec = manifest.postprocessing.model_copy(update={"min_lesion_ml": min_lesion_ml})
+    changed = manifest.model_copy(update={"postprocessing": spec})
+    strict = replace(segmentors[WMH], bundle=replace(segmentors[WMH].bundle, manifest=changed))
+    findings = segment_study(volumes, {WMH: strict, INFARCT: segmentors[INFARCT]})
+    assert findings.exclusions[0].removed_voxels > 0
+    assert bool(findings.of(WMH).lesions) is (min_lesion_ml == 0)
+    said = said_of(
+        findings, "White matter hyperintensity: 0.53 ml that the subtraction of other segments left"
+    )
+    assert bool(said) is (min_lesion_ml > 0)
+
+
 def test_combined_masks_lie_on_the_flair(still: StudyFindings) -> None:
     assert set(still.combined) == set(Segment)
     for segment, mask in still.combined.items():
