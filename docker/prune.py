@@ -17,14 +17,12 @@ NEVER_LOADED = (
     "openvino/libs/libopenvino_tensorflow_frontend.so*",
     "openvino/libs/libopenvino_tensorflow_lite_frontend.so*",
     "openvino/include",
-    # The library for programs in C (Python has its own), and the conversion of transformers:
+    # The library for programs in C; Python has its own:
     "onnxruntime/capi/libonnxruntime.so.*",
-    "onnxruntime/transformers",
     # Training, which needs torch:
     "training",
-    # Test data for those who write backends of ONNX, operators in Python, and what is written in C++:
+    # Test data for those who write backends of ONNX, and what is written in C++:
     "onnx/backend/test",
-    "onnx/reference",
     "onnx/**/*.cc",
     "onnx/**/*.h",
     # What extension modules were made of:
@@ -51,6 +49,21 @@ NEVER_LOADED = (
 )
 """Patterns below site-packages; one that matches nothing is an error, so that the list stays true."""
 
+COMPILER = "tensorrt_rtx"
+"""What compiles networks for a GPU."""
+
+LOADED_TO_COMPILE = (
+    # What onnxruntime's quantisation imports, by which int8 is written into a network:
+    "onnxruntime/transformers",
+    "onnx/reference",
+)
+"""Patterns of what is loaded only where networks are compiled for a GPU."""
+
+
+def patterns(site_packages: Path) -> tuple[str, ...]:
+    """Return the patterns of what an environment never loads."""
+    return NEVER_LOADED if (site_packages / COMPILER).exists() else (*NEVER_LOADED, *LOADED_TO_COMPILE)
+
 
 def prune(site_packages: Path) -> int:
     """Remove all that the patterns match.
@@ -59,7 +72,7 @@ def prune(site_packages: Path) -> int:
     Raises: SystemExit: if a pattern matches nothing.
     """
     removed = 0
-    for pattern in NEVER_LOADED:
+    for pattern in patterns(site_packages):
         found = sorted(path for path in site_packages.glob(pattern))
         if not found:
             sys.exit(f"nothing matches {pattern}: take it off the list")

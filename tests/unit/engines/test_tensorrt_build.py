@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -54,6 +56,13 @@ def test_a_model_compiles_in_every_precision(bundle: Bundle, precision: Precisio
     assert plan
     assert steps[0].model == "threshold-wmh"
     assert any(0 < step.done == step.steps for step in steps)
+
+
+def test_the_image_for_gpus_holds_what_compiling_loads(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.support.gpu_image", str(BUNDLES[0]), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [one.value for one in Precision]
 
 
 def test_bfloat16_is_refused_in_words_where_the_gpu_has_none(bundle: Bundle, tmp_path: Path) -> None:
