@@ -190,7 +190,9 @@ def _sentences(selection: Selection) -> Iterator[str]:
         identification = candidate.identified.identification
         kind = identification.series_type
         if candidate.outcome is Outcome.CHOSEN and kind is not None:
+            uid, number = candidate.stack.series_uid, candidate.stack.header.series_number
+            series = f"Series {uid}" if number is None else f"Series {number} ({uid})"
             yield (
-                f"Series {candidate.stack.series_uid} was taken for {kind.label} "
+                f"{series} was taken for {kind.label} "
                 f"({identification.kind}): {'; '.join(identification.evidence)}. {candidate.reason}"
             )

@@ -34,6 +34,7 @@ class SourceVolume:
         frames: (slices,) the frame each slice came from; the same one for all slices of a mosaic.
         paths: the Part 10 files that hold the frames, each once, in slice order.
         is_mosaic: True if one single-frame Instance holds all slices as tiles.
+        series_number: Series Number, by which viewers call the Series; None if it has none.
     """
 
     study_uid: str
@@ -43,3 +44,4 @@ class SourceVolume:
     frames: tuple[FrameReference, ...]
     paths: tuple[Path, ...]
     is_mosaic: bool = False
+    series_number: int | None = None

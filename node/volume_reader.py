@@ -74,6 +74,7 @@ def read_volume(
         frames=tuple(_reference(item) for item in geometry.frames),
         paths=tuple(files),
         is_mosaic=stack.header.mosaic_tiles_across > 0,
+        series_number=stack.header.series_number,
     )
 
 

@@ -148,13 +148,14 @@ def slice_tiles(finding: SegmentFinding, source: SourceVolume, indices: Sequence
 
 
 def slice_name(source: SourceVolume, index: int) -> str:
-    """Name a slice as viewers do, by Instance or frame number; by its place where neither can."""
+    """Name a slice as viewers do, by the numbers of Series and Instance or frame, or else by its place."""
     frame = source.frames[index]
+    series = "" if source.series_number is None else f"Series {source.series_number}, "
     if frame.frame_number is not None:
-        return f"frame {frame.frame_number}"
+        return f"{series}frame {frame.frame_number}"
     if frame.instance_number is not None and not source.is_mosaic:
-        return f"image {frame.instance_number}"
-    return f"slice {index + 1} of {len(source.frames)}"
+        return f"{series}image {frame.instance_number}"
+    return f"{series}slice {index + 1} of {len(source.frames)}"
 
 
 def slice_side(grid: Grid, index: int) -> str:

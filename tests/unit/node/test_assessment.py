@@ -144,7 +144,9 @@ def test_report_names_the_series_that_are_reformats_and_calls_types_as_readers_d
     (why,) = (text for text in said if text.startswith("White matter hyperintensity: not assessed"))
     assert "Series 7 (..." in why
     assert "reformatted image (MPR), not taken as T2-FLAIR: its slices were interpolated" in why
-    assert any(" was taken for T1 (T1 spin echo): " in text for text in said)
+    t1 = dcmread(series["t1"][0])
+    taken = f"Series {t1.SeriesNumber} ({t1.SeriesInstanceUID}) was taken for T1 (T1 spin echo): "
+    assert any(text.startswith(taken) for text in said)
 
 
 def test_attributes_of_the_patient_that_differ_are_said_in_every_form(tmp_path: Path) -> None:

@@ -236,9 +236,10 @@ def test_slice_is_called_as_viewers_call_it(study: ResultStudy) -> None:
     source = study.sources[SeriesType.T1]
     files = [dcmread(path, stop_before_pixels=True) for path in study.paths[SeriesType.T1]]
     number_of = {file.SOPInstanceUID: file.InstanceNumber for file in files}
-    expected = [f"image {number_of[frame.sop_instance_uid]}" for frame in source.frames]
+    series = files[0].SeriesNumber
+    expected = [f"Series {series}, image {number_of[frame.sop_instance_uid]}" for frame in source.frames]
     assert [slice_name(source, index) for index in range(len(source.frames))] == expected
-    assert expected[0] != "image 1", "the Instances are numbered in another order"
+    assert expected[0] != f"Series {series}, image 1", "the Instances are numbered in another order"
 
 
 @pytest.mark.parametrize(
@@ -272,5 +273,7 @@ def test_only_a_sagittal_slice_is_called_by_its_side(
 def test_slice_without_an_image_of_its_own_is_called_by_frame_or_place(
     study: ResultStudy, frame: FrameReference, is_mosaic: bool, expected: str
 ) -> None:
-    source = replace(study.sources[SeriesType.T1], frames=(frame,) * 3, is_mosaic=is_mosaic)
+    source = replace(
+        study.sources[SeriesType.T1], frames=(frame,) * 3, is_mosaic=is_mosaic, series_number=None
+    )
     assert slice_name(source, 1) == expected
