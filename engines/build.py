@@ -54,7 +54,9 @@ class PlanBackend(Protocol):
     def build(self, bundle: Bundle, precision: Precision, progress: Progress) -> bytes:
         """Compile a plan.
 
-        Raises: PlanError: if the network cannot be compiled.
+        Raises:
+            PlanError: if the network cannot be compiled.
+            DeviceError: if the device has no room for it, or fails.
         """
 
     def open(self, plan: bytes, bundle: Bundle, precision: Precision, notice: Notice = unheard) -> Runner:

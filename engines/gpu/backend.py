@@ -87,7 +87,9 @@ class TensorRtBackend:
     def build(self, bundle: Bundle, precision: Precision, progress: Progress) -> bytes:
         """Compile a plan.
 
-        Raises: PlanError: with TensorRT's own words.
+        Raises:
+            PlanError: with TensorRT's own words.
+            DeviceError: if TensorRT cannot begin on the GPU.
         """
         try:
             from engines.typed_onnx import write_precision

@@ -52,10 +52,12 @@ def compile_plan(flavour: Flavour, compilation: Compilation, progress: Progress)
         progress: told each step of TensorRT; what it raises ends the build and is raised here.
 
     Returns: the plan and the timing cache with what was measured now (empty where the flavour has none).
-    Raises: PlanError: with TensorRT's own words and the operator that it lacks, if it is one.
+
+    Raises:
+        PlanError: with TensorRT's own words and the operator that it lacks, if it is one.
+        DeviceError: if TensorRT cannot begin on this GPU.
     """
-    flavour.forget_errors()
-    builder = flavour.trt.Builder(flavour.logger)
+    builder = flavour.begin(flavour.trt.Builder)
     network = _parse(flavour, builder, compilation)
     config = builder.create_builder_config()
     _set_profile(flavour, builder, config, compilation)

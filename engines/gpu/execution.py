@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from engines.errors import DeviceError, DeviceMemoryError, PlanError
+from engines.errors import DeviceMemoryError, PlanError
 from engines.gpu.flavour import Flavour
 from engines.manifest import ModelFile
 from engines.runners.base import RunnerKind
@@ -51,6 +51,7 @@ class TensorRtEngine:
     Raises:
         PlanError: if the plan was made for another version or device.
         DeviceMemoryError: if the GPU has no room for it.
+        DeviceError: if TensorRT cannot begin on it.
     """
 
     def __init__(
@@ -63,11 +64,10 @@ class TensorRtEngine:
         host_code: bool,
         kernels: bytes = b"",
     ) -> None:
-        flavour.forget_errors()
         self._flavour, self._model, self._shape = flavour, model, input_shape
         self._earlier_kernels = kernels
         self._compiled: Any = None
-        self._runtime = flavour.trt.Runtime(flavour.logger)
+        self._runtime = flavour.begin(flavour.trt.Runtime)
         self._runtime.engine_host_code_allowed = host_code
         engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
@@ -95,7 +95,7 @@ class TensorRtEngine:
             self._compile_at_once(config)
         context = self._engine.create_execution_context(config)
         if context is None:
-            raise _failure(self._flavour, "TensorRT made no execution context")
+            raise self._flavour.failure("TensorRT made no execution context")
         return TensorRtContext(self._flavour, context, self._model, self._shape)
 
     @property
@@ -137,7 +137,7 @@ class TensorRtContext:
     def prepare(self, batch: int) -> int:
         """Set the batch and return how many bytes of working memory it takes."""
         if not self._context.set_input_shape(self._model.input, (batch, *self._shape)):
-            raise _failure(self._flavour, f"The plan takes no batch of {batch}")
+            raise self._flavour.failure(f"The plan takes no batch of {batch}")
         return int(self._context.update_device_memory_size_for_shapes())
 
     def bind(self, slices: int, logits: int, working: int, working_bytes: int) -> None:
@@ -145,15 +145,9 @@ class TensorRtContext:
         self._context.set_device_memory(working, working_bytes)
         for name, address in ((self._model.input, slices), (self._model.output, logits)):
             if not self._context.set_tensor_address(name, address):
-                raise _failure(self._flavour, f"The plan has no tensor {name}")
+                raise self._flavour.failure(f"The plan has no tensor {name}")
 
     def enqueue(self, stream: int) -> None:
         """Queue one run."""
         if not self._context.execute_async_v3(stream):
-            raise _failure(self._flavour, "TensorRT could not run the plan")
-
-
-def _failure(flavour: Flavour, what: str) -> DeviceError:
-    """Return what failed as an error, with TensorRT's own words."""
-    kind = DeviceMemoryError if flavour.is_out_of_memory else DeviceError
-    return kind(f"{what}: {flavour.complaint}")
+            raise self._flavour.failure("TensorRT could not run the plan")

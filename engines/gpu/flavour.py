@@ -12,9 +12,9 @@ from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-from engines.errors import RunnerUnavailableError
+from engines.errors import DeviceError, DeviceMemoryError, RunnerUnavailableError
 from engines.runners.base import RunnerKind
 
 if TYPE_CHECKING:
@@ -45,8 +45,13 @@ RTX_CAPABILITIES = (75, 80, 86, 89, 120, 121)
 KEPT_ERRORS = 4
 """Complaints that are kept: one call of TensorRT makes one or two."""
 
-OUT_OF_MEMORY = re.compile("out ?of ?memory|enough free memory", re.IGNORECASE)
-"""How TensorRT (OutOfMemory, not enough free memory) and CUDA (out of memory) say that a GPU is full."""
+NO_START = "CUDA initialization failure"
+"""How TensorRT says, as a warning, why it makes nothing at all."""
+
+OUT_OF_MEMORY = re.compile(rf"out ?of ?memory|enough free memory|{NO_START} with error:? 2\b", re.IGNORECASE)
+"""How TensorRT (OutOfMemory, not enough free memory) and CUDA (out of memory, 2) say that a GPU is full."""
+
+Made = TypeVar("Made")
 
 
 class Flavour:
@@ -79,6 +84,22 @@ class Flavour:
     def forget_errors(self) -> None:
         """Begin a new piece of work."""
         self.errors.clear()
+
+    def begin(self, make: Callable[[trt.ILogger], Made]) -> Made:
+        """Begin a new piece of work with what TensorRT makes of its logger: a builder or a runtime.
+
+        Raises: DeviceError: if it makes none, because CUDA does not start: the GPU is full, lost or taken.
+        """
+        self.forget_errors()
+        try:
+            return make(self.logger)
+        except TypeError as exc:  # of the binding, which was given nothing
+            raise self.failure("TensorRT cannot begin") from exc
+
+    def failure(self, what: str) -> DeviceError:
+        """Return what failed as an error, with TensorRT's own words."""
+        kind = DeviceMemoryError if self.is_out_of_memory else DeviceError
+        return kind(f"{what}: {self.complaint}")
 
     @property
     def complaint(self) -> str:
@@ -151,7 +172,10 @@ def _logger(module: ModuleType, on_error: Callable[[str], None]) -> trt.ILogger:
             trt.ILogger.__init__(self)
 
         def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
-            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
+            if (
+                severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR)
+                or NO_START in msg
+            ):
                 on_error(msg)
 
     return Listener()

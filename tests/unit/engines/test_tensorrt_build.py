@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,10 @@ from engines import typed_onnx
 from engines.build import BuildProgress, silent
 from engines.bundle import Bundle, load_bundle, shipped_bundles
 from engines.cache import PlanCache
-from engines.errors import PlanError, RunnerError, RunnerUnavailableError
+from engines.errors import DeviceError, DeviceMemoryError, PlanError, RunnerError, RunnerUnavailableError
 from engines.gpu.backend import TensorRtBackend
 from engines.gpu.driver import PACKAGES_MISSING
+from engines.gpu.execution import TensorRtEngine
 from engines.gpu.flavour import RTX_CAPABILITIES, flavour_of
 from engines.manifest import BatchProfile
 from engines.precision import Precision
@@ -172,6 +174,38 @@ def test_what_the_progress_raises_ends_the_build(
 
     with pytest.raises(stop, match="enough"):
         backend(tmp_path).build(bundle, Precision.FP16, progress)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        pytest.param(2, DeviceMemoryError, id="full"),
+        pytest.param(46, DeviceError, id="taken"),
+        pytest.param(201, DeviceError, id="another"),
+    ],
+)
+def test_a_gpu_on_which_tensorrt_cannot_begin_is_an_error_in_its_words(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int, kind: type[DeviceError]
+) -> None:
+    """Its binding raises TypeError, and the reason is a warning (NVIDIA/TensorRT, issues 308 and 2913)."""
+    flavour = flavour_of(RunnerKind.TENSORRT_RTX)
+    said = f"CUDA initialization failure with error: {error}"
+
+    def nothing(logger: Any) -> None:
+        logger.log(flavour.trt.ILogger.Severity.WARNING, said)
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    for name in ("Builder", "Runtime"):
+        monkeypatch.setattr(flavour.trt, name, nothing)
+    model, shape = bundle.manifest.model, bundle.manifest.input_shape
+    for begin in (
+        lambda: backend(tmp_path).build(bundle, Precision.FP32, silent),
+        lambda: TensorRtEngine(flavour, b"plan", model, shape, host_code=False),
+    ):
+        with pytest.raises(DeviceError, match=f"cannot begin: {said}$") as caught:
+            begin()
+        assert type(caught.value) is kind
+    flavour.forget_errors()
 
 
 def test_what_tensorrt_complains_of_is_told_once_and_a_full_gpu_is_known() -> None:
