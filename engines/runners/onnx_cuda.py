@@ -67,7 +67,7 @@ class OnnxCudaRunner:
 
         def attempt(batch: int) -> NDArray[np.float32]:
             return run_in_batches(
-                slices, batch, lambda part: infer(self._session, self._model, part, on_gpu=True)
+                slices, batch, lambda part: infer_filled(self._session, self._model, part, batch)
             )
 
         self._batch, logits = run_halving(self._batch, self._profile.min, attempt, notice)
@@ -80,6 +80,31 @@ class OnnxCudaRunner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._session = None
+
+
+def infer_filled(
+    session: onnxruntime.InferenceSession | None,
+    model: ModelFile,
+    slices: NDArray[np.float32],
+    batch: int,
+) -> NDArray[np.float32]:
+    """Run slices in a batch that is filled up with zeros, so that its size is always the same.
+
+    For another size than that of its last run onnxruntime has cuDNN plan every convolution anew, which takes
+    many times as long as the run (microsoft/onnxruntime, issue 23006).
+
+    Args:
+        session: of the model.
+        model: names of input and output.
+        slices: (n, channels, rows, columns) float32, n at most ``batch``.
+        batch: slices that are computed.
+
+    Returns: (n, 1, rows, columns) logits.
+    Raises: RunnerError, DeviceError: as ``infer``.
+    """
+    filled = np.zeros((batch, *slices.shape[1:]), np.float32)
+    filled[: len(slices)] = slices
+    return infer(session, model, filled, on_gpu=True)[: len(slices)]
 
 
 def load_libraries() -> str:

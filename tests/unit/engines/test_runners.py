@@ -19,8 +19,9 @@ from engines.precision import Precision
 from engines.processors import granted_cpus
 from engines.proof import compare
 from engines.runners import choice
-from engines.runners.base import Notice, RunnerKind, RunnerSettings, unheard
+from engines.runners.base import Notice, RunnerKind, RunnerSettings, run_in_batches, unheard
 from engines.runners.choice import choose_runner, open_runner
+from engines.runners.onnx_cuda import infer_filled
 from engines.runners.onnx_runtime import OnnxRuntimeRunner, infer, open_session
 from engines.runners.open_vino import OpenVinoRunner, has_bf16
 from engines.runners.reserve import ReservedRunner
@@ -288,6 +289,18 @@ def test_a_session_that_fails_on_a_gpu_leaves_the_work_to_the_cpu_and_slices_tha
         with pytest.raises(RunnerError) as caught:
             infer(session, model, image, on_gpu=on_gpu)
         assert not isinstance(caught.value, DeviceError)
+
+
+def test_a_gpu_computes_batches_of_one_size_and_gives_back_what_was_asked(tmp_path: Path) -> None:
+    """The network takes two slices at a time."""
+    model = ModelFile(sha256="0" * 64)
+    write_two_slice_model(tmp_path / "model.onnx")
+    session = open_session(tmp_path / "model.onnx", threads=1)
+    image = slices(3)
+    found = run_in_batches(image, 2, lambda part: infer_filled(session, model, part, 2))
+    assert found.shape == (3, 1, 64, 64)
+    np.testing.assert_array_equal(found[:2], infer(session, model, image[:2]))
+    np.testing.assert_array_equal(found[2:], infer(session, model, image[[2, 2]])[:1])
 
 
 def test_a_session_does_not_turn_to_the_cpu_of_itself(bundle: Bundle) -> None:
