@@ -16,7 +16,7 @@ from engines.segments import Segment
 from node.cli import app
 from node.engine_plans import compiling_backend
 from node.settings import NodeSettings
-from tests.support.host_gpu import HostProbe
+from tests.support.host_gpu import HostProbe, without_full, without_gpu
 from tests.support.onnx_models import write_threshold_bundle
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX has no wheel for this machine")
@@ -88,10 +88,12 @@ def test_what_serves_and_what_does_not_is_shown(config: Path) -> None:
     assert "passed over: tensorrt cannot be used" in shown
 
 
+@without_gpu
 def test_a_build_without_a_gpu_says_why(config: Path) -> None:
     assert "cannot be used" in run(config, "build", code=1)
 
 
+@without_gpu
 @pytest.mark.parametrize(
     ("runner", "words", "kind"),
     [
@@ -108,8 +110,8 @@ def test_a_build_takes_the_tensorrt_that_would_run_the_models(
     assert f"{kind} cannot be used" in run(config, "build", *words, code=1)
 
 
+@without_full
 def test_a_build_goes_by_the_gpu_that_is_here(tmp_path: Path) -> None:
-    """Only TensorRT for RTX is installed where this is tested."""
     settings = NodeSettings(root=tmp_path)
     workstation = HostProbe(shown=(("NVIDIA L4", 89),))
     chosen = compiling_backend(settings, full=False, capability=None, probe=workstation)

@@ -14,6 +14,7 @@ import yaml
 from pydicom import dcmread
 from pynetdicom import evt
 
+from tests.support.host_gpu import without_gpu
 from tests.support.instances import mr_dataset, write_instance
 from tests.support.peers import LOOPBACK, needs_dcmtk, scripted_pacs, scripted_scanner, wait_until
 from tests.support.running_node import COMMAND, RunningNode
@@ -29,7 +30,6 @@ NO_BUCKET = {
     "allow_http": True,
     "timeout_s": 2,
 }
-HAS_DRIVER = Path("/proc/driver/nvidia").exists()
 
 
 def serve(folder: Path, configuration: dict[str, object], **variables: str) -> tuple[int, str, str]:
@@ -77,7 +77,7 @@ def serve(folder: Path, configuration: dict[str, object], **variables: str) -> t
             1,
             "tensorrt-rtx cannot be used: there is no NVIDIA driver",
             id="no-driver",
-            marks=pytest.mark.skipif(HAS_DRIVER, reason="here is a driver"),
+            marks=without_gpu,
         ),
     ],
 )
@@ -95,7 +95,7 @@ def test_node_that_can_not_start_says_why(
         assert "node.waits" in said, "what may come later is waited for"
 
 
-@pytest.mark.skipif(HAS_DRIVER, reason="here is a driver")
+@without_gpu
 def test_gpu_that_the_environment_takes_away_ends_the_node_at_once(tmp_path: Path) -> None:
     returned, said, message = serve(tmp_path, {"runner": "tensorrt"}, NVIDIA_VISIBLE_DEVICES="void")
     assert returned == 2, said

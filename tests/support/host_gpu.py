@@ -5,14 +5,31 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import pytest
 
-from engines.errors import DeviceError, DeviceMemoryError
-from engines.gpu.driver import NothingFoundError
+from engines.errors import DeviceError, DeviceMemoryError, RunnerUnavailableError
+from engines.gpu.driver import NothingFoundError, find_gpu
+
+
+def _has_gpu() -> bool:
+    try:
+        find_gpu("test", 12)
+    except RunnerUnavailableError:
+        return False
+    return True
+
+
+without_gpu = pytest.mark.skipif(_has_gpu(), reason="this machine has a GPU")
+"""Of tests that are about a machine without one."""
+
+without_full = pytest.mark.skipif(find_spec("tensorrt") is not None, reason="here is full TensorRT")
+"""Of tests that are about a machine that has at most TensorRT for RTX."""
 
 
 @dataclass(frozen=True)

@@ -29,21 +29,10 @@ from engines.runners.base import RunnerKind
 from engines.runners.choice import AUTO_ORDER, choose_runner
 from engines.runners.onnx_cuda import check_providers
 from engines.settings import EngineSettings
-from tests.support.host_gpu import HostProbe
+from tests.support.host_gpu import HostProbe, without_gpu
 from tests.support.onnx_models import write_threshold_bundle
 
 GPU_KINDS = (RunnerKind.TENSORRT, RunnerKind.TENSORRT_RTX, RunnerKind.ONNXRUNTIME_CUDA)
-
-
-def has_driver() -> bool:
-    try:
-        find_gpu("test", 12)
-    except RunnerUnavailableError:
-        return False
-    return True
-
-
-without_gpu = pytest.mark.skipif(has_driver(), reason="this machine has a GPU")
 
 
 @without_gpu

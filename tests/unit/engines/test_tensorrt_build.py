@@ -24,7 +24,7 @@ from engines.manifest import BatchProfile
 from engines.precision import Precision
 from engines.runners.base import RunnerKind
 from engines.settings import EngineSettings
-from tests.support.host_gpu import HostProbe
+from tests.support.host_gpu import HostProbe, without_full
 from tests.support.onnx_models import write_threshold_bundle
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX has no wheel for this machine")
@@ -237,6 +237,7 @@ def test_a_batch_profile_rises(batch: dict[str, int]) -> None:
         BatchProfile.model_validate(batch)
 
 
+@without_full
 def test_tensorrt_that_is_not_installed_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunnerUnavailableError, match="tensorrt cannot be used: "):
         TensorRtBackend(RunnerKind.TENSORRT, EngineSettings(), tmp_path)
