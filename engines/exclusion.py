@@ -5,8 +5,7 @@ lacunes, lacunes minus infarcts. The steps follow one another, so each works on 
 left, and the subtrahend of the second step is the lacunes as predicted, which only the third step reduces.
 Microbleeds take no part.
 
-A voxel is removed when its centre lies in a voxel of the other mask. The masks stay on their own grids. What
-that leaves of a lesion must be one by itself: the edge of a mask around another one is no lesion.
+A voxel is removed when its centre lies in a voxel of the other mask. The masks stay on their own grids.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.findings import ExclusionRecord
-from engines.postprocessing import MM3_PER_ML, PostprocessingSpec, lesion_mask
+from engines.postprocessing import MM3_PER_ML
 from engines.resampling import resample
 from engines.segments import Segment
 from engines.volume import Volume
@@ -88,17 +87,6 @@ def subtract(
     claimed = resample(subtrahend, minuend.grid, minuend_to_subtrahend).array
     overlap = minuend.array & claimed
     return minuend.with_array(minuend.array & ~claimed), int(overlap.sum())
-
-
-def without_remainders(mask: Volume, probability: Volume, spec: PostprocessingSpec) -> Volume:
-    """Drop the components that the model's own rule takes for no lesion, now that voxels were removed.
-
-    Args:
-        mask: bool, what the exclusion left.
-        probability: float32 in 0..1 of the same voxels.
-        spec: smallest lesion and least peak.
-    """
-    return lesion_mask(probability.with_array(np.where(mask.array, probability.array, 0)), spec)
 
 
 def disjoint(masks: Mapping[Segment, Volume]) -> dict[Segment, Volume]:

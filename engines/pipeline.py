@@ -16,7 +16,7 @@ from engines.alignment import Alignment, align
 from engines.combination import combine
 from engines.coverage import coverage_remarks
 from engines.errors import InputError
-from engines.exclusion import EXCLUSION_ORDER, exclude, without_remainders
+from engines.exclusion import EXCLUSION_ORDER, exclude
 from engines.findings import (
     ExclusionRecord,
     NotAssessed,
@@ -25,7 +25,7 @@ from engines.findings import (
     StudyFindings,
 )
 from engines.lesions import measure
-from engines.postprocessing import MM3_PER_ML
+from engines.postprocessing import MM3_PER_ML, only_lesions
 from engines.preprocessing import check_image
 from engines.progress import MEASURING, Progress, Step
 from engines.registration import RegistrationSpec
@@ -175,11 +175,14 @@ def _without_remainders(
     segmented: Mapping[Segment, Segmented],
     planned: Mapping[Segment, Segmentor],
 ) -> tuple[dict[Segment, Volume], list[str]]:
-    """Drop from masks that were reduced what no longer is a lesion; return sentences on it, too."""
+    """Drop from masks that were reduced what no longer is a lesion; return sentences on it, too.
+
+    The edge of a mask around that of another segment is no lesion.
+    """
     kept, said = dict(masks), []
     for segment in dict.fromkeys(one.minuend for one in exclusions if one.removed_voxels):
         spec = planned[segment].manifest.postprocessing
-        kept[segment] = without_remainders(masks[segment], segmented[segment].probability, spec)
+        kept[segment] = only_lesions(masks[segment], segmented[segment].probability, spec)
         voxels = np.count_nonzero(masks[segment].array) - np.count_nonzero(kept[segment].array)
         if voxels:
             volume_ml = voxels * masks[segment].grid.voxel_mm3 / MM3_PER_ML

@@ -66,18 +66,33 @@ def lesion_mask(probability: Volume, spec: PostprocessingSpec) -> Volume:
 
     Returns: bool on the same grid.
     """
-    mask = np.ascontiguousarray(probability.array >= spec.threshold)
-    if spec.min_lesion_ml > 0 or spec.min_peak > spec.threshold:
-        labels, count = label(mask)
-        # Looked at are voxels of lesions only: they fill a small part of a volume.
-        inside = np.flatnonzero(mask)
-        numbers = labels.ravel()[inside]
-        volumes_ml = sizes(numbers, count) * probability.grid.voxel_mm3 / MM3_PER_ML
-        # A lesion of exactly the smallest volume stays, whatever the rounding of the spacing.
-        large = volumes_ml >= spec.min_lesion_ml * (1 - 1e-9)
-        high = peaks(numbers, count, probability.array.ravel()[inside]) >= spec.min_peak
-        mask.ravel()[inside] = keep(numbers, large & high)
-    return probability.with_array(mask)
+    mask = probability.with_array(np.ascontiguousarray(probability.array >= spec.threshold))
+    return only_lesions(mask, probability, spec)
+
+
+def only_lesions(mask: Volume, probability: Volume, spec: PostprocessingSpec) -> Volume:
+    """Drop the components of a mask that are no lesion: too small, or nowhere as probable as one must be.
+
+    Args:
+        mask: bool.
+        probability: float32 in 0..1 on the same grid.
+        spec: smallest lesion and least peak.
+
+    Returns: bool on the same grid; the mask itself where nothing can be dropped.
+    """
+    if spec.min_lesion_ml <= 0 and spec.min_peak <= spec.threshold:
+        return mask
+    labels, count = label(mask.array)
+    # Looked at are voxels of lesions only: they fill a small part of a volume.
+    inside = np.flatnonzero(mask.array)
+    numbers = labels.ravel()[inside]
+    volumes_ml = sizes(numbers, count) * mask.grid.voxel_mm3 / MM3_PER_ML
+    # A lesion of exactly the smallest volume stays, whatever the rounding of the spacing.
+    large = volumes_ml >= spec.min_lesion_ml * (1 - 1e-9)
+    high = peaks(numbers, count, probability.array.ravel()[inside]) >= spec.min_peak
+    kept = np.zeros(mask.array.shape, dtype=bool)
+    kept.ravel()[inside] = keep(numbers, large & high)
+    return mask.with_array(kept)
 
 
 def lesion_pixels(logits: NDArray[np.float32], spec: PostprocessingSpec) -> NDArray[np.bool_]:

@@ -203,7 +203,7 @@ TABLE = [
     case("T1 POST by text", None, "contrast-enhanced T1", SE_T1, SeriesDescription="T1 POST"),
     case("T1 before contrast", T1, "T1 spin echo", SE_T1, SeriesDescription="T1 pre contrast"),
     case("T1 after surgery", T1, "T1 spin echo", SE_T1, SeriesDescription="T1 post op"),
-    case("T1 of the posterior fossa", T1, "T1 spin echo", SE_T1, SeriesDescription="T1 SAG POST FOSSA"),
+    case("T1 of the posterior fossa", T1, "T1 spin echo", SE_T1, SeriesDescription="T1 SAG POST. FOSSA"),
     # T2*
     case("T2*-GRE", T2_STAR, "T2* GRE", GRE_T2_STAR),
     case("SWI of Siemens", T2_STAR, "SWI", SWI, ImageType=["ORIGINAL", "PRIMARY", "M", "SWI"]),
