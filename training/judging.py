@@ -15,7 +15,7 @@ from torch import nn
 
 from engines.postprocessing import PostprocessingSpec
 from training.alterations import alterations, without_inputs
-from training.cases import Case
+from training.cases import Case, CaseKind
 from training.evaluation import (
     CaseScores,
     Infer,
@@ -25,7 +25,7 @@ from training.evaluation import (
     score_case,
 )
 from training.inference import predict
-from training.operating_point import choose, find_candidates
+from training.operating_point import Candidates, choose, find_candidates
 from training.pool import Split
 from training.recipe import SegmentRecipe
 from training.run_folder import check_held_out
@@ -176,7 +176,10 @@ def _operating_points(
     """Return the operating point that all cases choose, and that of each fold, chosen by all others."""
     if kept_point is not None:
         return kept_point, [kept_point] * len(predictions.folds)
-    validation = [find_candidates(p) for p in predictions.validation]
+    by_kind: dict[CaseKind, list[list[Candidates]]] = {}
+    for prediction in predictions.validation:
+        by_kind.setdefault(prediction.kind, []).append(find_candidates(prediction))
+    validation = list(by_kind.values())
     real = [[find_candidates(p) for p in fold] for fold in predictions.folds]
     others = [chain.from_iterable(real[:number] + real[number + 1 :]) for number in range(len(real))]
     return choose(validation, list(chain.from_iterable(real))), [choose(validation, list(o)) for o in others]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,21 +147,24 @@ def operating_points(
 
 
 def choose(
-    validation: Sequence[Sequence[Candidates]], real: Sequence[Sequence[Candidates]] = ()
+    validation: Sequence[Sequence[Sequence[Candidates]]], real: Sequence[Sequence[Candidates]] = ()
 ) -> PostprocessingSpec:
     """Return the operating point of the best quality, less the fine for false alarms.
 
     Args:
-        validation: lists of candidates of made cases; those without a lesion tell of false alarms.
+        validation: for each kind of made cases, their lists of candidates. Those without a lesion tell of
+            false alarms; the kind that has the most of them is fined, for many simulated heads would hide
+            what is found in the few scanned ones.
         real: lists of candidates of real cases, by which the quality is judged where there are any: what is
             small or faint enough to be left alone is for people to say.
     """
-    points = operating_points([real or validation, validation])
-    best = max(points, key=_merit)
-    return best[0] if validation or real else PostprocessingSpec()
+    made = list(chain.from_iterable(validation))
+    best = max(operating_points([real or made, *validation]), key=_merit)
+    return best[0] if made or real else PostprocessingSpec()
 
 
 def _merit(point: tuple[PostprocessingSpec, list[Joint]]) -> tuple[float, float, float]:
     """Return what points are ranked by; of equals the one that drops the most is the safest."""
-    spec, (judging, validation) = point
-    return round(judging.quality - validation.fine, 6), spec.min_lesion_ml, spec.min_peak
+    spec, (judging, *kinds) = point
+    fine = max((kind.fine for kind in kinds), default=0.0)
+    return round(judging.quality - fine, 6), spec.min_lesion_ml, spec.min_peak

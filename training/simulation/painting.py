@@ -31,8 +31,8 @@ there, and microbleeds may be lobar. Chosen."""
 SHALLOW_MM = 6.0
 """In one scan of five lesions come this near to the surface, as cortical and juxtacortical ones do."""
 
-RIM = {SeriesType.T2_FLAIR: (1.2, 1.8), SeriesType.T1: (0.8, 0.97)}
-"""Brightness of the gliosis around a lacune, as a share of what was there: drawn from these. Chosen."""
+RIM = ((SeriesType.T2_FLAIR, 1.2, 1.8), (SeriesType.T1, 0.8, 0.97))
+"""Series and range of the brightness of the gliosis around a lacune, as a share of what was there. Chosen."""
 
 
 def paint_scan(
@@ -150,9 +150,9 @@ def _paint_lacune(canvas: Canvas, rng: np.random.Generator) -> None:
         return
     if rng.random() < 0.7:
         rim = rasterise(grown(placed.centre_mm, rim_mm), canvas.scan.grid)
-        for series, gain in RIM.items():
+        for series, low, high in RIM:
             if series in canvas.images:
-                canvas.shine(series, rim, rng.uniform(*gain), wanted=False)
+                canvas.shine(series, rim, rng.uniform(low, high), wanted=False)
     clear = rng.uniform(0.0, 0.25)
     for series, level in canvas.csf.items():
         canvas.fill(series, placed.shape, level + clear * (1 - level), rng, wanted=True)

@@ -164,6 +164,24 @@ def test_a_kept_operating_point_asks_no_validation_case() -> None:
     assert kept == test
 
 
+def test_validation_cases_of_every_kind_choose_the_operating_point_as_they_come() -> None:
+    boxes = [np.s_[row : row + 2, column : column + 2] for row in (0, 4, 8) for column in (1, 7)]
+    heights = np.where(plane(boxes[-1]), 0.25, 0.95) * plane(*boxes)
+    lesions = prediction(plane(*boxes), plane(*boxes))
+    lesions = replace(lesions, probability=lesions.probability.with_array(heights.astype(np.float32)))
+    spots = prediction(plane(*boxes[:2]), plane())
+    spots = replace(spots, probability=spots.probability.with_array(spots.probability.array * 0.25 / 0.9))
+    simulated = [lesions, *[prediction(plane(), plane())] * 4]
+
+    def least(*cases: Prediction) -> float:
+        evaluation, _ = judge(Predictions(iter(cases), [], [], []))
+        return max(evaluation.postprocessing.threshold, evaluation.postprocessing.min_peak)
+
+    assert least(*simulated, spots) < 0.25, "0.4 false lesions per lesion-free case"
+    assert least(*simulated, replace(spots, kind=CaseKind.PAINTED)) > 0.25, "2 of them per painted one"
+    assert least(*simulated) < 0.25
+
+
 def test_there_is_no_summary_of_nothing() -> None:
     with pytest.raises(ValueError, match="no case"):
         summarise([])

@@ -65,7 +65,7 @@ def test_a_peak_is_asked_for_where_only_it_tells_the_lesion_from_a_false_spot() 
     reference[1:5, 1:5] = True
     probability[1:5, 1:5], probability[2, 2] = 0.45, 0.95
     probability[6:10, 5:10] = 0.65
-    chosen = choose([find_candidates(predicted(probability, reference))])
+    chosen = choose([[find_candidates(predicted(probability, reference))]])
     assert chosen.threshold <= 0.4
     assert chosen.min_peak >= 0.7
 
@@ -76,7 +76,7 @@ def test_a_threshold_above_the_probability_misses() -> None:
 
 
 def test_the_chosen_point_finds_the_lesion_without_the_false_spot() -> None:
-    chosen = choose([find_candidates(spots())])
+    chosen = choose([[find_candidates(spots())]])
     prediction = spots()
     found = lesion_mask(prediction.probability, chosen).array
     np.testing.assert_array_equal(found, prediction.reference.array)
@@ -87,6 +87,22 @@ def test_false_alarms_on_healthy_cases_are_fined_beyond_one_half() -> None:
     assert Joint(0.8, scores, 1, 0.5).quality == pytest.approx(0.9)
     assert Joint(0.8, scores, 1, 0.5).fine == 0.0
     assert Joint(0.8, scores, 1, 1.5).fine == pytest.approx(0.1)
+
+
+def test_false_alarms_in_one_kind_of_cases_are_not_hidden_by_many_of_another() -> None:
+    probability, reference = np.zeros((10, 10)), np.zeros((10, 10), dtype=bool)
+    for number, corner in enumerate((row, column) for row in (0, 4, 8) for column in (1, 7)):
+        place = tuple(slice(start, start + 2) for start in corner)
+        reference[place], probability[place] = True, 0.25 if number == 5 else 0.95
+    clean, spots = np.zeros((10, 10)), np.zeros((10, 10))
+    spots[2:4, 2:4] = spots[8:10, 8:10] = 0.25
+    nothing = np.zeros((10, 10), dtype=bool)
+    simulated = [find_candidates(predicted(probability, reference))]
+    simulated += [find_candidates(predicted(clean, nothing))] * 4
+    painted = [find_candidates(predicted(spots, nothing))]
+    for kinds, drops in (([simulated + painted], False), ([simulated, painted], True)):
+        point = choose(kinds)
+        assert (max(point.threshold, point.min_peak) > 0.25) is drops
 
 
 def test_one_blob_over_several_lesions_is_worse_than_an_outline_of_each() -> None:
@@ -103,7 +119,7 @@ def test_one_blob_over_several_lesions_is_worse_than_an_outline_of_each() -> Non
     # by hand: Dice 2 x 27 / (48 + 27) and 2 x 18 / (18 + 27), pairs 2 x 1 / (3 + 1) and 2 x 2 / (3 + 2)
     assert blob.quality == pytest.approx((54 / 75 + 1 / 2) / 2)
     assert outlines.quality == pytest.approx((36 / 45 + 4 / 5) / 2)
-    assert choose([case]).threshold >= 0.3
+    assert choose([[case]]).threshold >= 0.3
 
 
 def test_real_cases_judge_the_quality_where_there_are_any() -> None:
@@ -111,8 +127,8 @@ def test_real_cases_judge_the_quality_where_there_are_any() -> None:
     inner = np.zeros((10, 10), dtype=bool)
     inner[2:5, 2:5] = True
     sharp = predicted(np.where(inner, 0.85, 0.55), inner)
-    assert choose([find_candidates(faint)]).threshold <= 0.2
-    assert choose([find_candidates(faint)], [find_candidates(sharp)]).threshold > 0.55
+    assert choose([[find_candidates(faint)]]).threshold <= 0.2
+    assert choose([[find_candidates(faint)]], [find_candidates(sharp)]).threshold > 0.55
     assert choose([], [find_candidates(sharp)]).threshold > 0.55
 
 
