@@ -35,6 +35,11 @@ RIM = ((SeriesType.T2_FLAIR, 1.2, 1.8), (SeriesType.T1, 0.8, 0.97))
 """Series and range of the brightness of the gliosis around a lacune, as a share of what was there. Chosen."""
 
 
+SOLID = ((SeriesType.T2_FLAIR, 1.3, 1.9), (SeriesType.T1, 0.5, 0.85))
+"""The same of a lesion without a cavity, which is no lacune: a hyperintensity that is dark on T1 as well.
+Chosen by looking at those of the labelled patients."""
+
+
 def paint_scan(
     segment: Segment, name: str, scan: Scan, rng: np.random.Generator, *, new_tracts: bool = False
 ) -> Case:
@@ -124,7 +129,16 @@ def _paint_microbleeds(canvas: Canvas, some: bool, rng: np.random.Generator) -> 
 
 
 def _paint_lacunes(canvas: Canvas, some: bool, rng: np.random.Generator) -> None:
-    """Lacunes of 3 to 15 mm, dark on T1 and FLAIR, most with a bright rim on FLAIR; perivascular spaces."""
+    """Lacunes of 3 to 15 mm, dark on T1 and FLAIR, most with a bright rim on FLAIR; and what looks like them.
+
+    That are perivascular spaces, and solid lesions: dark on T1, and bright on FLAIR to their middle.
+    """
+    for _ in range(int(rng.poisson(4)) if SeriesType.T2_FLAIR in canvas.images else 0):
+        radii = float(np.clip(rng.lognormal(np.log(2.8), 0.4), 1.5, 7.5)) * rng.uniform(0.6, 1.0, size=3)
+        solid = canvas.place(_blobs(radii, rng.uniform(0.05, 0.3), rng.uniform(1.0, 2.0), rng), rng)
+        if solid is not None:
+            for series, low, high in SOLID:
+                canvas.shine(series, solid.shape, rng.uniform(low, high), wanted=False)
     for _ in range(int(rng.poisson(8))):
         length, radius = rng.uniform(4, 14), rng.uniform(0.4, 1.1)
         space = canvas.place(_tubes(length, radius, rng), rng)

@@ -37,7 +37,7 @@ ANATOMIES: Mapping[Split, tuple[int, ...]] = {
 COUNTS: Mapping[Split, int] = {Split.TRAIN: 720, Split.VALIDATION: 72, Split.TEST: 72}
 """Simulated cases of one segment: those of infarcts take a quarter of an hour on one core."""
 
-SEEDS: Mapping[Split, int] = {Split.TRAIN: 0, Split.VALIDATION: 0, Split.TEST: 10}
+SEEDS: Mapping[Split, int] = {Split.TRAIN: 0, Split.VALIDATION: 0, Split.TEST: 11}
 """Where chance starts in each split. That of the test rises when models, recipes or simulation were changed
 after a look at scores on test cases, so that what is published was measured on cases that chose nothing."""
 

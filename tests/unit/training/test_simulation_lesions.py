@@ -228,6 +228,20 @@ def test_lacunes_are_painted_into_a_t1_without_a_flair() -> None:
     assert any(case.masks[Segment.LACUNE].array.any() for case in cases)
 
 
+def test_what_is_dark_on_t1_and_bright_on_flair_to_its_middle_is_no_lacune() -> None:
+    for seed in range(4):
+        case = paint_scan(Segment.LACUNE, "x", real_scan(Segment.LACUNE), np.random.default_rng(seed))
+        t1, flair = (case.volumes[kind].array / 1.0 for kind in (SeriesType.T1, SeriesType.T2_FLAIR))
+        tissue = [np.median(image[image > image.mean()]) for image in (t1, flair)]
+        solid = (t1 < 0.8 * tissue[0]) & (flair > 1.25 * tissue[1])
+        parts, count = ndimage.label(solid)
+        large = [number for number in range(1, count + 1) if (parts == number).sum() > 4]
+        if large:
+            assert not case.masks[Segment.LACUNE].array[np.isin(parts, large)].any()
+            return
+    pytest.fail("none was painted")
+
+
 def test_a_painted_case_says_what_diffusion_its_scan_shows() -> None:
     scan = real_scan(Segment.INFARCT)
     told = replace(scan, provenance=replace(scan.provenance, details={"diffusion": "single direction"}))
