@@ -25,7 +25,7 @@ from node.results.making import NotMade
 from node.results.one_patient import headers_of_one_patient
 from node.results.result_object import ResultObject
 from node.results.source_header import SourceHeader
-from node.selection import Outcome, Selection, select
+from node.selection import Candidate, Outcome, Selection, select
 from node.settings import NodeSettings
 from node.volume_errors import VolumeError
 from node.volume_reader import read_volume
@@ -157,11 +157,9 @@ class Assessor:
 
 def _kinds(selection: Selection) -> Iterator[str]:
     """Say of each chosen Series what a reader must know of images of its kind."""
-    for candidate in selection.candidates:
-        identification = candidate.identified.identification
-        kind = identification.series_type
-        if candidate.outcome is Outcome.CHOSEN and kind is not None and identification.remark:
-            yield f"{kind.label}: {identification.remark}"
+    for kind, candidate in _chosen(selection):
+        if remark := candidate.identified.identification.remark:
+            yield f"{kind.label}: {remark}"
 
 
 def _cut_off(selection: Selection) -> Iterator[str]:
@@ -186,13 +184,19 @@ def _blurred(headers: Mapping[SeriesType, SourceHeader]) -> Iterator[str]:
 
 def _sentences(selection: Selection) -> Iterator[str]:
     """Say of each chosen Series what it was taken for, and on what evidence."""
-    for candidate in selection.candidates:
+    for kind, candidate in _chosen(selection):
         identification = candidate.identified.identification
-        kind = identification.series_type
+        uid, number = candidate.stack.series_uid, candidate.stack.header.series_number
+        series = f"Series {uid}" if number is None else f"Series {number} ({uid})"
+        yield (
+            f"{series} was taken for {kind.label} "
+            f"({identification.kind}): {'; '.join(identification.evidence)}. {candidate.reason}"
+        )
+
+
+def _chosen(selection: Selection) -> Iterator[tuple[SeriesType, Candidate]]:
+    """Yield each chosen Series with what it was taken for, in the order of the candidates."""
+    for candidate in selection.candidates:
+        kind = candidate.identified.identification.series_type
         if candidate.outcome is Outcome.CHOSEN and kind is not None:
-            uid, number = candidate.stack.series_uid, candidate.stack.header.series_number
-            series = f"Series {uid}" if number is None else f"Series {number} ({uid})"
-            yield (
-                f"{series} was taken for {kind.label} "
-                f"({identification.kind}): {'; '.join(identification.evidence)}. {candidate.reason}"
-            )
+            yield kind, candidate

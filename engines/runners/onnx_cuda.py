@@ -102,6 +102,8 @@ def infer_filled(
     Returns: (n, 1, rows, columns) logits.
     Raises: RunnerError, DeviceError: as ``infer``.
     """
+    if len(slices) == batch:
+        return infer(session, model, slices, on_gpu=True)
     filled = np.zeros((batch, *slices.shape[1:]), np.float32)
     filled[: len(slices)] = slices
     return infer(session, model, filled, on_gpu=True)[: len(slices)]

@@ -20,8 +20,8 @@ from node.results.source_header import SourceHeader
 from node.results.texts import ascii_text
 from node.results.uids import model_device_uid, node_device_uid
 
-LONG_STRING, SHORT_STRING, SHORT_TEXT = 64, 16, 1024
-"""Most characters of a value of VR LO, SH and ST."""
+LONG_STRING, SHORT_STRING, LONG_TEXT, SHORT_TEXT = 64, 16, 10240, 1024
+"""Most characters of a value of VR LO, SH, LT and ST."""
 
 _OFFSET = re.compile(r"(?P<sign>[+-])(?P<hours>0\d|1[0-4])(?P<minutes>[0-5]\d)", re.ASCII)
 """A Timezone Offset From UTC that there can be: -1200 to +1400 (PS3.3 C.12.1.1)."""

@@ -26,7 +26,7 @@ from engines.segments import SeriesType
 from node.model import FrameReference
 from node.results import codes
 from node.results.context import EvaluationContext
-from node.results.equipment import stamp
+from node.results.equipment import LONG_TEXT, stamp
 from node.results.forms import key_image_role
 from node.results.identity_lines import IdentityLines, burned_in_annotation, identity_lines
 from node.results.macros import code_item, reference_item
@@ -51,9 +51,6 @@ TILE_PX = (640, 600)
 FOOTER_PX = 84
 PICTURE_PX = (TILE_PX[0], IDENTITY_PX + TILE_PX[1] + FOOTER_PX)
 """(width, height) of a picture; the one in words may be higher."""
-
-LONG_TEXT = 10240
-"""Most characters of a value of VR LT."""
 
 SERIES_NUMBER = 9041
 _SERIES_ROLE = "key-images"

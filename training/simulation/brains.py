@@ -32,10 +32,7 @@ def brightest_body(image: NDArray[np.float32], grid: Grid) -> NDArray[np.bool_]:
     steps = max(1, round(4 / grid.spacing_mm[2]))
     cross = ndimage.generate_binary_structure(3, 1)
     cross[0] = cross[2] = False
-    parts, count = ndimage.label(ndimage.binary_erosion(bright, cross, iterations=steps))
-    if not count:
-        return np.zeros(image.shape, np.bool_)
-    largest = parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
+    largest = _largest(ndimage.binary_erosion(bright, cross, iterations=steps))
     grown = ndimage.binary_dilation(largest, cross, iterations=steps) & bright
     return np.stack([ndimage.binary_fill_holes(plane) for plane in grown])
 
@@ -61,9 +58,17 @@ def around_white_matter(image: NDArray[np.float32]) -> NDArray[np.bool_]:
     share[: max(0, vertex - CRANIUM_MM)] = 0
     cross = ndimage.generate_binary_structure(3, 1)
     white = (share > 0.62) & (share < 1.25)
-    parts, _ = ndimage.label(ndimage.binary_erosion(white, cross, iterations=3))
-    largest = parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
+    largest = _largest(ndimage.binary_erosion(white, cross, iterations=3))
     whole = ndimage.binary_dilation(largest, cross, iterations=3) & white
     brain = ndimage.binary_dilation(whole, cross, iterations=5) & (share > 0.4) & (share < 1.25)
     closed = ndimage.binary_closing(brain, cross, iterations=5)
     return np.stack([ndimage.binary_fill_holes(plane) for plane in closed])
+
+
+def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Keep the largest body, of voxels that touch by their faces; nothing where there is none."""
+    parts, count = ndimage.label(mask)
+    if not count:
+        return mask
+    largest: NDArray[np.bool_] = parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
+    return largest

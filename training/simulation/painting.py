@@ -31,13 +31,15 @@ there, and microbleeds may be lobar. Chosen."""
 SHALLOW_MM = 6.0
 """In one scan of five lesions come this near to the surface, as cortical and juxtacortical ones do."""
 
-RIM = ((SeriesType.T2_FLAIR, 1.2, 1.8), (SeriesType.T1, 0.8, 0.97))
-"""Series and range of the brightness of the gliosis around a lacune, as a share of what was there. Chosen."""
+Gains = tuple[tuple[SeriesType, float, float], ...]
+"""Series, and the range of the brightness on it as a share of what was there."""
 
+RIM: Gains = ((SeriesType.T2_FLAIR, 1.2, 1.8), (SeriesType.T1, 0.8, 0.97))
+"""Of the gliosis around a lacune. Chosen."""
 
-SOLID = ((SeriesType.T2_FLAIR, 1.3, 1.9), (SeriesType.T1, 0.5, 0.85))
-"""The same of a lesion without a cavity, which is no lacune: a hyperintensity that is dark on T1 as well.
-Chosen by looking at those of the labelled patients."""
+SOLID: Gains = ((SeriesType.T2_FLAIR, 1.3, 1.9), (SeriesType.T1, 0.5, 0.85))
+"""Of a lesion without a cavity, which is no lacune: a hyperintensity that is dark on T1 as well. Chosen by
+looking at those of the labelled patients."""
 
 
 def paint_scan(
@@ -137,8 +139,7 @@ def _paint_lacunes(canvas: Canvas, some: bool, rng: np.random.Generator) -> None
         radii = float(np.clip(rng.lognormal(np.log(2.8), 0.4), 1.5, 7.5)) * rng.uniform(0.6, 1.0, size=3)
         solid = canvas.place(_blobs(radii, rng.uniform(0.05, 0.3), rng.uniform(1.0, 2.0), rng), rng)
         if solid is not None:
-            for series, low, high in SOLID:
-                canvas.shine(series, solid.shape, rng.uniform(low, high), wanted=False)
+            _shade(canvas, solid.shape, SOLID, rng)
     for _ in range(int(rng.poisson(8))):
         length, radius = rng.uniform(4, 14), rng.uniform(0.4, 1.1)
         space = canvas.place(_tubes(length, radius, rng), rng)
@@ -164,13 +165,18 @@ def _paint_lacune(canvas: Canvas, rng: np.random.Generator) -> None:
         return
     if rng.random() < 0.7:
         rim = rasterise(grown(placed.centre_mm, rim_mm), canvas.scan.grid)
-        for series, low, high in RIM:
-            if series in canvas.images:
-                canvas.shine(series, rim, rng.uniform(low, high), wanted=False)
+        _shade(canvas, rim, RIM, rng)
     clear = rng.uniform(0.0, 0.25)
     for series, level in canvas.csf.items():
         canvas.fill(series, placed.shape, level + clear * (1 - level), rng, wanted=True)
     canvas.diameters_mm.append(diameter)
+
+
+def _shade(canvas: Canvas, shape: Shape, gains: Gains, rng: np.random.Generator) -> None:
+    """Change the brightness of a shape that is not wanted on each Series that the scan has."""
+    for series, low, high in gains:
+        if series in canvas.images:
+            canvas.shine(series, shape, rng.uniform(low, high), wanted=False)
 
 
 def _paint_hyperintensities(canvas: Canvas, some: bool, rng: np.random.Generator) -> None:

@@ -263,10 +263,8 @@ def _echo_planar(data: Path, name: str, licence: str) -> Scan:
 def _whole_head(data: Path, folder: str, patient: str, licence: str) -> Scan:
     """Read a T2- or proton-weighted scan that shows skin and skull."""
     volume = _read_series(data / "dicom" / folder)
-    image = np.clip(volume.array.astype(np.float32), 0, None)
-    brain = below_surface(image, volume.grid)
-    origin = Provenance(patient, "real_scans", licence, CaseKind.PAINTED)
-    return Scan({SeriesType.T2_STAR: image}, volume.grid, brain, np.zeros(brain.shape, np.bool_), origin)
+    brain = below_surface(_image(volume), volume.grid)
+    return _without_lesions(volume, SeriesType.T2_STAR, brain, patient, licence)
 
 
 def _mprage(data: Path) -> Scan:
@@ -280,19 +278,29 @@ def _mprage(data: Path) -> Scan:
             volume = to_volume(SimpleITK.DICOMOrient(SimpleITK.ReadImage(names), "LPS"))
     except (OSError, EOFError, RuntimeError) as exc:
         raise SimulationSourceError(folder, f"cannot be read: {exc}") from exc
-    image = np.clip(volume.array.astype(np.float32), 0, None)
-    brain = around_white_matter(image)
-    origin = Provenance("philips_elition", "real_scans", BSD, CaseKind.PAINTED)
-    return Scan({SeriesType.T1: image}, volume.grid, brain, np.zeros(brain.shape, np.bool_), origin)
+    brain = around_white_matter(_image(volume))
+    return _without_lesions(volume, SeriesType.T1, brain, "philips_elition", BSD)
 
 
 def _unlabelled(volume: Volume, still: Volume, patient: str, licence: str, *, diffusion: bool) -> Scan:
     """Wrap a volume; the brain is found on the image without diffusion weighting."""
     series = SeriesType.DWI_B1000 if diffusion else SeriesType.T2_STAR
-    image = np.clip(volume.array.astype(np.float32), 0, None)
     brain = brightest_body(still.array.astype(np.float32), still.grid)
+    return _without_lesions(volume, series, brain, patient, licence)
+
+
+def _without_lesions(
+    volume: Volume, series: SeriesType, brain: NDArray[np.bool_], patient: str, licence: str
+) -> Scan:
+    """Wrap a scan on which nothing is marked."""
     origin = Provenance(patient, "real_scans", licence, CaseKind.PAINTED)
-    return Scan({series: image}, volume.grid, brain, np.zeros(brain.shape, np.bool_), origin)
+    return Scan({series: _image(volume)}, volume.grid, brain, np.zeros(brain.shape, np.bool_), origin)
+
+
+def _image(volume: Volume) -> NDArray[np.float32]:
+    """Return the values of a volume, none below 0."""
+    image: NDArray[np.float32] = np.clip(volume.array.astype(np.float32), 0, None)
+    return image
 
 
 def _nth(files: list[Path], number: int, data: Path) -> Path:
