@@ -71,7 +71,15 @@ def test_what_is_asked_for_is_exported(expression: str, exported: dict[str, set[
     assert used(expression)
     assert used(expression) <= exported.keys()
     for name, matchers in re.findall(r"\b(csvd_\w+)\{([^}]*)\}", expression):
-        assert set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", matchers)) <= exported[name]
+        asked = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", matchers))
+        assert asked - {"namespace"} <= exported[name]
+
+
+@pytest.mark.parametrize("expression", expressions())
+def test_nothing_is_asked_for_of_other_releases(expression: str) -> None:
+    """Prometheus gives each series the namespace that it comes from."""
+    matchers = re.findall(r"\bcsvd_\w+(\{[^}]*\}|)", expression)
+    assert all(re.search(r'namespace="csvd"|namespace=~"\$namespace"', matcher) for matcher in matchers)
 
 
 def test_prometheus_takes_the_rules(tmp_path: Path) -> None:
@@ -102,7 +110,8 @@ def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
         {"series": 'csvd_commitment_oldest_age_seconds{destination="pacs"}', "values": "86399x200"},
         {
             "series": 'csvd_delivery_attempts_total{destination="pacs",status="A700"}',
-            "values": "0x60 1x140",
+            # A process exports a status from its first answer on, and the form may be refused but once.
+            "values": "_x60 1x140",
         },
         {"series": 'csvd_instances_received_total{result="refused"}', "values": "0x60 1x140"},
         # Each process alone stays below the limit.
@@ -111,6 +120,10 @@ def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
         {"series": 'csvd_disk_free_bytes{instance="a"}', "values": "9x200"},
         {"series": 'csvd_disk_size_bytes{instance="a"}', "values": "100x200"},
     ]
+    for each in series:
+        each["series"] = each["series"].replace("{", '{namespace="csvd",')
+    # Another release, whose own alerts fire for it.
+    series.append({"series": 'csvd_index_reachable{namespace="other",instance="z"}', "values": "0x200"})
     firing = {
         "CsvdStudyFailed": 1,
         "CsvdQueueAge": 1,
@@ -157,8 +170,49 @@ def test_thresholds_are_the_values_given() -> None:
     assert by_name["CsvdQueueAge"]["expr"].endswith("> 900")
 
 
-def test_every_alert_says_what_happened() -> None:
-    assert all(rule["annotations"]["summary"] for rule in alert_rules()["groups"][0]["rules"])
+def test_every_alert_says_what_happened_and_where() -> None:
+    """By the label of the namespace an AlertmanagerConfig takes the alerts of its own."""
+    for rule in alert_rules()["groups"][0]["rules"]:
+        assert rule["annotations"]["summary"]
+        assert rule["labels"]["namespace"] == "csvd"
+
+
+def test_a_refused_delivery_is_told_for_an_hour_after_its_last_answer(tmp_path: Path) -> None:
+    rules = alert_rules()
+    rules["groups"][0]["rules"] = [
+        rule for rule in rules["groups"][0]["rules"] if rule["alert"] == "CsvdDeliveryRefused"
+    ]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules))
+    labels = 'namespace="csvd",destination="pacs",status="0122"'
+    # A process refused at first, and again after its first three hours; another one after a restart.
+    series = [
+        {"series": f'csvd_delivery_attempts_total{{{labels},pod="a"}}', "values": "_x10 2x180 3x200"},
+        {"series": f'csvd_delivery_attempts_total{{{labels},pod="b"}}', "values": "_x600 1x300"},
+    ]
+    fires = {5: 0, 15: 1, 65: 1, 80: 0, 185: 0, 195: 1, 260: 0, 599: 0, 605: 1, 670: 0}
+    test = {
+        "rule_files": ["rules.yaml"],
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": series,
+                "promql_expr_test": [
+                    {
+                        "expr": 'count(ALERTS{alertstate="firing"})',
+                        "eval_time": f"{minute}m",
+                        "exp_samples": [{"labels": "{}", "value": count}] if count else [],
+                    }
+                    for minute, count in fires.items()
+                ],
+            }
+        ],
+    }
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump(test))
+    done = subprocess.run(
+        ["promtool", "test", "rules", tmp_path / "test.yaml"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_demonstration_has_the_same_alerts() -> None:

@@ -121,6 +121,12 @@ def test_pages_and_metrics_are_open_to_their_readers_only() -> None:
     assert policy(rendered("single-node-cpu"))["ingress"] == []
 
 
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_prometheus_may_read_what_it_is_told_to(scenario: str) -> None:
+    manifests = rendered(scenario)
+    assert bool(policy(manifests)["ingress"]) == bool(of_kind(manifests, "ServiceMonitor"))
+
+
 def test_the_round_trip_reaches_the_receivers() -> None:
     manifests = rendered("tls-only")
     (pod,) = (part for part in of_kind(manifests, "Pod"))
