@@ -199,8 +199,8 @@ class Engines(Values):
 
     build_by: BuildBy = Field(
         BuildBy.INIT_CONTAINER,
-        description="InitContainer: each worker, for the GPU it got; Job: one for all, where all GPUs are alike and "
-        "the cache is ReadWriteMany; None: the worker itself when it starts",
+        description="InitContainer: each worker, for the GPU it got; Job: one for all (topology roles), where all GPUs "
+        "are alike and one is free; None: the worker itself when it starts",
     )
     cache: Volume = Field(
         Volume(size="5Gi", keep=False),

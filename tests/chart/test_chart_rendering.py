@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.chart import CHART, OLDEST, SCENARIOS, TOOLS, of_kind, rendered, run_tool, values_file
+from tests.support.chart import (
+    BUILT_BY_JOB,
+    CHART,
+    OLDEST,
+    SCENARIOS,
+    TOOLS,
+    of_kind,
+    rendered,
+    run_tool,
+    values_file,
+)
 
 pytestmark = pytest.mark.chart
 
@@ -46,8 +56,11 @@ def test_manifests_of_all_scenarios_are_valid_for_the_release(release: str, tmp_
     version = newest() if release == "newest" else release
     manifests = [
         part
-        for scenario in SCENARIOS
-        for part in rendered(scenario, "--kube-version", version)
+        for scenario, given in [
+            *((scenario, ()) for scenario in SCENARIOS),
+            ("workers-postgresql-s3", BUILT_BY_JOB),
+        ]
+        for part in rendered(scenario, "--kube-version", version, *given)
         if part["kind"] not in CUSTOM
     ]
     path = tmp_path / "manifests.yaml"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.chart import SCENARIOS, containers, of_kind, pods, rendered
+from tests.support.chart import BUILT_BY_JOB, SCENARIOS, containers, of_kind, pods, rendered
 
 pytestmark = pytest.mark.chart
 
@@ -28,6 +28,11 @@ CASES = [
     pytest.param(pod, id=f"{scenario}-{name}")
     for scenario in SCENARIOS
     for name, pod in pods(rendered(scenario))
+]
+CASES += [
+    pytest.param(pod, id=name)
+    for name, pod in pods(rendered("workers-postgresql-s3", *BUILT_BY_JOB))
+    if name.startswith("Job/")
 ]
 
 Pod = dict[str, Any]

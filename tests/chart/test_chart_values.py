@@ -178,6 +178,8 @@ def test_a_setting_that_the_chart_makes_is_refused_in_config(place: str) -> None
             "engines.buildBy=Job,engines.cache.accessMode=ReadWriteOnce",
             "engines.cache.accessMode",
         ),
+        ("workers-postgresql-s3", "engines.cache.accessMode=ReadWriteOnce", "engines.cache.accessMode"),
+        ("single-gpu", "engines.buildBy=Job", "engines.buildBy"),
     ],
 )
 def test_values_that_contradict_each_other_are_named(scenario: str, changes: str, named: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.chart import CHART, containers, helm_template, named, of_kind, pods, rendered
+from tests.support.chart import BUILT_BY_JOB, CHART, containers, helm_template, named, of_kind, pods, rendered
 
 pytestmark = pytest.mark.chart
 
@@ -58,18 +58,41 @@ def test_only_what_evaluates_gets_a_gpu_its_image_and_its_runtime() -> None:
 
 
 def test_engines_are_built_before_a_worker_starts_or_by_a_job() -> None:
-    worker = named(rendered(WORKERS), "StatefulSet", "r-csvd-node-work")["spec"]["template"]["spec"]
-    (first,) = worker["initContainers"]
-    assert first["args"] == ["engines", "build"]
-    manifests = rendered("single-gpu")
+    for scenario, name in ((WORKERS, "r-csvd-node-work"), ("single-gpu", "r-csvd-node-single")):
+        pod = named(rendered(scenario), "StatefulSet", name)["spec"]["template"]["spec"]
+        (first,) = pod["initContainers"]
+        assert first["args"] == ["engines", "build"]
+    manifests = rendered(WORKERS, *BUILT_BY_JOB)
     (job,) = of_kind(manifests, "Job")
     (build,) = job["spec"]["template"]["spec"]["containers"]
-    (node,) = of_kind(manifests, "StatefulSet")[0]["spec"]["template"]["spec"]["containers"]
+    worker = named(manifests, "StatefulSet", "r-csvd-node-work")["spec"]["template"]["spec"]
+    (node,) = worker["containers"]
     assert build["args"] == ["engines", "build"]
-    assert "initContainers" not in of_kind(manifests, "StatefulSet")[0]["spec"]["template"]["spec"]
+    assert "initContainers" not in worker
     cache = {"name": "engines", "mountPath": "/var/cache/csvd-node"}
     assert cache in build["volumeMounts"]
     assert cache in node["volumeMounts"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "work.nodeSelector.gpu=l4",
+        "work.resources.limits.memory=8Gi",
+        "env.TZ=Europe/Berlin",
+        "image.tag=v2",
+        "config.stop_grace_s=31",
+    ],
+)
+def test_a_job_that_changes_is_a_new_one(change: str) -> None:
+    """Kubernetes refuses to change the template of a Job, and with it the whole upgrade."""
+
+    def name(*given: str) -> str:
+        (job,) = of_kind(rendered(WORKERS, *BUILT_BY_JOB, *given), "Job")
+        found: str = job["metadata"]["name"]
+        return found
+
+    assert name("--set", change) != name()
 
 
 def test_workers_follow_the_queue() -> None:

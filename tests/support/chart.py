@@ -24,6 +24,9 @@ OLDEST = (
 )
 """Oldest release of Kubernetes that the chart says it supports."""
 
+BUILT_BY_JOB = ("--set", "engines.buildBy=Job")
+"""Changes a scenario with several workers, which build their engines themselves in each of them."""
+
 Manifest = dict[str, Any]
 
 

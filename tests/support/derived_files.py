@@ -42,7 +42,10 @@ def with_settings(text: str) -> str:
 
 
 def compose_alerts() -> str:
-    """Return the alerts of the demonstration, where nothing has a namespace; needs Helm (``make .tools/.installed``)."""
+    """Return the alerts of the demonstration, where nothing has a namespace.
+
+    Needs Helm (``make .tools/.installed``).
+    """
     rules = alert_rules("single-gpu")
     for rule in rules["groups"][0]["rules"]:
         del rule["labels"]["namespace"]

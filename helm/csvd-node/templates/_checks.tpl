@@ -56,8 +56,14 @@
 {{- if gt (int $v.autoscaling.minReplicas) (int $v.autoscaling.maxReplicas) -}}
 {{- fail "autoscaling.minReplicas is larger than autoscaling.maxReplicas" -}}
 {{- end -}}
-{{- if and $v.gpu.enabled (eq $v.engines.buildBy "Job") (ne $v.engines.cache.accessMode "ReadWriteMany") (eq $v.topology "roles") -}}
-{{- fail "engines.buildBy: Job needs a cache that all workers see: set engines.cache.accessMode: ReadWriteMany" -}}
+{{- $byJob := eq $v.engines.buildBy "Job" -}}
+{{- if and $v.gpu.enabled $byJob (eq $v.topology "single") -}}
+{{- fail "engines.buildBy: Job needs topology: roles: the one pod builds its engines itself, and a Job may wait for its GPU for ever; leave it out" -}}
+{{- end -}}
+{{- $workers := ternary $v.work.replicas $v.autoscaling.maxReplicas (eq $v.autoscaling.by "none") | int -}}
+{{- $sharedCache := or $v.engines.cache.existingClaim (eq $v.engines.cache.accessMode "ReadWriteMany") -}}
+{{- if and $v.gpu.enabled (eq $v.topology "roles") (or $byJob (gt $workers 1)) (not $sharedCache) -}}
+{{- fail "engines.cache is for all workers: set engines.cache.accessMode: ReadWriteMany" -}}
 {{- end -}}
 {{- range $name, $_ := $v.env -}}
 {{- if not (regexMatch "^[A-Za-z_][A-Za-z0-9_]*$" $name) -}}
