@@ -122,7 +122,13 @@ class S3(Values):
         description="Secret with the keys access-key-id and secret-access-key; empty uses the service account",
     )
     cidrs: list[Cidr] = Field([], description="addresses of the service, for the NetworkPolicy")
-    port: int = Field(443, ge=1, le=65535, description="its TCP port, for the NetworkPolicy")
+    namespace: Name = Field("", description="namespace of a service in the cluster, for the NetworkPolicy")
+    port: int = Field(
+        443,
+        ge=1,
+        le=65535,
+        description="its TCP port, in the cluster that of its pods, for the NetworkPolicy",
+    )
 
 
 class Storage(Values):
@@ -143,7 +149,13 @@ class Database(Values):
         description="Secret with the SQLAlchemy URL: postgresql+psycopg://user:password@host/name",
     )
     cidrs: list[Cidr] = Field([], description="addresses of the database, for the NetworkPolicy")
-    port: int = Field(5432, ge=1, le=65535, description="its TCP port, for the NetworkPolicy")
+    namespace: Name = Field("", description="namespace of a database in the cluster, for the NetworkPolicy")
+    port: int = Field(
+        5432,
+        ge=1,
+        le=65535,
+        description="its TCP port, in the cluster that of its pods, for the NetworkPolicy",
+    )
 
 
 class ClientCertificate(StrEnum):
@@ -351,6 +363,11 @@ class NetworkPolicy(Values):
     dicom_peers: list[Cidr] = Field([], description="addresses (CIDR) that may send; empty: nobody")
     destinations: list[Cidr] = Field(
         [], description="addresses (CIDR) that results go to, on their configured ports"
+    )
+    name_service: list[Cidr] = Field(
+        [],
+        description="addresses (CIDR) of a name service outside of kube-system, such as a cache on each machine "
+        "(169.254.20.10/32)",
     )
     traces: list[Cidr] = Field(
         [],

@@ -80,11 +80,31 @@ def test_only_pacs_database_and_bucket_are_reached() -> None:
     assert out["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "send"
 
 
-def test_traces_reach_their_collector_on_its_own_port() -> None:
-    (rule,) = (part for part in policy(rendered("air-gapped"))["egress"] if part["ports"][0]["port"] == 4318)
-    assert rule["to"] == [
-        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "observability"}}}
-    ]
+def out_to_namespaces(manifests: tuple[Manifest, ...]) -> set[tuple[str, int]]:
+    return {
+        (peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"], port["port"])
+        for rule in policy(manifests)["egress"]
+        for peer in rule["to"]
+        if "namespaceSelector" in peer
+        for port in rule["ports"]
+    }
+
+
+def test_what_runs_in_the_cluster_is_reached_in_its_namespace() -> None:
+    """By addresses it is not: pods' change, and some networks do not hold ranges against pods at all."""
+    assert out_to_namespaces(rendered("air-gapped")) == {
+        ("kube-system", 53),
+        ("postgresql", 5432),
+        ("observability", 4318),
+    }
+    bucket = ("storage.s3.namespace=minio", "storage.s3.port=9000", "storage.s3.cidrs=null")
+    given = [argument for each in bucket for argument in ("--set", each)]
+    assert out_to_namespaces(rendered(WORKERS, *given)) == {("kube-system", 53), ("minio", 9000)}
+
+
+def test_a_name_service_on_each_machine_is_reached() -> None:
+    manifests = rendered(WORKERS, "--set-json", 'networkPolicy.nameService=["169.254.20.10/32"]')
+    assert ("169.254.20.10/32", 53) in addresses(policy(manifests)["egress"], "to")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +134,7 @@ def test_results_reach_a_dicomweb_server_on_the_port_of_its_url() -> None:
 
 def test_pages_and_metrics_are_open_to_their_readers_only() -> None:
     manifests = rendered(WORKERS)
-    for suffix, namespace in (("-web", "ingress-nginx"), ("", "monitoring")):
+    for suffix, namespace in (("-web", "traefik"), ("", "monitoring")):
         (rule,) = policy(manifests, suffix)["ingress"]
         (peer,) = rule["from"]
         assert peer["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": namespace}

@@ -26,26 +26,26 @@ def test_one_pod_does_everything_on_one_machine() -> None:
     assert roles_of(pod["spec"]["template"]["spec"]) == []
 
 
-def test_roles_with_identity_are_stateful_sets_and_the_others_deployments() -> None:
+def test_pods_of_roles_are_replaced_when_their_machine_is_lost() -> None:
+    """Those of a StatefulSet would not be, until somebody removes them."""
     manifests = rendered(WORKERS)
-    kinds = {
-        role: part["kind"]
-        for part in (*of_kind(manifests, "StatefulSet"), *of_kind(manifests, "Deployment"))
+    assert of_kind(manifests, "StatefulSet") == []
+    roles = {
+        role: part["spec"]["strategy"]["rollingUpdate"]
+        for part in of_kind(manifests, "Deployment")
         for role in roles_of(part["spec"]["template"]["spec"])
     }
-    assert kinds == {
-        "receive": "StatefulSet",
-        "work": "StatefulSet",
-        "send": "Deployment",
-        "web": "Deployment",
-    }
+    before = {"maxSurge": 1, "maxUnavailable": 0}
+    # A new worker would wait for a GPU that the old one has.
+    after = {"maxSurge": 0, "maxUnavailable": 1}
+    assert roles == {"receive": before, "work": after, "send": before, "web": before}
 
 
-def test_stateful_sets_have_their_headless_service() -> None:
-    manifests = rendered(WORKERS)
-    for part in of_kind(manifests, "StatefulSet"):
-        service = named(manifests, "Service", part["spec"]["serviceName"])
-        assert service["spec"]["clusterIP"] == "None"
+def test_the_stateful_set_has_its_headless_service() -> None:
+    manifests = rendered("single-node-cpu")
+    (part,) = of_kind(manifests, "StatefulSet")
+    service = named(manifests, "Service", part["spec"]["serviceName"])
+    assert service["spec"]["clusterIP"] == "None"
 
 
 def test_only_what_evaluates_gets_a_gpu_its_image_and_its_runtime() -> None:
@@ -58,14 +58,14 @@ def test_only_what_evaluates_gets_a_gpu_its_image_and_its_runtime() -> None:
 
 
 def test_engines_are_built_before_a_worker_starts_or_by_a_job() -> None:
-    for scenario, name in ((WORKERS, "r-csvd-node-work"), ("single-gpu", "r-csvd-node-single")):
-        pod = named(rendered(scenario), "StatefulSet", name)["spec"]["template"]["spec"]
+    for scenario, kind, role in ((WORKERS, "Deployment", "work"), ("single-gpu", "StatefulSet", "single")):
+        pod = named(rendered(scenario), kind, f"r-csvd-node-{role}")["spec"]["template"]["spec"]
         (first,) = pod["initContainers"]
         assert first["args"] == ["engines", "build"]
     manifests = rendered(WORKERS, *BUILT_BY_JOB)
     (job,) = of_kind(manifests, "Job")
     (build,) = job["spec"]["template"]["spec"]["containers"]
-    worker = named(manifests, "StatefulSet", "r-csvd-node-work")["spec"]["template"]["spec"]
+    worker = named(manifests, "Deployment", "r-csvd-node-work")["spec"]["template"]["spec"]
     (node,) = worker["containers"]
     assert build["args"] == ["engines", "build"]
     assert "initContainers" not in worker
@@ -97,16 +97,18 @@ def test_a_job_that_changes_is_a_new_one(change: str) -> None:
 
 def test_workers_follow_the_queue() -> None:
     (scaled,) = of_kind(rendered(WORKERS), "ScaledObject")
-    assert scaled["spec"]["scaleTargetRef"]["name"] == "r-csvd-node-work"
     (trigger,) = scaled["spec"]["triggers"]
     assert 'csvd_queue_depth{namespace="csvd",queue="evaluations"}' in trigger["metadata"]["query"]
+    assert trigger["metadata"]["ignoreNullValues"] == "false", "no answer would be taken for an empty queue"
     (scaler,) = of_kind(rendered("air-gapped"), "HorizontalPodAutoscaler")
     assert scaler["spec"]["metrics"][0]["external"]["metric"] == {
         "name": "csvd_queue_depth",
         "selector": {"matchLabels": {"queue": "evaluations"}},
     }
-    for scenario in (WORKERS, "air-gapped"):
-        work = named(rendered(scenario), "StatefulSet", "r-csvd-node-work")
+    for scenario, by in ((WORKERS, scaled), ("air-gapped", scaler)):
+        target = by["spec"]["scaleTargetRef"]
+        work = named(rendered(scenario), target["kind"], target["name"])
+        assert work["apiVersion"] == target["apiVersion"]
         assert "replicas" not in work["spec"], "the autoscaler's number would be undone by every upgrade"
 
 
@@ -116,6 +118,8 @@ def test_evictions_leave_what_the_budget_says() -> None:
     }
     assert budgets["r-csvd-node-receive"]["maxUnavailable"] == 1
     assert budgets["r-csvd-node-work"]["maxUnavailable"] == "50%"
+    # Else a database that is away, by which no pod is ready, holds up every drain.
+    assert {each["unhealthyPodEvictionPolicy"] for each in budgets.values()} == {"AlwaysAllow"}
 
 
 def test_files_lie_in_a_bucket_or_in_a_volume_that_outlives_the_release() -> None:
@@ -140,7 +144,7 @@ def test_peers_reach_the_receivers(scenario: str, expected: dict[str, object]) -
     (port,) = service["ports"]
     assert {"type": service["type"], "port": port["port"], "nodePort": port.get("nodePort")} == expected
     role = service["selector"]["app.kubernetes.io/component"]
-    target = named(manifests, "StatefulSet", f"r-csvd-node-{role}")["spec"]["template"]["spec"]
+    (target,) = (pod for name, pod in pods(manifests) if name.endswith(f"/r-csvd-node-{role}"))
     assert {"name": "dicom", "containerPort": 11112} in target["containers"][0]["ports"]
 
 
