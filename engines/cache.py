@@ -210,7 +210,7 @@ class PlanCache:
         self.remove(self.folder / key.file_name)
 
     def remove(self, path: Path) -> None:
-        """Remove one plan of the cache, and what was compiled from it.
+        """Remove one file of the cache; with a plan goes what was compiled from it.
 
         Raises: PlanCacheError: if it cannot be removed.
         """
@@ -237,6 +237,11 @@ class PlanCache:
                 problem = f"cannot read {path.name}: {exc.strerror or exc}"
                 raise PlanCacheError(str(self.folder), problem) from exc
         return found
+
+    def strays(self) -> list[Path]:
+        """List what was compiled from plans that are gone, as where somebody deleted them by hand."""
+        kernels = sorted(self.folder.glob(f"*{SUFFIX}.*{KERNELS_SUFFIX}"))
+        return [path for path in kernels if not path.with_name(_plan_name(path)).exists()]
 
     def _keep(self, key: PlanKey, plan: bytes) -> Obtained:
         try:
@@ -277,6 +282,11 @@ def write_scratch(path: Path, content: bytes) -> None:
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_whole(path, _digest_line(content) + b"\n" + content)
+
+
+def _plan_name(kernels: Path) -> str:
+    """Return the name of the plan that a file of kernels belongs to."""
+    return kernels.name.partition(f"{SUFFIX}.")[0] + SUFFIX
 
 
 def _digest_line(content: bytes) -> bytes:

@@ -114,6 +114,7 @@ def verify_plans(settings: NodeSettings) -> list[Verdict]:
 def prune_plans(settings: NodeSettings) -> Iterator[Path]:
     """Remove plans that are damaged, of no configured model, or of a TensorRT or converter that was replaced.
 
+    What was compiled from a plan goes with it, also where somebody else removed the plan.
     Plans for other GPUs stay: several machines may share the folder. So do those of a TensorRT that is not
     installed here at all, and with it what converts for it.
 
@@ -127,6 +128,9 @@ def prune_plans(settings: NodeSettings) -> Iterator[Path]:
         if entry.problem or entry.key is None or not _is_wanted(entry.key, models, versions, converters):
             cache.remove(entry.path)
             yield entry.path
+    for path in cache.strays():
+        cache.remove(path)
+        yield path
 
 
 def _is_wanted(

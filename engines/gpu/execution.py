@@ -87,7 +87,7 @@ class TensorRtEngine:
 
         Raises: DeviceError: if TensorRT made none.
         """
-        self._flavour.forget_errors()
+        self._flavour.complaints.forget()
         config = self._engine.create_runtime_config()
         strategy = self._flavour.trt.ExecutionContextAllocationStrategy.USER_MANAGED
         config.set_execution_context_allocation_strategy(strategy)
@@ -118,7 +118,7 @@ class TensorRtEngine:
         if self._compiled is None:
             self._compiled = settable.create_runtime_cache()
             if self._earlier_kernels and not self._compiled.deserialize(self._earlier_kernels):
-                self._flavour.forget_errors()
+                self._flavour.complaints.forget()
         settable.set_runtime_cache(self._compiled)
 
 
@@ -149,5 +149,6 @@ class TensorRtContext:
 
     def enqueue(self, stream: int) -> None:
         """Queue one run."""
+        self._flavour.complaints.forget()
         if not self._context.execute_async_v3(stream):
             raise self._flavour.failure("TensorRT could not run the plan")

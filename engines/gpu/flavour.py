@@ -6,6 +6,7 @@ The names of ``tensorrt`` stand for both: the code is type-checked once against 
 from __future__ import annotations
 
 import re
+import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -54,6 +55,31 @@ OUT_OF_MEMORY = re.compile(rf"out ?of ?memory|enough free memory|{NO_START} with
 Made = TypeVar("Made")
 
 
+class Complaints:
+    """What TensorRT complained of last: segmentors run at the same time and share the logger of the process.
+
+    TensorRT complains in the thread that called it, or in one that it made itself. Of the latter nobody knows
+    whose work it did: what is said there is for a caller that heard nothing.
+    """
+
+    def __init__(self) -> None:
+        self._here = threading.local()
+        self._elsewhere: deque[str] = deque(maxlen=KEPT_ERRORS)
+
+    def forget(self) -> None:
+        """Begin a new piece of work in this thread."""
+        self._here.heard = deque(maxlen=KEPT_ERRORS)
+        self._elsewhere.clear()
+
+    def hear(self, said: str) -> None:
+        """Keep what is said in this thread."""
+        getattr(self._here, "heard", self._elsewhere).append(said)
+
+    def heard(self) -> list[str]:
+        """Return what was said of this thread's work, the oldest first."""
+        return list(getattr(self._here, "heard", ())) or list(self._elsewhere)
+
+
 class Flavour:
     """One installed TensorRT; ``flavour_of`` gives the one of this process.
 
@@ -61,7 +87,7 @@ class Flavour:
         kind: which flavour.
         trt: its module.
         version: its version.
-        errors: what TensorRT complained of last, since ``forget_errors``.
+        complaints: what TensorRT complained of.
 
     Raises: RunnerUnavailableError: if it is not installed, too old, or its libraries cannot be loaded.
     """
@@ -78,19 +104,15 @@ class Flavour:
         self.kind = kind
         self.version: str = self.trt.__version__
         check_version(kind, self.version)
-        self.errors: deque[str] = deque(maxlen=KEPT_ERRORS)
-        self.logger = _logger(self.trt, self.errors.append)
-
-    def forget_errors(self) -> None:
-        """Begin a new piece of work."""
-        self.errors.clear()
+        self.complaints = Complaints()
+        self.logger = _logger(self.trt, self.complaints.hear)
 
     def begin(self, make: Callable[[trt.ILogger], Made]) -> Made:
         """Begin a new piece of work with what TensorRT makes of its logger: a builder or a runtime.
 
         Raises: DeviceError: if it makes none, because CUDA does not start: the GPU is full, lost or taken.
         """
-        self.forget_errors()
+        self.complaints.forget()
         try:
             return make(self.logger)
         except TypeError as exc:  # of the binding, which was given nothing
@@ -104,12 +126,12 @@ class Flavour:
     @property
     def complaint(self) -> str:
         """What TensorRT complained of, or that it did not."""
-        return "; ".join(dict.fromkeys(self.errors)) or "TensorRT gave no reason"
+        return "; ".join(dict.fromkeys(self.complaints.heard())) or "TensorRT gave no reason"
 
     @property
     def is_out_of_memory(self) -> bool:
         """Whether it complained that the GPU is full."""
-        return any(OUT_OF_MEMORY.search(said) for said in self.errors)
+        return any(OUT_OF_MEMORY.search(said) for said in self.complaints.heard())
 
 
 @cache

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.errors import DeviceError
+from engines.errors import DeviceError, RunnerError
 from engines.runners.base import Notice, Runner, unheard
 
 
@@ -41,7 +41,7 @@ class ReservedRunner:
     def run(self, slices: NDArray[np.float32], notice: Notice = unheard) -> NDArray[np.float32]:
         """Return logits (n, 1, rows, columns) of slices (n, channels, rows, columns).
 
-        Raises: RunnerError: if the slices do not fit, or the CPU's runtime fails as well.
+        Raises: RunnerError: if the slices do not fit, or the CPU's runtime fails as well; says of both why.
         """
         try:
             logits = self._first.run(slices, notice)
@@ -49,8 +49,13 @@ class ReservedRunner:
         except DeviceError as exc:
             problem = str(exc)
         if problem:
-            reserve = self._reserve_runner()
-            logits = reserve.run(slices)
+            try:
+                reserve = self._reserve_runner()
+                logits = reserve.run(slices)
+            except RunnerError as exc:
+                raise RunnerError(
+                    f"the GPU could not be used ({problem}), nor the CPU instead: {exc}"
+                ) from exc
             notice(f"the GPU could not be used ({problem}): {reserve.name} ran instead of {self.name}")
         return logits
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -95,8 +96,10 @@ class TensorRtRunner:
 
     def _close_lanes(self) -> None:
         lanes, self._lanes = self._lanes, None
-        if lanes is not None:
-            lanes.close()
+        # A GPU that failed for good takes nothing back either, and says why by what failed first.
+        with suppress(DeviceError):
+            if lanes is not None:
+                lanes.close()
 
     def __enter__(self) -> Self:
         return self

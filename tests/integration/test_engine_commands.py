@@ -9,7 +9,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from engines.cache import PlanCache
+from engines.cache import PlanCache, write_scratch
 from engines.errors import RunnerUnavailableError
 from engines.runners.base import RunnerKind
 from engines.segments import Segment
@@ -54,6 +54,20 @@ def test_plans_are_built_listed_verified_and_pruned(config: Path) -> None:
     assert "damaged" in run(config, "verify", code=1)
     assert f"removed {plan.name}" in run(config, "prune")
     assert list(folder.glob("*.plan")) == []
+
+
+def test_kernels_of_a_plan_that_was_deleted_by_hand_are_pruned(config: Path) -> None:
+    run(config, "build", "--capability", "89")
+    cache = PlanCache(config.parent / "root" / "engines")
+    (plan,) = cache.entries()
+    assert plan.key is not None
+    gone = replace(plan.key, precision="bf16")
+    kept, stray = (cache.folder / key.kernels_name("NVIDIA L4") for key in (plan.key, gone))
+    for kernels in (kept, stray):
+        write_scratch(kernels, b"kernels")
+    assert run(config, "prune") == f"removed {stray.name}\n"
+    assert kept.exists()
+    assert not stray.exists()
 
 
 def test_plans_of_a_replaced_tensorrt_or_converter_are_pruned_and_those_of_other_machines_stay(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -205,14 +207,14 @@ def test_a_gpu_on_which_tensorrt_cannot_begin_is_an_error_in_its_words(
         with pytest.raises(DeviceError, match=f"cannot begin: {said}$") as caught:
             begin()
         assert type(caught.value) is kind
-    flavour.forget_errors()
+    flavour.complaints.forget()
 
 
 def test_what_tensorrt_complains_of_is_told_once_and_a_full_gpu_is_known() -> None:
     """A process has one logger: TensorRT keeps the first one that it is given."""
     flavour = flavour_of(RunnerKind.TENSORRT_RTX)
     assert flavour_of(RunnerKind.TENSORRT_RTX) is flavour
-    flavour.forget_errors()
+    flavour.complaints.forget()
     assert (flavour.complaint, flavour.is_out_of_memory) == ("TensorRT gave no reason", False)
     error = flavour.trt.ILogger.Severity.ERROR
     for said in ("setDeviceMemory: null", "setDeviceMemory: null", "another"):
@@ -220,7 +222,41 @@ def test_what_tensorrt_complains_of_is_told_once_and_a_full_gpu_is_known() -> No
     assert (flavour.complaint, flavour.is_out_of_memory) == ("setDeviceMemory: null; another", False)
     flavour.logger.log(error, "Error Code 2: OutOfMemory (Requested size was 96 bytes.)")
     assert flavour.is_out_of_memory
-    flavour.forget_errors()
+    flavour.complaints.forget()
+
+
+def test_what_tensorrt_complains_of_in_one_thread_is_no_reason_in_another() -> None:
+    """Segmentors run at the same time: the GPU that is full for one did not fail the other for it."""
+    flavour = flavour_of(RunnerKind.TENSORRT_RTX)
+    error = flavour.trt.ILogger.Severity.ERROR
+    both_began, first_heard = threading.Barrier(2), threading.Barrier(2)
+
+    def fails(said: str) -> DeviceError:
+        flavour.complaints.forget()
+        both_began.wait(10)
+        flavour.logger.log(error, said)
+        first_heard.wait(10)
+        return flavour.failure("TensorRT could not run the plan")
+
+    with ThreadPoolExecutor(2) as threads:
+        full, lost = threads.map(fails, ("Error Code 2: OutOfMemory", "Cask (Cask Convolution Execution)"))
+    assert (type(full), type(lost)) == (DeviceMemoryError, DeviceError)
+    assert str(full).endswith(": Error Code 2: OutOfMemory")
+    assert str(lost).endswith(": Cask (Cask Convolution Execution)")
+
+
+def test_what_tensorrt_complains_of_in_a_thread_of_its_own_is_told_whoever_heard_nothing() -> None:
+    flavour = flavour_of(RunnerKind.TENSORRT_RTX)
+    flavour.complaints.forget()
+    own = threading.Thread(
+        target=lambda: flavour.logger.log(flavour.trt.ILogger.Severity.ERROR, "OutOfMemory while compiling")
+    )
+    own.start()
+    own.join()
+    assert flavour.complaint == "OutOfMemory while compiling"
+    assert flavour.is_out_of_memory
+    flavour.complaints.forget()
+    assert flavour.complaint == "TensorRT gave no reason"
 
 
 def test_plans_for_later_versions_are_left_to_full_tensorrt(bundle: Bundle, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from engines.bundle import Bundle
 from engines.cache import PlanCache, read_scratch, write_scratch
 from engines.gpu import backend as backend_module
 from engines.gpu.backend import TensorRtBackend
-from engines.gpu.flavour import Flavour
+from engines.gpu.flavour import Complaints, Flavour
 from engines.precision import Precision
 from engines.runners.base import RunnerKind
 from engines.settings import EngineSettings
@@ -81,7 +81,8 @@ class Rtx:
 def rtx(monkeypatch: pytest.MonkeyPatch) -> Rtx:
     trt = Rtx()
     flavour = object.__new__(Flavour)
-    flavour.kind, flavour.version, flavour.errors = RunnerKind.TENSORRT_RTX, trt.__version__, []
+    flavour.kind, flavour.version = RunnerKind.TENSORRT_RTX, trt.__version__
+    flavour.complaints = Complaints()
     flavour.trt, flavour.logger = trt, None
     monkeypatch.setattr(backend_module, "flavour_of", lambda _kind: flavour)
     monkeypatch.setattr(backend_module, "CudaRuntime", HostCuda)

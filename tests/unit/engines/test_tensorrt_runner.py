@@ -163,6 +163,57 @@ def test_a_gpu_that_fails_leaves_the_study_to_the_cpu(bundle: Bundle) -> None:
         assert notices == []
 
 
+class LostCuda(HostCuda):
+    """A GPU that may fail for good, as after a fault in its memory: every call says so from then on."""
+
+    lost = False
+
+    def _check(self, function: str) -> None:
+        if self.lost:
+            raise DeviceError(f"The GPU failed in {function}: an illegal memory access was encountered")
+
+    def launch(self, graph: int, stream: int) -> None:
+        self._check("cudaGraphLaunch")
+        super().launch(graph, stream)
+
+    def free(self, address: int) -> None:
+        self._check("cudaFree")
+        super().free(address)
+
+    def destroy_stream(self, stream: int) -> None:
+        self._check("cudaStreamDestroy")
+        super().destroy_stream(stream)
+
+    def create_stream(self) -> int:
+        self._check("cudaStreamCreateWithFlags")
+        return super().create_stream()
+
+
+def test_a_gpu_that_fails_for_good_says_what_failed_first_and_lets_the_node_stop(bundle: Bundle) -> None:
+    cuda = LostCuda()
+    with runner_on(bundle, cuda) as runner:
+        cuda.lost = True
+        with pytest.raises(DeviceError, match="cudaGraphLaunch"):
+            runner.run(slices(3))
+        with pytest.raises(DeviceError, match="cudaStreamCreate"):
+            runner.run(slices(3))
+    cuda = LostCuda()
+    with runner_on(bundle, cuda):
+        cuda.lost = True
+
+
+def test_a_study_that_neither_gpu_nor_cpu_can_do_says_why_of_both(bundle: Bundle, tmp_path: Path) -> None:
+    cuda = HostCuda()
+
+    def reserve() -> OnnxRuntimeRunner:
+        return OnnxRuntimeRunner(tmp_path / "gone.onnx", bundle.manifest.model, RunnerSettings(threads=1))
+
+    with ReservedRunner(runner_on(bundle, cuda), reserve) as runner:
+        cuda.broken = True
+        with pytest.raises(RunnerError, match=r"unspecified launch failure.*nor the CPU.*gone\.onnx"):
+            runner.run(slices(3))
+
+
 @pytest.mark.parametrize("overflow", [np.inf, -np.inf, np.nan])
 def test_a_gpu_that_overflows_leaves_the_study_to_the_cpu(bundle: Bundle, overflow: float) -> None:
     """What a proof on sample slices cannot foresee: values beyond the largest float16."""
