@@ -23,6 +23,7 @@ from node.deliveries import DeliveryState, is_tried
 from node.errors import IndexUnavailableError
 from node.study_states import count_states
 from node.tables import deliveries
+from node.watched_runner import WatchedRunner
 from node.work_queue import DELIVERIES, EVALUATIONS
 
 KEPT_S = 5.0
@@ -165,13 +166,15 @@ class DiskCollector(Collector):
 
 
 class EngineCollector(Collector):
-    """Says what runs each model, and on what proof."""
+    """Says what runs each model, on what proof, and whether it ran so when it was last used."""
 
-    def __init__(self, segmentors: Mapping[Segment, Segmentor]) -> None:
-        self._segmentors = segmentors
+    def __init__(
+        self, segmentors: Mapping[Segment, Segmentor], runners: Mapping[Segment, WatchedRunner]
+    ) -> None:
+        self._segmentors, self._runners = segmentors, runners
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        """Give one constant for each model."""
+        """Give one constant for each model, and how it ran last."""
         family = GaugeMetricFamily(
             "csvd_engine_info",
             "1 for each model that serves, with what runs it",
@@ -183,6 +186,14 @@ class EngineCollector(Collector):
                 labels = (segment.value, report.name, report.precision.value, report.proof)
                 family.add_metric(labels, 1)
         yield family
+        strained = GaugeMetricFamily(
+            "csvd_engine_strained",
+            "1 for each model that something else ran when it was last used, or in smaller batches, else 0",
+            labels=("segment",),
+        )
+        for segment, runner in self._runners.items():
+            strained.add_metric((segment.value,), int(bool(runner.strain)))
+        yield strained
 
 
 def _queues(connection: Connection, now: datetime, limit: int) -> Iterator[GaugeMetricFamily]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import TracebackType
@@ -53,6 +54,7 @@ from node.store import Store, open_store
 from node.strays import AtWork, Strays
 from node.study_view import StudyViews
 from node.takeover import Takeover
+from node.watched_runner import WatchedRunner, how_they_run
 from node.web.application import add_pages, make_application
 from node.web.pages import PageSources, engine_lines
 from node.web.server import WebServer
@@ -269,11 +271,12 @@ class Service:
         def open_models() -> Mapping[Segment, Segmentor]:
             return opened.enter_context(self._segmentors(self.settings))
 
-        segmentors = self._patience.open("engines", open_models, NoDriverError)
+        models = self._patience.open("engines", open_models, NoDriverError)
+        runners = {segment: WatchedRunner(segment, model.runner) for segment, model in models.items()}
+        segmentors = {segment: replace(model, runner=runners[segment]) for segment, model in models.items()}
         self._engines = segmentors
-        running = ", ".join(f"{name}: {each.runner.name}" for name, each in segmentors.items())
-        self.health.opened("engines", lambda: running)
-        self.metrics.registry.register(EngineCollector(segmentors))
+        self.health.opened("engines", partial(how_they_run, runners))
+        self.metrics.registry.register(EngineCollector(segmentors, runners))
         return Assessor(self.settings, segmentors)
 
 

@@ -45,12 +45,12 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     with closing(Database(f"sqlite:///{folder / 'index.sqlite'}")) as database:
         metrics.registry.register(IndexCollector(database, CompletenessSettings(), ("pacs",), lambda: at(0)))
         metrics.registry.register(DiskCollector(folder))
-        metrics.registry.register(EngineCollector({}))
+        metrics.registry.register(EngineCollector({}, {}))
         metrics.registry.register(CertificateCollector(NodeSettings(receiver=ReceiverSettings(tls=TLS))))
         text = generate_latest(metrics.registry).decode()
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(text):
-        if family.name == "csvd_engine_info":
+        if family.name.startswith("csvd_engine_"):
             found[family.name] = set()
         for sample in family.samples:
             found.setdefault(sample.name, set()).update(sample.labels)
@@ -114,6 +114,8 @@ def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
             "values": "_x60 1x140",
         },
         {"series": 'csvd_instances_received_total{result="refused"}', "values": "0x60 1x140"},
+        {"series": 'csvd_engine_strained{instance="a",segment="WMH"}', "values": "0x60 1x140"},
+        {"series": 'csvd_engine_strained{instance="a",segment="LACUNE"}', "values": "0x200"},
         # Each process alone stays below the limit.
         {"series": 'csvd_sign_ons_refused_total{instance="a"}', "values": "0x60 0+1x140"},
         {"series": 'csvd_sign_ons_refused_total{instance="b"}', "values": "0x60 0+1x140"},
@@ -135,6 +137,7 @@ def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
         "CsvdDeliveryRefused": 1,
         "CsvdInstancesLost": 1,
         "CsvdSignOnsRefused": 1,
+        "CsvdEngineStrained": 1,
         "CsvdDeliveryLag": 0,
         "CsvdIndexUnreachable": 0,
         "CsvdNodeAbsent": 0,

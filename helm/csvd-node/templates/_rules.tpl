@@ -51,6 +51,12 @@ groups:
         labels: {severity: warning, namespace: {{ .Release.Namespace | quote }}}
         annotations:
           summary: 'Instances arrived and were not kept ({{ "{{ $labels.result }}" }}); their sender was told so.'
+      - alert: CsvdEngineStrained
+        expr: max by (segment) (csvd_engine_strained{{ $own }}) > 0
+        for: 10m
+        labels: {severity: warning, namespace: {{ .Release.Namespace | quote }}}
+        annotations:
+          summary: 'The GPU did not do all of its work for {{ "{{ $labels.segment }}" }} in the last Study: it failed or is short of memory.'
       - alert: CsvdDiskLow
         expr: min by (instance) (csvd_disk_free_bytes{{ $own }} / csvd_disk_size_bytes{{ $own }}) * 100 < {{ $alerts.diskFreePercent }}
         for: 5m
