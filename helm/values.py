@@ -430,6 +430,10 @@ class RoundTrip(Values):
         max_length=16,
         description="its AE title; its Instance is kept here, never sent on",
     )
+    host_name: HostName = Field(
+        "",
+        description="name in the receiver's certificate, by which the test knows it with TLS; empty: its Service's",
+    )
 
 
 class ExtraVolume(Values):

@@ -37,6 +37,10 @@ STARTED = ("single-node-cpu", "tls-only", "workers-postgresql-s3")
 """Scenarios that nodes are started from: with SQLite and a folder, with TLS, with PostgreSQL and a bucket."""
 
 
+RECEIVER = "csvd.hospital.example"
+"""Name in the receiver's certificate."""
+
+
 def settings_of(scenario: str, folder: Path, *arguments: str) -> Path:
     """Write what a scenario's pods read, with the places of this machine and certificates like a site's."""
     manifests = rendered(scenario, *arguments)
@@ -66,7 +70,8 @@ def certificates(folder: Path, place: Path) -> None:
     """Write a Secret's files, all from one authority."""
     place.mkdir(parents=True)
     authority = Authority(folder / f"authority-{place.name}")
-    pair = authority.issue(place.name, LOOPBACK)
+    # Peers know the receiver by a name of the hospital; within the cluster it has another one.
+    pair = authority.issue(place.name, RECEIVER if place.name == "receiver" else LOOPBACK)
     (place / "ca.crt").write_bytes(authority.path.read_bytes())
     (place / "tls.crt").write_bytes(pair.certificate.read_bytes())
     (place / "tls.key").write_bytes(pair.key.read_bytes())
