@@ -30,6 +30,9 @@ _NO_AGENT = re.compile(
 )
 """Contrast/Bolus Agent that means none: GE writes NONE, an operator whatever the language has for it."""
 
+_AFTER_AGENT = "POST_CONTRAST"
+"""The third value of Image Type that means so in enhanced objects: PS3.3 C.8.16.1.3."""
+
 _EPI_NAME = re.compile(r"epi|^\*?ep[_0-9]|epfid|epse|^\*?(ep|re)_b|dwise|dwiepi", re.IGNORECASE)
 _GRADIENT_ECHO_EPI_NAME = re.compile(r"epfid|feepi|ffe-?epi", re.IGNORECASE)
 _SPIN_ECHO_EPI_NAME = re.compile(r"epse|dwise|^\*?(ep|re)_b|seepi", re.IGNORECASE)
@@ -44,7 +47,7 @@ def read_acquisition(layers: HeaderLayers) -> Acquisition:
     """Read how a frame was acquired; what is not stated stays empty."""
     image_type = _image_type(layers)
     name = _sequence_name(layers)
-    scan_options = layers.words("ScanOptions")
+    scan_options = _scan_options(layers)
     return Acquisition(
         repetition_time_ms=layers.positive("RepetitionTime"),
         echo_time_ms=layers.positive("EffectiveEchoTime", "EchoTime"),
@@ -63,9 +66,9 @@ def read_acquisition(layers: HeaderLayers) -> Acquisition:
         acquisition_contrast=layers.text("AcquisitionContrast").upper(),
         acquisition_type=layers.text("MRAcquisitionType").upper(),
         sequence_name=name,
-        angio_flag=layers.text("AngioFlag").upper(),
+        angio_flag=_angio_flag(layers),
         body_part=layers.text("BodyPartExamined").upper(),
-        contrast_agent=_contrast_agent(layers),
+        contrast_agent=_contrast_agent(layers, image_type),
         calculation_technique=layers.text("VolumeBasedCalculationTechnique").upper(),
         photometric_interpretation=layers.text("PhotometricInterpretation").upper(),
         component=_component(layers, image_type),
@@ -162,13 +165,32 @@ def _scanning_sequence(layers: HeaderLayers, name: str, scan_options: tuple[str,
     return tuple(dict.fromkeys([*words, *(word for word, holds in told.items() if holds)]))
 
 
+_VARIANTS = {
+    "Spoiling": ("SP", ("RF", "GRADIENT", "RF_AND_GRADIENT")),
+    "MagnetizationTransfer": ("MTC", ("ON_RESONANCE", "OFF_RESONANCE")),
+}
+"""Attributes of enhanced objects, the Sequence Variant that they stand for, and the values that mean it."""
+
+
 def _sequence_variant(layers: HeaderLayers) -> tuple[str, ...]:
     words = [*layers.words("SequenceVariant")]
     for layer in layers.private:
         words += layer.private.texts(0x0021, 0x5B, "SIEMENS MR SDS 01")
-    if layers.text("Spoiling").upper() in ("RF", "GRADIENT", "RF_AND_GRADIENT"):
-        words.append("SP")
+    words += [word for keyword, (word, values) in _VARIANTS.items() if layers.text(keyword).upper() in values]
     return tuple(dict.fromkeys(words))
+
+
+def _scan_options(layers: HeaderLayers) -> tuple[str, ...]:
+    """Return Scan Options, with the flow compensation that enhanced objects state by itself."""
+    words = layers.words("ScanOptions")
+    compensated = layers.text("FlowCompensation").upper() in ("ACCELERATION", "VELOCITY", "OTHER")
+    return tuple(dict.fromkeys([*words, *(["FC"] if compensated else [])]))
+
+
+def _angio_flag(layers: HeaderLayers) -> str:
+    """Return Angio Flag, for which enhanced objects have time of flight and phase contrast."""
+    shown = any(layers.text(name).upper() == "YES" for name in ("TimeOfFlightContrast", "PhaseContrast"))
+    return "Y" if shown else layers.text("AngioFlag").upper()
 
 
 def _component(layers: HeaderLayers, image_type: tuple[str, ...]) -> Component:
@@ -190,7 +212,7 @@ def _derivation_codes(layers: HeaderLayers) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(item.get("CodeValue", "")) for item in items))
 
 
-def _contrast_agent(layers: HeaderLayers) -> str:
+def _contrast_agent(layers: HeaderLayers, image_type: tuple[str, ...]) -> str:
     """Return the agent's name, or the element that tells of an agent without naming it."""
     agent = layers.text("ContrastBolusAgent")
     if not _NO_AGENT.match(agent):
@@ -204,4 +226,4 @@ def _contrast_agent(layers: HeaderLayers) -> str:
     for keyword in ("ContrastBolusAgentSequence", "ContrastBolusUsageSequence"):
         if any(layer.items(keyword) for layer in layers.standard):
             return keyword
-    return ""
+    return _AFTER_AGENT if _AFTER_AGENT in image_type else ""

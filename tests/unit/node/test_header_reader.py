@@ -122,6 +122,8 @@ def test_ge_states_the_component_in_a_private_element(value: int, component: Com
         ({"ContrastBolusVolume": 0}, False),
         ({"ContrastBolusTotalDose": 1}, True),
         ({"ContrastBolusIngredient": "GADOLINIUM"}, True),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "POST_CONTRAST", "T1"]}, True),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "PRE_CONTRAST", "T1"]}, False),
         ({"ContrastBolusRoute": "IV"}, True),
         ({"ContrastBolusAgentSequence": sequence(CodeValue="C-17800")}, True),
         ({"ContrastBolusUsageSequence": sequence(ContrastBolusAgentNumber=1)}, True),

@@ -18,7 +18,15 @@ from node.identification import Identification, identify
 from node.identification_rules import DEFAULT_RULES
 from node.inventory import select_series
 from node.stacks import split_stacks
-from tests.support.mr_headers import add_private, mr_dataset, one_stack
+from tests.support.mr_headers import (
+    AXIAL,
+    add_private,
+    enhanced_dataset,
+    item,
+    mr_dataset,
+    one_stack,
+    sequence,
+)
 
 FLAIR, T1, DWI, T2_STAR = (SeriesType.T2_FLAIR, SeriesType.T1, SeriesType.DWI_B1000, SeriesType.T2_STAR)
 
@@ -29,6 +37,7 @@ TOF = {**GRE_3D, "RepetitionTime": 23, "EchoTime": 3.4, "FlipAngle": 18}
 SWAN = {**GRE_3D, "RepetitionTime": 41, "EchoTime": 24, "FlipAngle": 15}
 MPRAGE = {**GRE_3D, "ScanningSequence": ["GR", "IR"], "SequenceVariant": ["SK", "SP", "MP"],
           "RepetitionTime": 2300, "EchoTime": 2.98, "InversionTime": 900, "FlipAngle": 9}
+T2_STAR_GRE = {"ScanningSequence": "GR", "RepetitionTime": 650, "EchoTime": 20, "FlipAngle": 20}
 T1_SE = {"ScanningSequence": "SE", "RepetitionTime": 550, "EchoTime": 9, "FlipAngle": 90}
 IR_TSE = {"ScanningSequence": ["SE", "IR"], "RepetitionTime": 9000, "EchoTime": 120, "InversionTime": 2500}
 EPI = {"ScanningSequence": ["EP", "SE"], "RepetitionTime": 6300, "EchoTime": 80, "FlipAngle": 90}
@@ -77,6 +86,9 @@ RESEMBLING_T1 = [
     ("time of flight of an enhanced object", "MR angiogram", TOF,
      {"ImageType": ["ORIGINAL", "PRIMARY", "TOF", "NONE"]}),
     ("first echo of a venogram", "gradient echo, neither T1 nor T2*", SWAN, {"EchoTime": 7.2}),
+    # dcm2niix, console/nii_dicom_batch.cpp: fl3d1r_t and fl3d1r_tm are angiograms.
+    ("time of flight of Siemens by name", "MR angiogram", TOF, {"SequenceName": "*fl3d1r_t70"}),
+    ("time of flight by its flag", "MR angiogram", TOF, {"AngioFlag": "Y"}),
     ("phase contrast of Philips", "MR angiogram", TOF,
      {"ImageType": ["ORIGINAL", "PRIMARY", "M_PCA", "M", "PCA"]}),
     # dcm2niix docs/PARSER_GOTCHAS.md, issue 1022: W, F, IP, OP or FAT in the Image Type of Dixon images.
@@ -95,6 +107,10 @@ RESEMBLING_T1 = [
      {"RepetitionTime": 4000, "EchoTime": 20, "InversionTime": 1200, "SequenceName": "*tgse3d1_2700"}),
     ("balanced SSFP of Siemens by name", "balanced SSFP", T1_GRE_3D,
      {"SequenceVariant": ["SK", "SS", "SP"], "RepetitionTime": 5.4, "SequenceName": "*ci3d1rr46"}),
+    ("subtraction that only its text tells", "subtraction image", T1_SE,
+     {"ImageType": COMPUTED, "SeriesDescription": "T1 SUB"}),
+    ("3D scout of another name", "fast gradient echo of a localizer or an angiogram", T1_GRE_3D,
+     {"RepetitionTime": 3.15, "EchoTime": 1.37, "FlipAngle": 8, "SeriesDescription": "AutoAlign"}),
     ("reformat of an angiogram that says no more than computed", "gradient echo, neither T1 nor T2*", TOF,
      {"ImageType": COMPUTED}),
 ]
@@ -130,6 +146,19 @@ RESEMBLING_OTHERS = [
     ("direction of Canon", "DWI of one direction", EPI, {"ImageComments": "b=1000(0.445,0.000,0.895)"}),
 ]
 TAKEN = [
+    # T1 VIBE of Siemens and LAVA of GE are as fast as a scout; a scout calls itself no T1.
+    ("VIBE", T1, "T1 3D GRE", T1_GRE_3D,
+     {"RepetitionTime": 3.9, "EchoTime": 1.4, "FlipAngle": 9, "SeriesDescription": "t1_vibe_tra"}),
+    ("computed T1 of a numbered subject", T1, "computed T1 image", T1_SE,
+     {"ImageType": COMPUTED, "SeriesDescription": "sub-01 T1w"}),
+    # Older GE systems set the flag whatever they acquire.
+    ("T2* that calls itself angiogram", T2_STAR, "T2* GRE", T2_STAR_GRE, {"AngioFlag": "Y"}),
+    ("SWAN that calls itself angiogram", T2_STAR, "T2* GRE", SWAN, {"AngioFlag": "Y"}),
+    # SWIp of Philips states the first of its four echoes, 7.2 ms; at 7 T one echo of that length suffices.
+    ("SWIp of Philips", T2_STAR, "SWI", SWAN,
+     {"EchoTime": 7.2, "ImageType": ["ORIGINAL", "PRIMARY", "SW_M_FFE", "M", "FFE"]}),
+    ("SWI of an early echo is no T1", T2_STAR, "SWI", SWAN,
+     {"EchoTime": 6, "ImageType": ["ORIGINAL", "PRIMARY", "M", "SWI"]}),
     ("3D scout is no T1, 3D SPGR is", T1, "T1 3D GRE", T1_GRE_3D, {}),
     ("SWAN", T2_STAR, "T2* GRE", SWAN, {"ScanOptions": ["FC_SLICE_AX_GEMS"]}),
     ("slices interpolated to half their distance", T2_STAR, "T2* GRE", SWAN, {"SliceThickness": 10}),
@@ -311,6 +340,14 @@ def test_agent_that_begins_like_none_is_one(agent: str) -> None:
         ("KM-frei T1", False),
         ("T1 non CE", False), ("T1 pre/post contrast", True), ("T1 KONTRASTLI", True),
         ("T1 depois do contraste", True),
+        ("AX T1 POSTCONTRAST", True), ("T1 POSTGAD", True), ("t1_mpr_postGd", True), ("T1POST", True),
+        ("T1 Gadavist", True), ("T1 nKM", True), ("T1 vKM", False), ("AX T1 W/C", True),
+        ("AX T1 W/O C", False),
+        ("T1 +K", True), ("T1 K+", True), ("T1 ENH", True), ("T1 enhanced", True), ("T1 unenhanced", False),
+        ("T1 non-enhanced", False), ("T1 PRECONTRAST", False), ("T1 POSTOP", False), ("T1 gadgetron", False),
+        ("T1 с контрастом", True), ("T1 с КУ", True), ("T1 без контраста", False), ("T1 до КУ", False),
+        ("T1造影後", True), ("T1 造影前", False), ("T1 非造影", False),
+        ("T1增强", True), ("T1 增強", True), ("T1 增强前", False), ("T1 조영", True), ("T1 조영 전", False),
     ],
 )  # fmt: skip
 def test_agent_is_told_by_texts_of_several_languages(text: str, enhanced: bool) -> None:
@@ -332,3 +369,36 @@ def test_protocol_of_the_whole_examination_of_ge_says_nothing_of_a_series(
         T1_SE, Manufacturer=manufacturer, SeriesDescription=description, ProtocolName="BRAIN WITH CONTRAST"
     )
     assert (found.series_type is None) is enhanced
+
+
+@pytest.mark.parametrize(
+    ("elements", "modifiers", "kind"),
+    [
+        pytest.param({"TimeOfFlightContrast": "YES"}, {}, "MR angiogram", id="time of flight"),
+        pytest.param({"PhaseContrast": "YES"}, {}, "MR angiogram", id="phase contrast"),
+        pytest.param({"AcquisitionContrast": "TOF"}, {}, "MR angiogram", id="time of flight by contrast"),
+        pytest.param({}, {"FlowCompensation": "VELOCITY"}, "MR angiogram", id="flow compensation"),
+        pytest.param({}, {"MagnetizationTransfer": "OFF_RESONANCE"},
+                     "gradient echo with magnetisation transfer or angiogram", id="magnetisation transfer"),
+        pytest.param({"TimeOfFlightContrast": "NO", "PhaseContrast": "NO"},
+                     {"FlowCompensation": "NONE", "MagnetizationTransfer": "NONE"}, "T1 3D GRE", id="T1"),
+    ],
+)  # fmt: skip
+def test_angiogram_of_an_enhanced_object_is_no_t1(
+    elements: dict[str, str], modifiers: dict[str, str], kind: str
+) -> None:
+    """PS3.3 C.8.13.4, C.8.13.5.5: what classic headers say by Scan Options, Sequence Variant, Angio Flag."""
+    shared = item(
+        PlaneOrientationSequence=sequence(ImageOrientationPatient=list(AXIAL)),
+        PixelMeasuresSequence=sequence(PixelSpacing=[0.5, 0.5], SliceThickness=1.0),
+        MRTimingAndRelatedParametersSequence=sequence(RepetitionTime=23.0, FlipAngle=18.0),
+        MREchoSequence=sequence(EffectiveEchoTime=3.4),
+        MRModifierSequence=sequence(**{"Spoiling": "RF", "InversionRecovery": "NO", **modifiers}),
+    )
+    frames = [
+        item(PlanePositionSequence=sequence(ImagePositionPatient=[0.0, 0.0, float(z)])) for z in range(80)
+    ]
+    dataset = enhanced_dataset(
+        shared, frames, EchoPulseSequence="GRADIENT", MRAcquisitionType="3D", **elements
+    )
+    assert identify(one_stack([read_image_header(dataset)]), DEFAULT_RULES).kind == kind
