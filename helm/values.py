@@ -465,7 +465,7 @@ class ChartValues(Values):
     engines: Engines = Field(Engines(), description="compiled models; with gpu only")
     gpu: Gpu = Field(Gpu(), description="the workers' GPU")
     single: Pods = pods("2", "6Gi", description="the pod that does everything (topology single)", grace_s=120)
-    receive: Pods = pods("500m", "1Gi", replicas=2, description="pods that take Studies (topology roles)")
+    receive: Pods = pods("500m", "2Gi", replicas=2, description="pods that take Studies (topology roles)")
     work: Pods = pods("2", "6Gi", replicas=2, grace_s=120, description="pods that evaluate (topology roles)")
     send: Pods = pods("200m", "512Mi", description="pods that deliver results (topology roles)")
     web: Pods = pods("200m", "512Mi", description="pods that show pages (topology roles)")
