@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from engines.errors import InputError
@@ -32,6 +35,9 @@ two survive a matrix that is shrunk."""
 
 MAX_SLICES = 44
 """Slices kept of one case: a volume of 1 mm slices takes no more room than some clinical ones."""
+
+AHEAD = 2
+"""Cases that wait for each thread that prepares some: more only take memory."""
 
 LABELS = "labels"
 """Name of the digest of what is marked on a case."""
@@ -83,8 +89,10 @@ def variants(case: Case) -> Iterator[Case]:
 def store_cases(cases: Iterable[Case], recipe: SegmentRecipe, folder: Path) -> list[PreparedCase]:
     """Prepare cases that are not yet in the folder, and open all of them.
 
+    As many are prepared at once as torch has threads; numpy's work on large arrays leaves them to each other.
+
     Args:
-        cases: each with the recipe's Series and, for its segment, a mask.
+        cases: each with the recipe's Series and, for its segment, a mask; a few are read ahead.
         recipe: the preprocessing, the inputs and the segment.
         folder: where the arrays are kept; shared by runs with the same preprocessing.
 
@@ -95,7 +103,16 @@ def store_cases(cases: Iterable[Case], recipe: SegmentRecipe, folder: Path) -> l
     key = json.dumps([recipe.preprocessing.model_dump(mode="json"), recipe.inputs, MAX_SLICES])
     place = folder / recipe.segment / hashlib.sha256(key.encode()).hexdigest()[:12]
     place.mkdir(parents=True, exist_ok=True)
-    return [_store(case, recipe, place) for case in cases]
+    threads = torch.get_num_threads()
+    stored: list[PreparedCase] = []
+    waiting: deque[Future[PreparedCase]] = deque()
+    with ThreadPoolExecutor(threads) as executor:
+        for case in cases:
+            waiting.append(executor.submit(_store, case, recipe, place))
+            if len(waiting) > AHEAD * threads:
+                stored.append(waiting.popleft().result())
+        stored += [case.result() for case in waiting]
+    return stored
 
 
 def case_digest(case: Case, recipe: SegmentRecipe) -> str:

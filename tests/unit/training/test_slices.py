@@ -1,10 +1,13 @@
 """Prepared slices: stored once, drawn reproducibly, refused when a case does not fit."""
 
 import resource
+from collections.abc import Iterator
 from dataclasses import replace
+from threading import Barrier
 
 import numpy as np
 import pytest
+import torch
 
 from engines.segments import Segment, SeriesType
 from engines.volume import Grid, Volume
@@ -31,6 +34,51 @@ def test_a_stored_case_is_not_prepared_again(tmp_path) -> None:
     first = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
     store_cases([bright_spot_case("a")], tiny_recipe(), tmp_path)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")} == first
+
+
+class Met(dict):
+    """Volumes that are only given to a thread when another one asks for some, too."""
+
+    barrier = Barrier(2, timeout=60)
+
+    def get(self, key: object, default: object = None) -> object:
+        self.barrier.wait()
+        return super().get(key, default)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_as_many_cases_are_prepared_at_once_as_torch_has_threads(tmp_path) -> None:
+    cases = [bright_spot_case(str(number), seed=number) for number in range(4)]
+    together = [replace(case, volumes=Met(case.volumes)) for case in cases]
+    stored = store_cases(together, tiny_recipe(), tmp_path / "together")
+    assert [case.name for case in stored] == ["0", "1", "2", "3"]
+    for case, found in zip(cases, stored, strict=True):
+        (alone,) = store_cases([case], tiny_recipe(), tmp_path / "alone")
+        assert np.array_equal(alone.images, found.images)
+        assert np.array_equal(alone.targets, found.targets)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_few_cases_are_read_before_the_first_ones_are_prepared(tmp_path) -> None:
+    read: list[int] = []
+
+    def cases() -> Iterator[Case]:
+        for number in range(50):
+            read.append(number)
+            case = bright_spot_case(str(number), lesion=number > 0)
+            yield case if number else replace(case, masks={})
+
+    with pytest.raises(CaseError, match="Case 0: no WMH mask"):
+        store_cases(cases(), tiny_recipe(), tmp_path)
+    assert len(read) < 10
 
 
 def test_cases_whose_names_hold_points_are_kept_apart(tmp_path) -> None:
