@@ -118,7 +118,8 @@ class DurableQueue:
         others = sorted(known - {self._version})
         if not others:
             return []
-        return [_job(status) for status in self._listed(status=["ENQUEUED", "PENDING"], app_version=others)]
+        queued = {"queue_name": list(_ROLE_OF), "status": ["ENQUEUED", "PENDING"]}
+        return [_job(status) for status in self._listed(**queued, app_version=others)]
 
     def give_back(self, job: Job) -> None:
         """Let it wait again, for any process of its version."""
@@ -159,8 +160,9 @@ class DurableQueue:
 
     def _listed(self, **chosen: Any) -> list[WorkflowStatus]:
         with as_queue_fault("read"):
+            # By name: what was cancelled, or broke off again and again, is on no queue any more.
             return self._client.list_workflows(
-                queue_name=list(_ROLE_OF), load_input=False, load_output=False, **chosen
+                name=[EVALUATION, DELIVERY], load_input=False, load_output=False, **chosen
             )
 
     def _enqueue(self, options: EnqueueOptions, *arguments: str) -> None:

@@ -1,4 +1,4 @@
-"""The durable queues on PostgreSQL: urgent work goes first, and what is done is forgotten after a while."""
+"""The durable queues on PostgreSQL: urgent work goes first, and what ended is done again or forgotten."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ class Courier:
         self.attempted.append((evaluation_id, destination))
 
 
-def test_results_of_urgent_studies_overtake_and_are_forgotten_once_they_are_there(postgres_url: str) -> None:
+def test_urgent_results_overtake_and_what_ended_is_done_again_if_asked_for_and_else_forgotten(
+    postgres_url: str,
+) -> None:
     courier, url = Courier(), postgres_url.replace("postgresql:", "postgresql+psycopg:")
     with DurableQueue(url) as queue:
         for evaluation_id in ("first", "second", "stroke"):
@@ -32,20 +34,35 @@ def test_results_of_urgent_studies_overtake_and_are_forgotten_once_they_are_ther
         queue.renew(Job("deliver/second/pacs/2", Role.SEND, "second", "1", None))
         # What goes on under another name is not begun again under its own.
         queue.deliver("second", "pacs", "2", is_urgent=False)
+        # As of a Study that was removed, and came again.
+        queue.deliver("again", "pacs", "1", is_urgent=False)
+        queue.cancel(Job("deliver/again/pacs/1", Role.SEND, "again", "2", None))
+        queue.deliver("again", "pacs", "1", is_urgent=False)
         workflows = {DELIVERIES: DeliveryWorkflow(courier, AtWork())}  # type: ignore[arg-type]
         with WorkflowRunner(url, "test", workflows, 5):
-            wait_until(lambda: len(courier.attempted) == 6, 60, "all are sent")
+            wait_until(lambda: len(courier.attempted) == 7, 60, "all are sent")
             wait_until(lambda: queue.at_work() == [], 60, "all have ended")
-            queue.deliver("first", "pacs", "1", is_urgent=False)
-            wait_until(lambda: len(courier.attempted) == 7, 60, "what ended without effect is done again")
+            for number, (evaluation_id, attempt) in enumerate((("first", "1"), ("second", "2")), 8):
+                queue.deliver(evaluation_id, "pacs", attempt, is_urgent=False)
+                wait_until(
+                    lambda number=number: len(courier.attempted) == number,  # type: ignore[misc]
+                    60,
+                    "what ended without effect is done again, also where it had gone on in another version",
+                )
+            wait_until(lambda: queue.at_work() == [], 60, "all have ended")
         queue.deliver("waits", "pacs", "1", is_urgent=False)
+        # Cancelled for good.
+        queue.deliver("gone", "pacs", "1", is_urgent=False)
+        queue.cancel(Job("deliver/gone/pacs/1", Role.SEND, "gone", "2", None))
         now = datetime.now(UTC)
         assert queue.forget_done(now - timedelta(hours=1)) == 0
-        assert queue.forget_done(now + timedelta(hours=1)) == 6
+        assert queue.forget_done(now + timedelta(hours=1)) == 8
         assert queue.forget_done(now + timedelta(hours=1)) == 0, "what waits stays"
     assert [evaluation_id for evaluation_id, _ in courier.attempted] == [
         *("stroke", "stroke"),
         *("first", "first"),
         *("second", "second"),
+        "again",
         "first",
+        "second",
     ]
