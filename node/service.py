@@ -213,7 +213,7 @@ class Service:
         settings, index, evaluations = self.settings, Index(database), Evaluations(database)
         waits, deliveries = settings.completeness, Deliveries(database)
         dispatcher = Dispatcher(index, evaluations, deliveries, waits, queue, now, self._observer)
-        takeover = Takeover(presence, index, evaluations, queue, now)
+        takeover = Takeover(presence, index, evaluations, queue, now, self._observer)
         retention = Retention(database, Removals(database, store, now), settings.retention, now)
 
         def forget() -> bool:

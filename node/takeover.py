@@ -12,6 +12,7 @@ import structlog
 from node.errors import UnknownEvaluationError
 from node.evaluations import Evaluations
 from node.index import Index
+from node.observation import NOBODY, Observer
 from node.presence import NodeProcess, Presence
 from node.roles import Role
 
@@ -70,6 +71,7 @@ class Takeover:
         evaluations: the book of evaluations.
         queue: what was being done.
         clock: the current time, with a time zone.
+        observer: is told of Studies that are given up.
     """
 
     def __init__(
@@ -79,9 +81,10 @@ class Takeover:
         evaluations: Evaluations,
         queue: JobQueue,
         clock: Callable[[], datetime],
+        observer: Observer = NOBODY,
     ) -> None:
         self._presence, self._index, self._evaluations = presence, index, evaluations
-        self._queue, self._clock = queue, clock
+        self._queue, self._clock, self._observer = queue, clock, observer
 
     def look(self) -> None:
         """Look once.
@@ -119,17 +122,18 @@ class Takeover:
             lost = self._evaluations.note_lost(job.evaluation_id)
             if lost >= LOST_AT_MOST:
                 self._queue.cancel(job)
-                self._evaluations.fail(job.evaluation_id, _too_often(lost), self._clock())
-                study_uid = self._evaluations.get(job.evaluation_id).study_uid
-                log.error(
-                    "takeover.evaluation_given_up",
-                    study_uid=study_uid,
-                    evaluation_id=job.evaluation_id,
-                    lost=lost,
-                )
+                self._give_up(job.evaluation_id, lost)
                 return
         self._queue.give_back(job)
         log.warning("takeover.given_back", job_id=job.job_id, process_id=job.process_id)
+
+    def _give_up(self, evaluation_id: str, lost: int) -> None:
+        """Enter that an evaluation failed, unless its end was entered before the process died."""
+        if not self._evaluations.fail(evaluation_id, _too_often(lost), self._clock()):
+            return
+        study_uid = self._evaluations.get(evaluation_id).study_uid
+        log.error("takeover.evaluation_given_up", study_uid=study_uid, evaluation_id=evaluation_id, lost=lost)
+        self._observer.study_failed(study_uid)
 
     def _renew_old(self, present: Iterable[NodeProcess]) -> None:
         """Take work over that only processes of another version could do, of which none is left."""

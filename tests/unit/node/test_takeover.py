@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select, text
+from structlog.testing import capture_logs
 
 from node.completeness import AssociationEnd
 from node.database import Database
@@ -15,6 +16,7 @@ from node.errors import IndexUnavailableError, NodeAlreadyRunningError
 from node.evaluations import Evaluations, EvaluationState
 from node.index import Index
 from node.leases import Lease, held, lock_key, open_lease
+from node.observation import NOBODY, Observer, Observers
 from node.presence import Presence
 from node.roles import ALL_ROLES, Role
 from node.tables import processes, studies
@@ -70,8 +72,29 @@ def job_of(process_id: str | None, evaluation_id: str = "e", version: str = "2")
     return Job(f"evaluate/{evaluation_id}/1", Role.WORK, evaluation_id, version, process_id)
 
 
-def look(presence: Presence, arrivals: Arrivals, database: Database, queue: Queue) -> None:
-    Takeover(presence, arrivals.index, Evaluations(database), queue, lambda: at(100)).look()
+class Failed(Observers):
+    """Notes which Studies failed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.study_uids: list[str] = []
+
+    def study_failed(self, study_uid: str) -> None:
+        self.study_uids.append(study_uid)
+
+
+def look(
+    presence: Presence, arrivals: Arrivals, database: Database, queue: Queue, observer: Observer = NOBODY
+) -> None:
+    Takeover(presence, arrivals.index, Evaluations(database), queue, lambda: at(100), observer).look()
+
+
+def enter_worker_that_died(database: Database) -> None:
+    with database.writing() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO processes (process_id, host, roles, version, started_at) "
+            "VALUES ('gone', 'host', 'work', '2', '2024-01-15 09:00:00')"
+        )
 
 
 def test_only_the_job_of_a_process_that_is_gone_is_given_back(
@@ -107,29 +130,43 @@ def test_study_that_takes_its_process_with_it_again_and_again_is_given_up(
     arrivals.whole("a", 0)
     evaluation = Evaluations(database).begin(STUDY_UID, None, at(10))
     assert evaluation is not None
+    failed = Failed()
     for lost in range(1, LOST_AT_MOST + 1):
-        with database.writing() as connection:
-            connection.exec_driver_sql(
-                "INSERT INTO processes (process_id, host, roles, version, started_at) "
-                "VALUES ('gone', 'host', 'work', '2', '2024-01-15 09:00:00')"
-            )
+        enter_worker_that_died(database)
         queue = Queue(job_of("gone", evaluation.evaluation_id))
-        look(presence, arrivals, database, queue)
+        look(presence, arrivals, database, queue, failed)
         assert bool(queue.given_back) is (lost < LOST_AT_MOST)
     ended = Evaluations(database).get(evaluation.evaluation_id)
     assert (ended.state, queue.cancelled) == (EvaluationState.FAILED, [queue.jobs[0].job_id])
     assert "died 3 times" in ended.reason
+    assert failed.study_uids == [STUDY_UID]
     assert "gone" not in {each.process_id for each in presence.listed()}
+
+
+def test_nothing_is_said_to_be_given_up_that_had_ended_before_its_process_died(
+    tmp_path: Path, database: Database, presence: Presence
+) -> None:
+    arrivals, failed = Arrivals(tmp_path, database), Failed()
+    arrivals.whole("a", 0)
+    evaluations = Evaluations(database)
+    evaluation = evaluations.begin(STUDY_UID, None, at(10))
+    assert evaluation is not None
+    for _ in range(LOST_AT_MOST - 1):
+        evaluations.note_lost(evaluation.evaluation_id)
+    evaluations.start(evaluation.evaluation_id, at(20))
+    evaluations.finish(evaluation.evaluation_id, "", at(30))
+    enter_worker_that_died(database)
+    with capture_logs() as told:
+        look(presence, arrivals, database, Queue(job_of("gone", evaluation.evaluation_id)), failed)
+    assert "takeover.evaluation_given_up" not in {each["event"] for each in told}
+    assert failed.study_uids == []
+    assert evaluations.get(evaluation.evaluation_id).state is EvaluationState.EVALUATED
 
 
 def test_work_on_a_study_that_was_removed_is_given_up(
     tmp_path: Path, database: Database, presence: Presence
 ) -> None:
-    with database.writing() as connection:
-        connection.exec_driver_sql(
-            "INSERT INTO processes (process_id, host, roles, version, started_at) "
-            "VALUES ('gone', 'host', 'work', '2', '2024-01-15 09:00:00')"
-        )
+    enter_worker_that_died(database)
     queue = Queue(job_of("gone", "removed"))
     look(presence, Arrivals(tmp_path, database), database, queue)
     assert (queue.cancelled, queue.given_back) == ([queue.jobs[0].job_id], [])
