@@ -42,9 +42,18 @@ class RefusedInstanceError(NodeError):
 
 
 class UnreadableDatasetError(RefusedInstanceError):
-    """The data set cannot be parsed, or lacks a UID that it must have: 0xC000, cannot understand."""
+    """The data set cannot be parsed, or lacks a UID that it must have: 0xC000, cannot understand.
+
+    Attributes:
+        study_uid: Study Instance UID, as far as it was read before; else empty.
+        series_uid: Series Instance UID, in the same way.
+    """
 
     status = 0xC000
+
+    def __init__(self, message: str, comment: str, study_uid: str = "", series_uid: str = "") -> None:
+        self.study_uid, self.series_uid = study_uid, series_uid
+        super().__init__(message, comment)
 
 
 class SopMismatchError(RefusedInstanceError):

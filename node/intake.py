@@ -12,11 +12,18 @@ from datetime import datetime, timedelta
 import structlog
 
 from node.completeness import AssociationEnd
-from node.errors import IndexUnavailableError, OutOfResourcesError, RefusedInstanceError, SopMismatchError
+from node.errors import (
+    IndexUnavailableError,
+    OutOfResourcesError,
+    RefusedInstanceError,
+    SopMismatchError,
+    UnreadableDatasetError,
+)
 from node.index import AssociationReference, Index, RefusedInstances
 from node.observation import NOBODY, Observer, Stage
 from node.part10 import InstanceHeader, read_header
 from node.repeating import Repeated
+from node.sop_classes import MR_IMAGE_SOP_CLASSES
 from node.store import PlacementKind, ReceivedInstance, Store
 from node.urgency import UrgentRule, is_urgent
 
@@ -47,9 +54,10 @@ class StoreRequest:
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """An Instance that was not taken, and why."""
+    """An Instance that was not taken: of which Study and Series, and why."""
 
-    header: InstanceHeader
+    study_uid: str
+    series_uid: str
     reason: str
 
 
@@ -153,20 +161,26 @@ class Intake:
             SopMismatchError: if it is not what the request or the presentation context says.
             OutOfResourcesError: if disk or index cannot take it now, or the association has ended.
         """
-        header = read_header(request.dataset, request.transfer_syntax_uid)
         with self._lock:
             association = self._open.get(key)
+        try:
+            header = read_header(request.dataset, request.transfer_syntax_uid)
+        except UnreadableDatasetError as error:
+            if association is not None:
+                _hold_for(association, request, error)
+            raise
         if association is None:
             raise _too_late(header)
         with association.lock:
             if association.has_ended:
                 raise _too_late(header)
-            association.refused[header.sop_instance_uid] = _Refusal(header, FAULT)
+            series = (header.study_uid, header.series_uid)
+            association.refused[header.sop_instance_uid] = _Refusal(*series, FAULT)
             association.studies.add(header.study_uid)
             try:
                 kind = self._take(association, header, request)
             except RefusedInstanceError as error:
-                association.refused[header.sop_instance_uid] = _Refusal(header, error.problem)
+                association.refused[header.sop_instance_uid] = _Refusal(*series, error.problem)
                 raise
             del association.refused[header.sop_instance_uid]
             association.answers[kind] += 1
@@ -288,6 +302,17 @@ class Intake:
             self._endings.extend(endings)
 
 
+def _hold_for(association: _OpenAssociation, request: StoreRequest, error: UnreadableDatasetError) -> None:
+    """Let a Study wait for an MR image that cannot be read; what else cannot be plays no part in it."""
+    if not (error.study_uid and error.series_uid and request.sop_class_uid in MR_IMAGE_SOP_CLASSES):
+        return
+    with association.lock:
+        if not association.has_ended:
+            refusal = _Refusal(error.study_uid, error.series_uid, error.problem)
+            association.refused[request.sop_instance_uid] = refusal
+            association.studies.add(error.study_uid)
+
+
 def _check_match(header: InstanceHeader, request: StoreRequest) -> None:
     if not header.sop_class_uid == request.sop_class_uid == request.context_sop_class_uid:
         raise SopMismatchError(
@@ -311,7 +336,7 @@ def _too_late(header: InstanceHeader) -> OutOfResourcesError:
 def _by_series(refused: Iterable[_Refusal]) -> tuple[RefusedInstances, ...]:
     reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
     for one in refused:
-        reasons[one.header.study_uid, one.header.series_uid].append(one.reason)
+        reasons[one.study_uid, one.series_uid].append(one.reason)
     return tuple(RefusedInstances(*series, len(each), each[-1]) for series, each in reasons.items())
 
 

@@ -6,6 +6,7 @@ import hashlib
 import re
 import struct
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -77,33 +78,36 @@ def read_header(dataset: bytes, transfer_syntax_uid: str) -> InstanceHeader:
 
     Raises:
         UnreadableDatasetError: if the bytes cannot be parsed up to the pixel data, end before it does, lack
-            one of the four UIDs, or hold one that is no UID.
+            one of the four UIDs, or hold one that is no UID; it names Study and Series as far as they were
+            read before.
     """
     syntax = UID(transfer_syntax_uid)
+    found: dict[int, str] = {}
     try:
-        found = _read_uids(_inflate(dataset) if syntax.is_deflated else dataset, syntax)
+        _read_uids(_inflate(dataset) if syntax.is_deflated else dataset, syntax, found)
     # Hostile or broken bytes make the parser raise nearly anything, from struct.error to RecursionError.
     except Exception as exc:
-        raise UnreadableDatasetError(
-            f"A data set cannot be parsed as {syntax.name}: {type(exc).__name__}",
-            "data set cannot be parsed",
-        ) from exc
-    study_uid = found.get(_STUDY, "")
-    study_uid = study_uid if is_uid(study_uid) else ""
+        problem = f"an Instance cannot be parsed as {syntax.name}: {type(exc).__name__}"
+        raise _unreadable(found, problem, "data set cannot be parsed") from exc
     for tag, name in _NAMES.items():
         if not is_uid(found.get(tag, "")):
-            raise UnreadableDatasetError(
-                f"Study {study_uid or 'unknown'}: an Instance without a valid {name}",
-                f"{name} missing or malformed",
-            )
+            problem = f"an Instance without a valid {name}"
+            raise _unreadable(found, problem, f"{name} missing or malformed")
     return InstanceHeader(
-        study_uid,
+        found[_STUDY],
         found[_SERIES],
         found[_SOP_INSTANCE],
         found[_SOP_CLASS],
         transfer_syntax_uid,
         found.get(_STUDY_DESCRIPTION, ""),
     )
+
+
+def _unreadable(found: Mapping[int, str], problem: str, comment: str) -> UnreadableDatasetError:
+    study_uid, series_uid = (found[tag] if is_uid(found.get(tag, "")) else "" for tag in (_STUDY, _SERIES))
+    of_series = f", Series {series_uid}" if series_uid else ""
+    message = f"Study {study_uid or 'unknown'}{of_series}: {problem}"
+    return UnreadableDatasetError(message, comment, study_uid, series_uid)
 
 
 def is_uid(text: str) -> bool:
@@ -202,7 +206,8 @@ def _inflate(dataset: bytes) -> bytes:
     return zlib.decompressobj(-zlib.MAX_WBITS).decompress(dataset, INFLATED_HEADER_BYTES)
 
 
-def _read_uids(dataset: bytes, syntax: UID) -> dict[int, str]:
+def _read_uids(dataset: bytes, syntax: UID, found: dict[int, str]) -> None:
+    """Read what names an Instance into a mapping, which keeps what was read before a fault."""
     stream = BytesIO(dataset)
     # An inflated prefix may end anywhere inside the pixel data; elsewhere every element must fit.
     end = len(dataset) if len(dataset) < INFLATED_HEADER_BYTES else None
@@ -221,10 +226,11 @@ def _read_uids(dataset: bytes, syntax: UID) -> dict[int, str]:
         stop_when=at_bulk_data,
         specific_tags=[*_NAMES, _STUDY_DESCRIPTION],
     )
-    found = {int(element.tag): _text(element) for element in elements if isinstance(element, RawDataElement)}
+    for element in elements:
+        if isinstance(element, RawDataElement):
+            found[int(element.tag)] = _text(element)
     if end is not None and stream.tell() > end:
         raise EOFError("the last element is cut short")
-    return found
 
 
 def _text(element: RawDataElement) -> str:

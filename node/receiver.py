@@ -290,7 +290,13 @@ class Receiver:
             byte_count = len(request.dataset)
             kind = self._intake.take(event.assoc, request)
         except RefusedInstanceError as exc:
-            log.warning("receiver.instance_refused", status=f"0x{exc.status:04X}", reason=str(exc))
+            log.warning(
+                "receiver.instance_refused",
+                status=f"0x{exc.status:04X}",
+                reason=str(exc),
+                sop_instance_uid=sop_instance_uid,
+                calling_ae=_titles(event.assoc)[0],
+            )
             self._observer.instance_received(ReceivedAs.REFUSED, byte_count)
             return _answer(exc.status, exc.comment)
         # The outermost boundary of a request: its fault is answered, and the next request is served.

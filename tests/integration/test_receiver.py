@@ -251,8 +251,11 @@ def test_wrong_instance_is_refused_with_its_own_status(
         content = b"\xff" * 1000
     elif change == "truncated":
         content = content[:-1000]
-    answer = send(node, with_file_meta(tmp_path, content, sop_class, sop_instance))
+    with capture_logs() as logged:
+        answer = send(node, with_file_meta(tmp_path, content, sop_class, sop_instance))
     assert (answer.Status, answer.ErrorComment) == (status, comment)
+    (told,) = (each for each in logged if each["event"] == "receiver.instance_refused")
+    assert (told["calling_ae"], told["sop_instance_uid"]) == ("SCANNER1", sop_instance)
     assert node.stored() == []
     assert node.index.arrival(STUDY_UID) is None or node.verdict().state.value == "held"
 

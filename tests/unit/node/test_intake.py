@@ -7,7 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage
+from pydicom.uid import (
+    EnhancedMRImageStorage,
+    ExplicitVRLittleEndian,
+    MRImageStorage,
+    SecondaryCaptureImageStorage,
+)
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
@@ -153,6 +158,44 @@ def test_refused_instance_leaves_the_series_marked(arrivals: Arrivals, tmp_path:
         1,
         "SOP Instance UID of data set and request differ",
     )
+
+
+def test_study_waits_for_an_image_that_cannot_be_read(arrivals: Arrivals, tmp_path: Path) -> None:
+    request, content = request_for(tmp_path), request_for(tmp_path).dataset
+    cut_short = replace(request, dataset=content[:-1])
+    arrivals.open("a", 0)
+    arrivals.send("a", 0, mr_dataset(number=2))
+    with pytest.raises(UnreadableDatasetError, match=f"Study {STUDY_UID}"):
+        arrivals.intake.take("a", cut_short)
+    arrivals.release("a", 1)
+    (carriage,) = arrivals.index.open_studies()[0].carriages
+    assert (carriage.refused, carriage.refused_because) == (1, "data set cannot be parsed")
+    arrivals.open("b", 2)
+    with pytest.raises(UnreadableDatasetError):
+        arrivals.intake.take("b", cut_short)
+    arrivals.intake.take("b", request)
+    arrivals.release("b", 3)
+    assert sorted(each.refused for each in arrivals.index.open_studies()[0].carriages) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("sop_class", "kept_bytes"),
+    [
+        pytest.param(SecondaryCaptureImageStorage, -1, id="no-image-that-is-evaluated"),
+        pytest.param(MRImageStorage, 100, id="breaks-off-before-it-names-its-study"),
+    ],
+)
+def test_what_cannot_be_read_and_concerns_no_study_leaves_no_mark(
+    arrivals: Arrivals, tmp_path: Path, sop_class: str, kept_bytes: int
+) -> None:
+    content = request_for(tmp_path).dataset[:kept_bytes]
+    arrivals.open("a", 0)
+    arrivals.send("a", 0, mr_dataset(number=2))
+    with pytest.raises(UnreadableDatasetError):
+        arrivals.intake.take("a", replace(request_for(tmp_path), sop_class_uid=sop_class, dataset=content))
+    arrivals.release("a", 1)
+    (carriage,) = arrivals.index.open_studies()[0].carriages
+    assert carriage.refused == 0
 
 
 def test_refused_instance_that_comes_again_leaves_no_mark(arrivals: Arrivals, tmp_path: Path) -> None:

@@ -65,9 +65,17 @@ def test_dataset_without_a_valid_uid_is_unreadable(tmp_path: Path, keyword: str,
 
 
 def test_truncated_pixel_data_is_unreadable(tmp_path: Path) -> None:
-    content = dataset_bytes(write_instance(tmp_path, mr_dataset()))
-    with pytest.raises(UnreadableDatasetError, match="cannot be parsed"):
+    dataset = mr_dataset()
+    content = dataset_bytes(write_instance(tmp_path, dataset))
+    whose = (
+        f"^Study {dataset.StudyInstanceUID}, Series {dataset.SeriesInstanceUID}: an Instance cannot be parsed"
+    )
+    with pytest.raises(UnreadableDatasetError, match=whose) as caught:
         read_header(content[:-1], ExplicitVRLittleEndian)
+    assert (caught.value.study_uid, caught.value.series_uid) == (
+        dataset.StudyInstanceUID,
+        dataset.SeriesInstanceUID,
+    )
 
 
 def test_element_that_ends_beyond_the_data_is_unreadable(tmp_path: Path) -> None:
