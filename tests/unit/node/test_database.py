@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import Integer, cast, create_engine, insert, select, text, update
+from sqlalchemy import Integer, cast, create_engine, func, insert, select, text, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import StatementError
 
@@ -50,6 +50,25 @@ def test_database_without_an_encoding_serves(postgres_url: str) -> None:
             connection.execute(insert(studies).values({**study("1.2"), "reason": "Größe"}))
         with database.reading() as connection:
             assert connection.scalar(select(studies.c.reason)) == "Größe"
+    lease = open_lease(settings.index_url)
+    assert not lease.hold("process")
+    lease.release()
+    with DurableQueue(settings.workflow_url) as queue:
+        assert queue.at_work() == []
+
+
+def test_a_user_who_owns_its_database_needs_no_other_right(postgres_url: str) -> None:
+    url = postgres_url.replace("postgresql:", "postgresql+psycopg:")
+    engine = create_engine(url)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as server:
+        server.execute(text("CREATE ROLE plain LOGIN"))
+        server.execute(text("CREATE DATABASE plain OWNER plain"))
+    engine.dispose()
+    own = url.replace("//postgres@/postgres?", "//plain@/plain?")
+    settings = NodeSettings.model_validate({"database_url": own})
+    with closing(Database(settings.index_url)) as database, database.reading() as connection:
+        assert connection.scalar(text("SELECT current_user")) == "plain"
+        assert connection.scalar(select(func.count()).select_from(studies)) == 0
     lease = open_lease(settings.index_url)
     assert not lease.hold("process")
     lease.release()
