@@ -9,6 +9,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.postprocessing import PostprocessingSpec
 from engines.segments import Segment, SeriesType
 from engines.volume import Volume
 
@@ -73,6 +74,7 @@ class SegmentFinding:
         size_limits_mm: smallest and largest axial diameter that the method allows, both included, mm; 0 and
             infinity stand for no bound.
         other_inputs: Series that the network saw beside ``series_type``.
+        rule: what the model counts as a lesion; None where an earlier version kept the finding without it.
     """
 
     segment: Segment
@@ -84,6 +86,7 @@ class SegmentFinding:
     model: ModelIdentity
     size_limits_mm: tuple[float, float] | None
     other_inputs: tuple[SeriesType, ...] = ()
+    rule: PostprocessingSpec | None = None
 
     @property
     def inputs(self) -> tuple[SeriesType, ...]:

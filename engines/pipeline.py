@@ -206,6 +206,7 @@ def _finding(segmentor: Segmentor, mask: Volume, segmented: Segmented) -> Segmen
         model=segmentor.identity,
         size_limits_mm=segmentor.limits_mm,
         other_inputs=segmented.other_inputs,
+        rule=manifest.postprocessing,
     )
 
 

@@ -11,6 +11,7 @@ from rich.text import Text
 from engines.bundle import Bundle
 from engines.graph import Graph
 from engines.trial import Trial
+from node.results.texts import counted
 
 BYTES_PER_MB = 1e6
 """Bytes in a megabyte."""
@@ -23,7 +24,7 @@ def render_bundle(bundle: Bundle, graph: Graph, trials: Iterable[Trial]) -> Rend
 
 def _facts(bundle: Bundle, graph: Graph) -> Table:
     manifest = bundle.manifest
-    spec, post = manifest.preprocessing, manifest.postprocessing
+    spec = manifest.preprocessing
     inputs = [
         f"{series.value} (optional)" if series in manifest.optional_inputs else series.value
         for series in manifest.inputs
@@ -36,8 +37,7 @@ def _facts(bundle: Bundle, graph: Graph) -> Table:
         "on": ", ".join(inputs),
         "pixel grid": f"{spec.pixel_grid[0]} x {spec.pixel_grid[1]}, {spec.fit.value}, {spec.neighbours} "
         f"neighbours, {spec.normalisation.value}",
-        "lesion": f"probability from {post.threshold:g}, {post.min_peak:g} at its peak, "
-        f"at least {post.min_lesion_ml:g} ml",
+        "lesion": counted(manifest.postprocessing),
         "network": f"{graph.parameters / 1e6:.2f} million weights, {graph.size_bytes / BYTES_PER_MB:.1f} MB, "
         f"opset {graph.opset}",
         "input": ", ".join(str(tensor) for tensor in graph.inputs),

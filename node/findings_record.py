@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from engines.findings import SegmentFinding, StudyFindings
 from engines.segments import Segment
 from node.findings_report import size_counts
+from node.results.texts import counted
 
 
 class SegmentRecord(BaseModel):
@@ -26,6 +27,8 @@ class SegmentRecord(BaseModel):
         series_type: which Series it was looked for on.
         other_inputs: which Series the model saw beside that one.
         model: who looked, and what ran it.
+        counted: what that model counts as a lesion, for people.
+        least_lesion_ml: the smallest lesion that it counts, ml; None where that was not kept.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -41,6 +44,8 @@ class SegmentRecord(BaseModel):
     series_type: str = ""
     other_inputs: tuple[str, ...] = ()
     model: str = ""
+    counted: str = ""
+    least_lesion_ml: float | None = None
 
 
 class FindingsRecord(BaseModel):
@@ -79,4 +84,6 @@ def _assessed(found: SegmentFinding) -> SegmentRecord:
         series_type=found.series_type.value,
         other_inputs=tuple(kind.value for kind in found.other_inputs),
         model=f"{found.model.name} {found.model.version} ({found.model.runner})",
+        counted=counted(found.rule) if found.rule else "",
+        least_lesion_ml=found.rule.min_lesion_ml if found.rule else None,
     )

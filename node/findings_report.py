@@ -10,7 +10,7 @@ from rich.text import Text
 
 from engines.findings import Lesion, SegmentFinding, SizeClass, StudyFindings
 from engines.segments import Segment
-from node.results.texts import volume
+from node.results.texts import counted, volume
 
 
 def render_findings(findings: StudyFindings) -> RenderableType:
@@ -51,7 +51,8 @@ def _remarks(findings: StudyFindings) -> Iterator[Text]:
     for found in findings.findings:
         model = f"{found.model.name} {found.model.version} ({found.model.runner})"
         seen = " and ".join(kind.label for kind in found.inputs)
-        yield Text(f"{found.segment.label} on {seen} by {model}")
+        rule = f"; a lesion: {counted(found.rule)}" if found.rule else ""
+        yield Text(f"{found.segment.label} on {seen} by {model}{rule}")
     for absent in findings.not_assessed:
         yield Text(f"{absent.segment.label} not assessed: {absent.reason}", style="yellow")
     for found in findings.findings:

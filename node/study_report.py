@@ -80,10 +80,11 @@ def _segment_line(segment: SegmentRecord) -> str:
     outside = f"; {segment.outside_limits} outside the method's limits" if segment.outside_limits else ""
     seen = " and ".join(map(series_name, (segment.series_type, *segment.other_inputs)))
     by = f" by {segment.model}" if segment.model else ""
+    rule = f"; a lesion: {segment.counted}" if segment.counted else ""
     lesions = "1 lesion" if segment.lesions == 1 else f"{segment.lesions} lesions"
     return (
         f"{segment.name}: {lesions}, {volume(segment.volume_ml)} ml{largest}"
-        f"{f' ({sizes}{outside})' if sizes else ''}, on {seen}{by}"
+        f"{f' ({sizes}{outside})' if sizes else ''}, on {seen}{by}{rule}"
     )
 
 

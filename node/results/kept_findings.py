@@ -25,6 +25,7 @@ from engines.findings import (
     SegmentFinding,
     StudyFindings,
 )
+from engines.postprocessing import PostprocessingSpec
 from engines.segments import Segment, SeriesType
 from engines.volume import Grid, Volume
 from node.model import FrameReference, SourceVolume
@@ -62,6 +63,7 @@ class KeptFinding(BaseModel):
     lesions: tuple[Lesion, ...]
     model: ModelIdentity
     size_limits_mm: tuple[float, float] | None
+    rule: PostprocessingSpec | None = None
 
 
 class KeptRegistration(BaseModel):

@@ -32,7 +32,7 @@ from node.results.context import EvaluationContext
 from node.results.markers import lesion_marker, lesion_place, summary_marker
 from node.results.references import SegmentReference, network_inputs
 from node.results.segment_concepts import SEGMENT_CONCEPTS, SIZE_CODES
-from node.results.texts import ascii_text, lesion_line, summary
+from node.results.texts import ascii_text, counted, lesion_line, summary
 from node.results.uids import tracking_uid
 
 VOLUMETRIC_GROUP, GROUP_WITHOUT_REGION = "1411", "1501"
@@ -115,14 +115,15 @@ def _what(what: Segment) -> list[ContentItem]:
 
 
 def _algorithm(finding: SegmentFinding, sources: Mapping[SeriesType, SourceVolume]) -> list[ContentItem]:
-    """Name the model and what it saw: the template's Source Series has room for one Series only."""
-    model = finding.model
+    """Name the model, what counts for it and what it saw: Source Series has room for one Series only."""
+    model, rule = finding.model, [finding.rule] if finding.rule else []
     seen = network_inputs(finding, sources)
     return [
         text(codes.ALGORITHM_NAME, ascii_text(model.name), HAS_CONCEPT_MOD),
         text(codes.ALGORITHM_VERSION, ascii_text(model.version), HAS_CONCEPT_MOD),
         text(codes.ALGORITHM_PARAMETERS, ascii_text(f"SHA-256 {model.sha256}"), HAS_CONCEPT_MOD),
         text(codes.ALGORITHM_PARAMETERS, ascii_text(f"run by {model.runner}"), HAS_CONCEPT_MOD),
+        *(text(codes.ALGORITHM_PARAMETERS, f"a lesion: {counted(one)}", HAS_CONCEPT_MOD) for one in rule),
         *(text(codes.ALGORITHM_PARAMETERS, ascii_text(one), HAS_CONCEPT_MOD) for one in seen),
         code(codes.ALGORITHM_FAMILY, codes.ARTIFICIAL_INTELLIGENCE, HAS_CONCEPT_MOD),
     ]

@@ -218,6 +218,10 @@ def _notes(findings: StudyFindings) -> Iterator[str]:
     for absent in findings.not_assessed:
         yield texts.not_assessed(absent.segment, absent.reason)
     yield from texts.remarks(findings)
+    ruled = [(found.segment.label, found.rule) for found in findings.findings if found.rule]
+    if ruled:
+        rules = "; ".join(f"{label}: {texts.counted(rule)}" for label, rule in ruled)
+        yield f"What counts as a lesion. {rules}."
     models = dict.fromkeys(found.model for found in findings.findings)
     said = (f"{model.name} {model.version} (SHA-256 {model.sha256[:16]})" for model in models)
     if models:

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 
 from engines.findings import ExclusionRecord, Lesion, RegistrationRecord, SegmentFinding, StudyFindings
+from engines.postprocessing import MM3_PER_ML, PostprocessingSpec
 from engines.segments import Segment
 from node.results.context import SupersededReport
 from node.results.segment_concepts import SEGMENT_CONCEPTS
@@ -62,11 +63,29 @@ def lesion_count(number: int) -> str:
     return "1 lesion" if number == 1 else f"{number} lesions"
 
 
+def _none_found_on(finding: SegmentFinding) -> str:
+    """Say that nothing was found, and from which size on something would have been."""
+    least_ml = finding.rule.min_lesion_ml if finding.rule else 0.0
+    of = f" of {least_ml:g} ml or more" if least_ml else ""
+    return f"none found on {finding.series_type.label}{of}"
+
+
+def counted(rule: PostprocessingSpec) -> str:
+    """Say what a model counts as a lesion, without which nobody can tell what a count of zero means."""
+    said = f"probability from {rule.threshold:g}"
+    if rule.min_peak > rule.threshold:
+        said += f", {rule.min_peak:g} at its peak"
+    if rule.min_lesion_ml:
+        diameter_mm = (6 * rule.min_lesion_ml * MM3_PER_ML / math.pi) ** (1 / 3)
+        said += f", at least {rule.min_lesion_ml:g} ml, which is a ball of {diameter_mm:.1f} mm"
+    return said
+
+
 def found_on(finding: SegmentFinding) -> str:
     """Say in a few words what was found of a segment, and on which Series."""
     where = finding.series_type.label
     if not finding.lesions:
-        return f"none found on {where}"
+        return _none_found_on(finding)
     outside = sum(not lesion.within_limits for lesion in finding.lesions)
     flagged = f"; {outside} outside the size limits" if outside else ""
     return f"{lesion_count(len(finding.lesions))}, {volume(finding.volume_ml)} ml on {where}{flagged}"
@@ -76,7 +95,7 @@ def summary(finding: SegmentFinding) -> str:
     """Say in one line what was found of a segment."""
     where = finding.series_type.label
     if not finding.lesions:
-        return f"{finding.segment.label}: none found on {where}. {NOT_REVIEWED}."
+        return f"{finding.segment.label}: {_none_found_on(finding)}. {NOT_REVIEWED}."
     outside = sum(not lesion.within_limits for lesion in finding.lesions)
     flagged = f"; {outside} outside the size limits of the method" if outside else ""
     found = f"{lesion_count(len(finding.lesions))}, {volume(finding.volume_ml, 3)} ml on {where}{flagged}"

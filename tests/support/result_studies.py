@@ -19,6 +19,7 @@ from engines.findings import (
     StudyFindings,
 )
 from engines.lesions import METHOD_LIMITS_MM, measure
+from engines.postprocessing import PostprocessingSpec
 from engines.segments import Segment, SeriesType
 from engines.volume import Grid, Volume
 from node.header_reader import read_image_header
@@ -67,6 +68,10 @@ def context(**changes: object) -> EvaluationContext:
     return EvaluationContext(**{**values, **changes})  # type: ignore[arg-type]
 
 
+RULE = PostprocessingSpec(threshold=0.2, min_lesion_ml=0.025, min_peak=0.95)
+"""What counts as a lesion in every finding here."""
+
+
 def model_of(segment: Segment) -> ModelIdentity:
     """Return a model of its own for each segment."""
     return ModelIdentity(
@@ -95,6 +100,7 @@ def finding(segment: Segment, series_type: SeriesType, mask: NDArray[np.bool_], 
         lesions=measured.lesions,
         model=model_of(segment),
         size_limits_mm=limits,
+        rule=RULE,
     )
 
 

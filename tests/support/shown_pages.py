@@ -34,6 +34,8 @@ FINDINGS = FindingsRecord(
             volume_ml=0.0,
             series_type="T2_FLAIR",
             other_inputs=("T1",),
+            counted="probability from 0.4, at least 0.05 ml",
+            least_lesion_ml=0.05,
         ),
         SegmentRecord(segment=Segment.LACUNE, name="Lacune", not_assessed="no T1 <Series>"),
     )

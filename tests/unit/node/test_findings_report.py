@@ -20,7 +20,8 @@ from engines.segments import Segment, SeriesType
 from engines.volume import Grid
 from node.findings_record import record_findings
 from node.findings_report import render_findings, size_counts
-from tests.support.result_studies import finding
+from node.results.texts import counted
+from tests.support.result_studies import RULE, finding
 
 
 def shown(findings: StudyFindings, width: int = 100) -> str:
@@ -69,7 +70,9 @@ def test_every_series_that_a_network_saw_is_said_and_recorded() -> None:
     assert "Lacune on T1 by" in said
     assert "none found" in said
     assert "Lacune on T1 and T2-FLAIR by" in shown(StudyFindings((beside,), ()))
+    assert "a lesion: probability from 0.2" in said
     (record,) = record_findings(StudyFindings((beside,), ())).segments
+    assert (record.least_lesion_ml, record.counted) == (0.025, counted(RULE))
     assert (record.series_type, record.other_inputs) == ("T1", ("T2_FLAIR",))
 
 

@@ -221,7 +221,8 @@ def test_command_shows_findings_and_deliveries_in_few_lines_and_as_json(shown: S
     said = render_study(view).plain
     lines = [line.strip() for line in said.splitlines()]
     assert "Findings (AI result, not reviewed):" in lines
-    assert "White matter hyperintensity: 0 lesions, 0.00 ml, on T2-FLAIR and T1" in lines
+    rule = "a lesion: probability from 0.4, at least 0.05 ml"
+    assert f"White matter hyperintensity: 0 lesions, 0.00 ml, on T2-FLAIR and T1; {rule}" in lines
     assert "Lacune: not assessed. no T1 <Series>" in lines
     assert "archive: 1 x report: not tried yet" in lines
     next_at = f"{at(92):%Y-%m-%d %H:%M:%S} UTC"

@@ -154,11 +154,12 @@ def test_pdf_is_one_page_with_all_that_was_found(page: Dataset) -> None:
     content = bytes(page.EncapsulatedDocument)[: page.EncapsulatedDocumentLength]
     document = pypdfium2.PdfDocument(content)
     assert len(document) == 1
-    text = document[0].get_textpage().get_text_range()
+    text = " ".join(document[0].get_textpage().get_text_range().split())
     assert NOT_REVIEWED in text
     for segment in Segment:
         assert segment.label in text
     assert "Not assessed, which does not mean absent" in text
+    assert "What counts as a lesion. White matter hyperintensity: probability from 0.2" in text
     assert page.BurnedInAnnotation == "YES"
     assert page.MIMETypeOfEncapsulatedDocument == "application/pdf"
     assert (page.Modality, page.VerificationFlag) == ("DOC", "UNVERIFIED")

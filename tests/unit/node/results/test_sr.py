@@ -122,6 +122,7 @@ def test_each_group_says_which_series_the_network_saw(
     concept = SEGMENT_CONCEPTS[Segment.LACUNE].finding.value
     for group in (summaries(report)[concept], *lesions(report, Segment.LACUNE)):
         parameters = [item.TextValue for item in children(group, codes.ALGORITHM_PARAMETERS)]
+        assert "a lesion: probability from 0.2, 0.95 at its peak, at least 0.025 ml" in parameters[2]
         assert parameters[-2:] == [f"input T1: Series {t1}", f"input T2-FLAIR: Series {flair}"]
         assert [item.UID for item in children(group, codes.SOURCE_SERIES)] == [t1], "there is room for one"
 

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from engines.findings import ExclusionRecord, RegistrationRecord
+from engines.postprocessing import PostprocessingSpec
 from engines.segments import Segment, SeriesType
 from node.results.texts import (
     ascii_text,
+    counted,
     exclusion,
     found_on,
     lesion_line,
@@ -80,7 +82,28 @@ def test_small_lesion_is_said_with_a_volume_wherever_it_is_said(study: ResultStu
 def test_summary_of_no_lesions_says_none_and_not_reviewed(study_without_lesions: ResultStudy) -> None:
     finding = study_without_lesions.findings.of(Segment.LACUNE)
     assert finding is not None
-    assert summary(finding) == "Lacune: none found on T1. AI result, not reviewed."
+    assert summary(finding) == "Lacune: none found on T1 of 0.025 ml or more. AI result, not reviewed."
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        # A ball of 25 mm3 has a diameter of (6 x 25 / pi)^(1/3) = 3.63 mm.
+        (PostprocessingSpec(threshold=0.2, min_lesion_ml=0.025, min_peak=0.95),
+         "probability from 0.2, 0.95 at its peak, at least 0.025 ml, which is a ball of 3.6 mm"),
+        (PostprocessingSpec(threshold=0.5, min_lesion_ml=0.006),
+         "probability from 0.5, at least 0.006 ml, which is a ball of 2.3 mm"),
+        (PostprocessingSpec(), "probability from 0.5"),
+    ],
+)  # fmt: skip
+def test_what_counts_as_a_lesion_is_said_by_probability_and_size(rule: PostprocessingSpec, said: str) -> None:
+    assert counted(rule) == said
+
+
+def test_finding_that_an_earlier_version_kept_says_no_size(study_without_lesions: ResultStudy) -> None:
+    finding = study_without_lesions.findings.of(Segment.LACUNE)
+    assert finding is not None
+    assert found_on(replace(finding, rule=None)) == "none found on T1"
 
 
 def test_summary_counts_lesions_outside_the_limits(study: ResultStudy) -> None:
