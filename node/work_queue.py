@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from dbos import DBOS, DBOSClient, EnqueueOptions, WorkflowStatus
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from node.database import cause_of, is_damaged
 from node.errors import DamagedDatabaseError, QueueUnavailableError
@@ -225,3 +225,7 @@ def as_queue_fault(what: str) -> Iterator[None]:
         yield
     except DBAPIError as exc:
         raise QueueUnavailableError(f"The queues of work cannot be {what}: {cause_of(exc)}") from exc
+    except PendingRollbackError as exc:
+        # DBOS still gives back a lock on a connection that is gone.
+        lost = "the connection to their database was lost"
+        raise QueueUnavailableError(f"The queues of work cannot be {what}: {lost}") from exc

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+from sqlalchemy import create_engine, text
+
+from node.errors import QueueUnavailableError
 from node.roles import Role
 from node.strays import AtWork
 from node.takeover import Job
-from node.work_queue import DELIVERIES, DurableQueue
+from node.work_queue import DELIVERIES, DurableQueue, as_queue_fault
 from node.workflow import DeliveryWorkflow, WorkflowRunner
 from tests.support.peers import wait_until
 
@@ -20,6 +24,22 @@ class Courier:
 
     def attempt(self, evaluation_id: str, destination: str) -> None:
         self.attempted.append((evaluation_id, destination))
+
+
+def test_connection_that_is_lost_while_tables_are_made_is_named(postgres_url: str) -> None:
+    """As DBOS makes them: it gives back a lock on the connection, whatever became of that."""
+    engine = create_engine(postgres_url.replace("postgresql:", "postgresql+psycopg:"))
+
+    def lose_it() -> None:
+        with as_queue_fault("opened"), engine.connect() as connection:
+            try:
+                connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+            finally:
+                connection.execute(text("SELECT pg_advisory_unlock(1)"))
+
+    in_words = "^The queues of work cannot be opened: the connection to their database was lost$"
+    with pytest.raises(QueueUnavailableError, match=in_words):
+        lose_it()
 
 
 def test_urgent_results_overtake_and_what_ended_is_done_again_if_asked_for_and_else_forgotten(
