@@ -190,6 +190,24 @@ def test_evaluation_with_results_is_superseded_even_if_it_failed_later(
     assert begun(evaluations, 40).supersedes == first.evaluation_id
 
 
+def test_latest_evaluation_with_results_of_its_own_is_superseded(
+    evaluations: Evaluations, arrivals: Arrivals
+) -> None:
+    first = begun(evaluations)
+    evaluations.add_results(first.evaluation_id, [SEG])
+    evaluations.finish(first.evaluation_id, "", at(20))
+    arrivals.whole("b", 30, series=2)
+    failed = begun(evaluations, 40)
+    evaluations.fail(failed.evaluation_id, "Two slices at one position.", at(50))
+    arrivals.whole("c", 60, series=3)
+    third = begun(evaluations, 70)
+    assert third.supersedes == first.evaluation_id
+    evaluations.add_results(third.evaluation_id, [SR])
+    evaluations.finish(third.evaluation_id, "", at(80))
+    arrivals.whole("d", 90, series=4)
+    assert begun(evaluations, 100).supersedes == third.evaluation_id
+
+
 def queued(evaluations: Evaluations, deliveries: Deliveries) -> list[Delivery]:
     evaluation_id = begun(evaluations).evaluation_id
     evaluations.add_results(evaluation_id, [SEG, SR])
@@ -231,10 +249,11 @@ def test_attempt_is_counted_once_and_planned_again(evaluations: Evaluations, del
 def test_clock_that_was_ahead_and_is_put_right_holds_nothing_up(
     evaluations: Evaluations, deliveries: Deliveries
 ) -> None:
-    """Queued and tried in a year to come: it would wait for that year."""
-    tried, *others = queued(evaluations, deliveries)
+    """Queued and tried in a year to come: it would wait for that year. What was given up then stays so."""
+    tried, given_up, *others = queued(evaluations, deliveries)
     year = 365 * 86400.0
     deliveries.record_attempt(tried, DeliveryState.FAILED, None, "", at(year), at(year + 10))
+    deliveries.record_attempt(given_up, DeliveryState.FAILED, None, "", at(year), None)
     before = deliveries.of_evaluation(tried.evaluation_id)
     assert deliveries.due(at(50)) == [each for each in before if each.is_due(at(50))]
     assert len(deliveries.due(at(30))) == 1 + len(others), "queued at 100"

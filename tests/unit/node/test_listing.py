@@ -385,6 +385,8 @@ def test_delivered_studies_are_paged_and_the_others_worked_out_once(played: Play
     with statements(played.database) as made:
         assert listed() == (delivered, 4)
     assert sum("MATERIALIZED" in text for text, _ in made) == 1
+    every = each_study(played.database, at(1000), SETTINGS, StudyState.DELIVERED)
+    assert [row.study_uid for row in every] == delivered
     assert listed(size=3) == (delivered[:3], 4)
     assert listed(size=3, number=2) == (delivered[3:], 4)
     assert listed(size=3, number=3) == ([], 4)
