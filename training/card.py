@@ -113,7 +113,7 @@ FAILURES: Mapping[Segment, str] = {
 """Known ways to fail."""
 
 
-UNTRIED = "Scanners, sequences, diseases and ages other than those of the cases above."
+UNTRIED = "Scanners, sequences, diseases and ages other than those of the cases below."
 """What was never tested of a model whose training data are not known here."""
 
 UNKNOWN_FAILURES = "Nobody has looked yet: the worst cases are in the lower row of the picture."

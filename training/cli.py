@@ -315,8 +315,9 @@ def check_data(mri: MriFolder = MRI) -> None:
                 faulty = True
             wrong |= faulty
             if not faulty:
-                cases = len(dataset.case_folders())
-                _announce(f"{dataset.manifest.name}: complete, {cases} cases for training")
+                cases, kept = len(dataset.case_folders()), len(dataset.reserved_folders())
+                reserved = f", {kept} reserved" if dataset.manifest.reserved else ""
+                _announce(f"{dataset.manifest.name}: complete, {cases} cases for training{reserved}")
     for line in absent:
         _announce(line)
     raise typer.Exit(int(wrong))

@@ -71,7 +71,7 @@ class Manifest(BaseModel):
         brain_mask: file whose non-zero voxels are brain.
         cases: folders, or glob patterns of folders.
         patient: what of ``{name}``, ``{parent}`` and ``{case}`` tells patients apart.
-        reserved: cases that no training may see.
+        reserved: cases that no training may see: folders, or glob patterns of folders.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

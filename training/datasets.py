@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,15 +40,24 @@ class Dataset:
 
     def case_folders(self) -> tuple[str, ...]:
         """Return the folders of all cases but the reserved, relative to the root, sorted."""
+        return tuple(sorted(self._folders(self.manifest.cases) - self._folders(self.manifest.reserved)))
+
+    def reserved_folders(self) -> tuple[str, ...]:
+        """Return the folders of the reserved cases that are there, relative to the root, sorted."""
+        there = self._folders(self.manifest.cases) & self._folders(self.manifest.reserved)
+        return tuple(case for case in sorted(there) if (self.root / case).is_dir())
+
+    def _folders(self, patterns: Iterable[str]) -> set[str]:
+        """Return the folders that patterns lead to, and those that are named as they are."""
         found: set[str] = set()
-        for pattern in self.manifest.cases:
+        for pattern in patterns:
             if any(sign in pattern for sign in "*?["):
                 found |= {
                     str(path.relative_to(self.root)) for path in self.root.glob(pattern) if path.is_dir()
                 }
             else:
                 found.add(pattern)
-        return tuple(sorted(found - set(self.manifest.reserved)))
+        return found
 
     def read(self, case: str) -> Case:
         """Read one case, a reserved one included.

@@ -38,8 +38,11 @@ def _at(key: str, problem: str) -> str:
 def wrong_keys(error: ValidationError) -> tuple[str, str]:
     """Return the first wrong key of a YAML file, and what is wrong with it and with the others."""
     places = [".".join(str(part) for part in one["loc"] if part != "[key]") for one in error.errors()]
-    # pydantic puts "Value error" before what a check of our own says
-    told = [one["msg"].removeprefix("Value error, ") for one in error.errors()]
+    # pydantic puts "Value error" before what a check of our own says, and calls a list of YAML a tuple
+    told = [
+        one["msg"].removeprefix("Value error, ").replace("valid tuple", "list").replace("Tuple", "List")
+        for one in error.errors()
+    ]
     keys = {place or WHOLE: problem for place, problem in zip(places, told, strict=True)}
     # a misspelt key is what makes another one missing
     ordered = sorted(keys, key=lambda key: keys[key] == "Field required")

@@ -16,6 +16,7 @@ from torch import nn
 from engines.postprocessing import PostprocessingSpec
 from training.alterations import alterations, without_inputs
 from training.cases import Case, CaseKind
+from training.errors import NoSamplesError
 from training.evaluation import (
     CaseScores,
     Infer,
@@ -87,8 +88,22 @@ def evaluate_study(
     """Predict all cases that a network did not learn from, choose the operating point or keep one, and score.
 
     Returns: the scores, and the predictions of the real and the test cases.
+    Raises: NoSamplesError: without such a case.
     """
-    return judge(predict_study(study, infer_with(load_shipped(study)), announce), kept_point)
+    return evaluate_network(study, infer_with(load_shipped(study)), announce, kept_point)
+
+
+def evaluate_network(
+    study: Study, shipped: Infer, announce: Announce, kept_point: PostprocessingSpec | None
+) -> tuple[Evaluation, list[Prediction]]:
+    """Evaluate a study whose shipped network is given."""
+    evaluation, predictions = judge(predict_study(study, shipped, announce), kept_point)
+    if not predictions:
+        wanted_by = (
+            f"Recipe {study.recipe.name}, {study.recipe.segment}, scores of test cases or held-out ones"
+        )
+        raise NoSamplesError(wanted_by, study.sources.searched)
+    return evaluation, predictions
 
 
 def predict_study(study: Study, shipped: Infer, announce: Announce) -> Predictions:

@@ -156,10 +156,11 @@ def choose(
             false alarms; the kind that has the most of them is fined, for many simulated heads would hide
             what is found in the few scanned ones.
         real: lists of candidates of real cases, by which the quality is judged where there are any: what is
-            small or faint enough to be left alone is for people to say.
+            small or faint enough to be left alone is for people to say. Healthy people tell of false alarms,
+            too, and without made cases they alone do.
     """
     made = list(chain.from_iterable(validation))
-    best = max(operating_points([real or made, *validation]), key=_merit)
+    best = max(operating_points([real or made, *validation, real]), key=_merit)
     return best[0] if made or real else PostprocessingSpec()
 
 

@@ -206,6 +206,14 @@ class SegmentorSettings(_Block):
     augmentation: AugmentationSettings | None = None
 
     @model_validator(mode="after")
+    def _somebody_to_score(self) -> Self:
+        if self.folds == 1:
+            raise ValueError("1 of folds leaves nobody to learn from: take 2 or more, or 0 for none")
+        if self.folds == 0 and set(self.sources) == {CaseKind.REAL}:
+            raise ValueError("sources of real cases alone need 2 folds or more: else nobody is left to score")
+        return self
+
+    @model_validator(mode="after")
     def _enough_to_ship(self) -> Self:
         if self.ships is Ships.FOLDS and (self.folds < 2 or self.pretraining is None):
             raise ValueError("ships: folds needs at least 2 folds and a pretraining")

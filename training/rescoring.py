@@ -14,14 +14,14 @@ from training.card import (
     POINT_END,
     RECIPE,
     TRAINED,
-    UNTRIED,
+    UNKNOWN_FAILURES,
     manifest_scores,
     write_card,
     write_contact_sheet,
 )
 from training.errors import ExportError
 from training.evaluation import Prediction
-from training.judging import Evaluation, judge, predict_study
+from training.judging import Evaluation, evaluate_network
 from training.study import Announce, Study
 
 SAME_WEIGHTS = "The weights are those of {}; all scores were measured anew, at an operating point of {}."
@@ -46,6 +46,7 @@ def rescore(
     Raises:
         BundleError: if the bundle is broken.
         ExportError: if it finds another segment, or real cases have to be scored by the networks of folds.
+        NoSamplesError: if there is no case to score, or no patient for the recipe's folds.
     """
     manifest = load_bundle(folder).manifest
     if manifest.segment is not study.recipe.segment:
@@ -56,7 +57,7 @@ def rescore(
     path = folder / manifest.model.file
     with OnnxRuntimeRunner(path, manifest.model, RunnerSettings()) as runner:
         kept = manifest.postprocessing if keep_point else None
-        judged = judge(predict_study(study, runner.run, announce), kept)
+        judged = evaluate_network(study, runner.run, announce, kept)
     return write_rescored(study, folder, version, *judged)
 
 
@@ -85,7 +86,7 @@ def write_rescored(
         origin = before.version if before.postprocessing == evaluation.postprocessing else "its own"
         protocol = f"{SAME_WEIGHTS.format(before.version, origin)} {protocol}"
     recipe = study.recipe.model_copy(update={"version": version})
-    ours = UNTRIED not in (folder / CARD_NAME).read_text(encoding="utf-8")
+    ours = UNKNOWN_FAILURES not in (folder / CARD_NAME).read_text(encoding="utf-8")
     card = write_card(recipe, evaluation, before.training_data, protocol, ours=ours)
     write_manifest(folder, manifest)
     (folder / CARD_NAME).write_text(card, encoding="utf-8")

@@ -55,7 +55,10 @@ class Sources:
         if self.mri is None:
             return ()
         shipped = Path(str(files("training"))) / "manifests"
-        paths = [*sorted(shipped.glob("*.yaml")), *sorted(self.mri.glob("*.yaml"))]
+        paths = [
+            *sorted(shipped.glob("*.yaml")),
+            *sorted((*self.mri.glob("*.yaml"), *self.mri.glob("*.yml"))),
+        ]
         found = {path: Dataset(read_manifest(path), self.mri) for path in paths}
         names: dict[str, Path] = {}
         for path, dataset in found.items():

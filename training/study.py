@@ -61,16 +61,22 @@ class Study:
     def held_out(self) -> list[tuple[str, ...]]:
         """Return the real patients of each fold.
 
-        Raises: RecipeError: if there are fewer patients than folds.
+        Raises:
+            NoSamplesError: if the recipe has folds and there is no patient: a training on made cases alone,
+                as where the folder is another one, would be taken for what the recipe says.
+            RecipeError: if there are fewer patients than folds.
         """
         if self.recipe.folds == 0 or CaseKind.REAL not in self.recipe.sources:
             return []
         patients = self.sources.patients(self.recipe.segment)
         count = len(set(patients))
-        if 0 < count < self.recipe.folds:
+        if count == 0:
+            wanted_by = f"Recipe {self.recipe.name}, {self.recipe.segment}, folds of real patients"
+            raise NoSamplesError(wanted_by, () if self.sources.mri is None else (self.sources.mri,))
+        if count < self.recipe.folds:
             key = f"segmentors.{self.recipe.segment}.folds"
             raise RecipeError(self.recipe.name, key, f"{self.recipe.folds} folds of {count} patients")
-        return folds(patients, self.recipe.folds) if patients else []
+        return folds(patients, self.recipe.folds)
 
 
 def train_study(
@@ -97,6 +103,9 @@ def train_study(
     if not prepared:
         raise NoSamplesError(f"Recipe {recipe.name}, {recipe.segment}", study.sources.searched)
     _check_patients(prepared)
+    for kind in recipe.sources:
+        if not any(case.kind is kind for case in prepared):
+            announce(f"there is no {kind} case to learn from: the other kinds take its share of the batches")
     watched = store_cases(study.sources.cases(recipe, Split.VALIDATION), recipe, store)[::VALIDATION_EVERY]
     if recipe.pretraining is not None:
         announce(PRETRAINED)

@@ -7,11 +7,13 @@ import nibabel
 import numpy as np
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from engines.segments import Segment, SeriesType
 from engines.volume import Grid, Volume
 from tests.support.shared_data import SHARED, needs_shared
 from training.cases import Case, CaseKind, Provenance
+from training.cli import app
 from training.dataset_manifest import read_manifest
 from training.datasets import Dataset
 from training.errors import CaseError, ManifestError
@@ -84,6 +86,26 @@ def test_mask_holds_the_values_that_mean_the_segment(dataset: Dataset) -> None:
 def test_reserved_case_is_left_out_but_can_be_read(dataset: Dataset) -> None:
     assert [case.name for case in dataset.iterate()] == ["p1", "p2"]
     assert dataset.read("p9").provenance == Provenance("p9", "set", "MIT", CaseKind.REAL)
+    assert dataset.reserved_folders() == ("p9",)
+
+
+@pytest.mark.parametrize(
+    ("reserved", "kept"),
+    [
+        pytest.param(["p[29]"], ("p2", "p9"), id="pattern"),
+        pytest.param(["p09"], (), id="nobody"),
+    ],
+)
+def test_reserved_cases_may_be_a_pattern_and_are_counted(dataset: Dataset, reserved, kept) -> None:
+    manifest = dataset.manifest.model_copy(update={"reserved": tuple(reserved)})
+    other = Dataset(manifest, dataset.root)
+    assert other.reserved_folders() == kept
+    assert set(other.case_folders()) == {"p1", "p2", "p9"} - set(kept)
+    (dataset.root / "set.yaml").write_text(yaml.safe_dump({**MANIFEST, "reserved": reserved}))
+    for case in ("p1", "p2", "p9"):
+        save(dataset.root / case / "flair.nii.gz", np.arange(120, dtype=np.int16).reshape(4, 5, 6))
+    told = CliRunner().invoke(app, ["data", "--mri", str(dataset.root)]).output
+    assert f"{3 - len(kept)} cases for training, {len(kept)} reserved\n" in told
 
 
 def test_of_some_patients_no_other_is_read(dataset: Dataset) -> None:

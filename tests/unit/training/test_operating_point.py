@@ -97,11 +97,19 @@ def test_false_alarms_in_one_kind_of_cases_are_not_hidden_by_many_of_another() -
     clean, spots = np.zeros((10, 10)), np.zeros((10, 10))
     spots[2:4, 2:4] = spots[8:10, 8:10] = 0.25
     nothing = np.zeros((10, 10), dtype=bool)
-    simulated = [find_candidates(predicted(probability, reference))]
-    simulated += [find_candidates(predicted(clean, nothing))] * 4
-    painted = [find_candidates(predicted(spots, nothing))]
-    for kinds, drops in (([simulated + painted], False), ([simulated, painted], True)):
-        point = choose(kinds)
+    ill, healthy, mistaken = (
+        find_candidates(predicted(*one))
+        for one in ((probability, reference), (clean, nothing), (spots, nothing))
+    )
+    simulated, painted = [ill, *[healthy] * 4], [mistaken]
+    for kinds, real, drops in (
+        ([simulated + painted], [], False),
+        ([simulated, painted], [], True),
+        ([], [ill, *[healthy] * 4, mistaken], False),
+        ([], [ill, mistaken], True),
+        ([simulated], [ill, mistaken], True),
+    ):
+        point = choose(kinds, real)
         assert (max(point.threshold, point.min_peak) > 0.25) is drops
 
 

@@ -69,6 +69,7 @@ def test_the_published_four_segmentor_recipe_takes_its_published_series_and_stop
         pytest.param("flip: 0.5", "flip: 1.5", "augmentation.flip", id="impossible-value"),
         pytest.param("version: 1.0.0\n", "", "version", id="missing-key"),
         pytest.param("[T2_FLAIR]", "[T9]", "segmentors.WMH.inputs.0", id="unknown-series"),
+        pytest.param("[T2_FLAIR]", "T2_FLAIR", "segmentors.WMH.inputs", id="no-list"),
     ],
 )
 def test_a_wrong_key_is_named(tmp_path, old, new, key) -> None:
@@ -76,6 +77,7 @@ def test_a_wrong_key_is_named(tmp_path, old, new, key) -> None:
     with pytest.raises(RecipeError) as caught:
         load_recipe(str(path))
     assert caught.value.key == key
+    assert "tuple" not in str(caught.value).lower()
 
 
 @pytest.mark.parametrize(
@@ -128,6 +130,21 @@ def test_each_round_sees_batches_of_its_own(tmp_path) -> None:
     path = write_tiny_recipe(tmp_path, TINY_YAML.rstrip() + f"\n    mining: [{schedule}, {schedule}]\n")
     rounds = load_recipe(str(path)).for_segment(Segment.WMH).rounds
     assert [one.seed for one in rounds] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("sources", "folds", "problem"),
+    [
+        pytest.param("{real: 1.0}", 0, "need 2 folds or more", id="real-cases-alone"),
+        pytest.param("{real: 0.5, simulated: 0.5}", 1, "leaves nobody to learn from", id="one-fold"),
+    ],
+)
+def test_folds_that_leave_nobody_to_score_or_to_learn_from_are_refused(
+    tmp_path, sources, folds, problem
+) -> None:
+    text = TINY_YAML.replace("{simulated: 1.0}", f"{sources}\n    folds: {folds}")
+    with pytest.raises(RecipeError, match=rf"segmentors\.WMH: .*{problem}"):
+        load_recipe(str(write_tiny_recipe(tmp_path, text)))
 
 
 @pytest.mark.parametrize(

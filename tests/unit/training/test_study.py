@@ -74,6 +74,27 @@ def test_more_folds_than_patients_are_refused_before_anything_is_prepared(study,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_folds_without_a_patient_name_the_folder_before_anything_is_prepared(study, tmp_path) -> None:
+    nobody = Study(study.recipe, replace(study.sources, mri=tmp_path / "typo"), tmp_path / "runs")
+    with pytest.raises(NoSamplesError, match=r"tiny, WMH, folds of real patients: no case found in .*typo;"):
+        train_study(nobody, None, quiet)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kind_of_cases_that_is_not_there_is_told(study) -> None:
+    told: list[str] = []
+    train_study(study, None, told.append)
+    assert "there is no simulated case to learn from: the other kinds take its share of the batches" in told
+    assert not [line for line in told if "no real case" in line]
+
+
+def test_an_evaluation_without_a_case_names_the_folders_and_writes_nothing(study, tmp_path) -> None:
+    recipe = study.recipe.model_copy(update={"folds": 0})
+    sources = Sources(study.sources.mri, tmp_path / "empty")
+    with pytest.raises(NoSamplesError, match=r"or held-out ones: no case found in .*mri, .*empty;"):
+        evaluate_study(Study(recipe, sources, study.root), quiet)
+
+
 def test_pretraining_without_a_made_case_names_the_pool(study, tmp_path) -> None:
     recipe = study.recipe.model_copy(update={"pretraining": study.recipe.schedule})
     with pytest.raises(NoSamplesError, match=rf"with real labels: no case found in {study.sources.pool};"):

@@ -14,7 +14,7 @@ from engines.segments import Segment, SeriesType
 from tests.support.onnx_models import write_threshold_bundle
 from tests.support.simulation_data import write_simulation_data
 from tests.support.training_cases import TINY_YAML, bright_spot_case, write_tiny_recipe
-from training.card import KEPT_POINT
+from training.card import FAILURES, KEPT_POINT, UNKNOWN_FAILURES, UNTRIED
 from training.cli import app
 from training.pool import Split, write_pool_case
 from training.rescoring import SAME_WEIGHTS, protocol_of
@@ -209,6 +209,7 @@ def test_data_sets_are_told_complete_or_what_they_lack(tmp_path) -> None:
     assert (told.exit_code, "own: Case p1: t1.nii.gz cannot be read" in told.output) == (1, True)
     image = np.arange(27, dtype=np.int16).reshape(3, 3, 3)
     nibabel.save(nibabel.Nifti1Image(image, np.eye(4)), tmp_path / "p1" / "t1.nii.gz")
+    (tmp_path / "own.yaml").rename(tmp_path / "own.yml")
     assert "own: complete, 1 cases" in CliRunner().invoke(app, ["data", "--mri", str(tmp_path)]).output
     told = CliRunner().invoke(app, ["data", "--mri", str(tmp_path / "typo")])
     assert (told.exit_code, "typo is no folder" in told.output) == (1, True)
@@ -268,6 +269,12 @@ def test_a_bundle_is_scored_again_and_keeps_its_weights(places) -> None:
         told_of = (bundle / "card.md").read_text()
         assert [KEPT_POINT in told_of, by_hand in told_of] == [tells, tells]
         assert "in 2 epochs. " in told_of
+        assert UNTRIED not in told_of
+    foreign = told_of.replace(FAILURES[Segment.WMH], UNKNOWN_FAILURES)
+    (bundle / "card.md").write_text(foreign)
+    told = runner.invoke(app, ["rescore", arguments[0], str(bundle), "--version", "1.0.2", *arguments[1:5]])
+    assert told.exit_code == 0, told.output
+    assert UNTRIED in (bundle / "card.md").read_text()
     elsewhere = after.postprocessing.model_copy(update={"min_lesion_ml": 9.0})
     write_manifest(bundle, after.model_copy(update={"postprocessing": elsewhere}))
     told = runner.invoke(app, ["rescore", arguments[0], str(bundle), "--version", "1.0.2", *arguments[1:5]])
