@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -94,9 +95,43 @@ def certificate(use: str, part: str) -> str:
     return f'csvd_certificate_expiry_timestamp_seconds{{instance="a",use="{use}",part="{part}"}}'
 
 
+def check_alerts(
+    folder: Path,
+    rules: dict[str, Any],
+    series: list[dict[str, str]],
+    expected: Iterable[tuple[str, int, int]],
+) -> None:
+    """Put series, a value a minute, through Prometheus' own engine.
+
+    Args:
+        folder: for its files.
+        rules: groups of alerts.
+        series: what is scraped, as promtool writes it.
+        expected: labels of alerts, a minute, and how many of these alerts fire in it.
+    """
+    (folder / "rules.yaml").write_text(yaml.safe_dump(rules))
+    asked = [
+        {
+            "expr": f'count(ALERTS{{alertstate="firing",{labels}}})',
+            "eval_time": f"{minute}m",
+            "exp_samples": [{"labels": "{}", "value": count}] if count else [],
+        }
+        for labels, minute, count in expected
+    ]
+    test = {
+        "rule_files": ["rules.yaml"],
+        "evaluation_interval": "1m",
+        "tests": [{"interval": "1m", "input_series": series, "promql_expr_test": asked}],
+    }
+    path = folder / "test.yaml"
+    path.write_text(yaml.safe_dump(test))
+    done = subprocess.run(["promtool", "test", "rules", path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
-    """Series as the node exports them, hour by hour, through Prometheus' own engine."""
-    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(alert_rules("single-gpu")))
+    """Series as the node exports them."""
+    rules = alert_rules("single-gpu")
     series = [
         {"series": 'csvd_index_reachable{instance="a"}', "values": "1x200"},
         {"series": 'csvd_studies_failed_total{instance="a"}', "values": "0x60 1x140"},
@@ -142,30 +177,10 @@ def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
         "CsvdIndexUnreachable": 0,
         "CsvdNodeAbsent": 0,
     }
-    assert set(firing) == {rule["alert"] for group in alert_rules()["groups"] for rule in group["rules"]}
-    test = {
-        "rule_files": ["rules.yaml"],
-        "evaluation_interval": "1m",
-        "tests": [
-            {
-                "interval": "1m",
-                "input_series": series,
-                "promql_expr_test": [
-                    {
-                        "expr": f'count(ALERTS{{alertname="{name}",alertstate="firing"}})',
-                        "eval_time": "75m",
-                        "exp_samples": [{"labels": "{}", "value": count}] if count else [],
-                    }
-                    for name, count in firing.items()
-                ],
-            }
-        ],
-    }
-    (tmp_path / "test.yaml").write_text(yaml.safe_dump(test))
-    done = subprocess.run(
-        ["promtool", "test", "rules", tmp_path / "test.yaml"], capture_output=True, text=True, check=False
+    assert set(firing) == {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
+    check_alerts(
+        tmp_path, rules, series, [(f'alertname="{name}"', 75, count) for name, count in firing.items()]
     )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_thresholds_are_the_values_given() -> None:
@@ -185,7 +200,6 @@ def test_a_refused_delivery_is_told_for_an_hour_after_its_last_answer(tmp_path: 
     rules["groups"][0]["rules"] = [
         rule for rule in rules["groups"][0]["rules"] if rule["alert"] == "CsvdDeliveryRefused"
     ]
-    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules))
     labels = 'namespace="csvd",destination="pacs",status="0122"'
     # A process refused at first, and again after its first three hours; another one after a restart.
     series = [
@@ -193,29 +207,8 @@ def test_a_refused_delivery_is_told_for_an_hour_after_its_last_answer(tmp_path: 
         {"series": f'csvd_delivery_attempts_total{{{labels},pod="b"}}', "values": "_x600 1x300"},
     ]
     fires = {5: 0, 15: 1, 65: 1, 80: 0, 185: 0, 195: 1, 260: 0, 599: 0, 605: 1, 670: 0}
-    test = {
-        "rule_files": ["rules.yaml"],
-        "evaluation_interval": "1m",
-        "tests": [
-            {
-                "interval": "1m",
-                "input_series": series,
-                "promql_expr_test": [
-                    {
-                        "expr": 'count(ALERTS{alertstate="firing"})',
-                        "eval_time": f"{minute}m",
-                        "exp_samples": [{"labels": "{}", "value": count}] if count else [],
-                    }
-                    for minute, count in fires.items()
-                ],
-            }
-        ],
-    }
-    (tmp_path / "test.yaml").write_text(yaml.safe_dump(test))
-    done = subprocess.run(
-        ["promtool", "test", "rules", tmp_path / "test.yaml"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    told = 'alertname="CsvdDeliveryRefused"'
+    check_alerts(tmp_path, rules, series, [(told, minute, count) for minute, count in fires.items()])
 
 
 def test_the_demonstration_has_the_same_alerts() -> None:
