@@ -101,7 +101,7 @@ class Volume(Values):
         "", description="storage class; empty takes the cluster's default, - a volume that has none"
     )
     access_mode: AccessMode = Field(
-        AccessMode.ONCE, description="ReadWriteMany when several pods share it (topology roles without S3)"
+        AccessMode.ONCE, description="ReadWriteMany when pods on several machines share it"
     )
     size: Quantity = Field("100Gi", description="how large it is")
     keep: bool = Field(True, description="keep it when the release is uninstalled")

@@ -63,7 +63,7 @@
 {{- $workers := ternary $v.work.replicas $v.autoscaling.maxReplicas (eq $v.autoscaling.by "none") | int -}}
 {{- $sharedCache := or $v.engines.cache.existingClaim (eq $v.engines.cache.accessMode "ReadWriteMany") -}}
 {{- if and $v.gpu.enabled (eq $v.topology "roles") (or $byJob (gt $workers 1)) (not $sharedCache) -}}
-{{- fail "engines.cache is for all workers: set engines.cache.accessMode: ReadWriteMany" -}}
+{{- fail "engines.cache is for all workers: set engines.cache.accessMode: ReadWriteMany, or name a claim of your own that all reach in engines.cache.existingClaim (a claim that is there cannot be changed)" -}}
 {{- end -}}
 {{- range $name, $_ := $v.env -}}
 {{- if not (regexMatch "^[A-Za-z_][A-Za-z0-9_]*$" $name) -}}

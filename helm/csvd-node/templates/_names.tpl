@@ -43,9 +43,8 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{/* The roles that have pods, with a space between. */}}
 {{- define "csvd-node.roles" -}}{{ ternary "single" "receive work send web" (eq .Values.topology "single") }}{{- end -}}
 
-{{/* The role whose pods take Studies, and those whose pods evaluate, send and show pages. */}}
+{{/* The role whose pods take Studies, and those whose pods send and show pages. */}}
 {{- define "csvd-node.receiving" -}}{{ ternary "single" "receive" (eq .Values.topology "single") }}{{- end -}}
-{{- define "csvd-node.working" -}}{{ ternary "single" "work" (eq .Values.topology "single") }}{{- end -}}
 {{- define "csvd-node.sending" -}}{{ ternary "single" "send" (eq .Values.topology "single") }}{{- end -}}
 {{- define "csvd-node.showing" -}}{{ ternary "single" "web" (eq .Values.topology "single") }}{{- end -}}
 

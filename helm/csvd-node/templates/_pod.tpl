@@ -255,6 +255,10 @@ spec:
         matchLabels:
           {{- include "csvd-node.selector" $.root | nindent 10 }}
           app.kubernetes.io/component: {{ $.role }}
+      {{- if ne $.role "single" }}
+      # During an update the old pods, which are about to go, take no place from the new ones.
+      matchLabelKeys: [pod-template-hash]
+      {{- end }}
     {{- end }}
   {{- end }}
   {{- if and .gpu (eq $v.engines.buildBy "InitContainer") }}
