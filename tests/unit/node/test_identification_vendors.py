@@ -109,6 +109,8 @@ RESEMBLING_T1 = [
      {"SequenceVariant": ["SK", "SS", "SP"], "RepetitionTime": 5.4, "SequenceName": "*ci3d1rr46"}),
     ("subtraction that only its text tells", "subtraction image", T1_SE,
      {"ImageType": COMPUTED, "SeriesDescription": "T1 SUB"}),
+    ("subtraction that its text misspells", "subtraction image", T1_SE,
+     {"ImageType": COMPUTED, "SeriesDescription": "T1 substraction"}),
     ("3D scout of another name", "fast gradient echo of a localizer or an angiogram", T1_GRE_3D,
      {"RepetitionTime": 3.15, "EchoTime": 1.37, "FlipAngle": 8, "SeriesDescription": "AutoAlign"}),
     ("reformat of an angiogram that says no more than computed", "gradient echo, neither T1 nor T2*", TOF,
@@ -151,6 +153,10 @@ TAKEN = [
      {"RepetitionTime": 3.9, "EchoTime": 1.4, "FlipAngle": 9, "SeriesDescription": "t1_vibe_tra"}),
     ("computed T1 of a numbered subject", T1, "computed T1 image", T1_SE,
      {"ImageType": COMPUTED, "SeriesDescription": "sub-01 T1w"}),
+    ("computed T1 of a subject of a site", T1, "computed T1 image", T1_SE,
+     {"ImageType": COMPUTED, "SeriesDescription": "sub-HC01_T1w"}),
+    ("computed T1 of less than a millimetre", T1, "computed T1 image", T1_SE,
+     {"ImageType": COMPUTED, "SeriesDescription": "T1 sub-mm"}),
     # Older GE systems set the flag whatever they acquire.
     ("T2* that calls itself angiogram", T2_STAR, "T2* GRE", T2_STAR_GRE, {"AngioFlag": "Y"}),
     ("SWAN that calls itself angiogram", T2_STAR, "T2* GRE", SWAN, {"AngioFlag": "Y"}),
@@ -348,6 +354,11 @@ def test_agent_that_begins_like_none_is_one(agent: str) -> None:
         ("T1 с контрастом", True), ("T1 с КУ", True), ("T1 без контраста", False), ("T1 до КУ", False),
         ("T1造影後", True), ("T1 造影前", False), ("T1 非造影", False),
         ("T1增强", True), ("T1 增強", True), ("T1 增强前", False), ("T1 조영", True), ("T1 조영 전", False),
+        ("T1 NCE", False), ("t1_se_tra_nce", False), ("T1 not enhanced", False), ("T1 edge-enhanced", False),
+        ("T1 非增强", False), ("T1 无造影", False), ("T1 造影剤なし", False), ("T1 造影(-)", False),
+        ("平扫+增强 T1", False), ("T1 조영제 없이", False), ("T1 조영제 후", True),
+        ("T1 без в/в контраста", False), ("T1 до введения контраста", False), ("T1 после контраста", True),
+        ("BRAIN W/C-SPINE T1", False), ("T1 + C-SPINE", False), ("T1 +C", True), ("T1 + K-space", False),
     ],
 )  # fmt: skip
 def test_agent_is_told_by_texts_of_several_languages(text: str, enhanced: bool) -> None:
