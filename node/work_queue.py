@@ -131,7 +131,9 @@ class DurableQueue:
 
         The new one is there before the old one goes: a process that dies in between loses nothing.
         """
-        options = _options(_QUEUE_OF[job.role], f"{job.job_id}@{self._version}", self._version)
+        # Work that was renewed before has the version in its name, and is asked for without it.
+        asked_for = job.job_id.removesuffix(f"@{job.version}")
+        options = _options(_QUEUE_OF[job.role], f"{asked_for}@{self._version}", self._version)
         arguments = [job.evaluation_id]
         for status in self._listed(workflow_ids=[job.job_id]):
             options["priority"] = status.priority or 0

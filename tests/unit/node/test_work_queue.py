@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from dbos import DBOSClient
 from sqlalchemy import create_engine, text
 
 from node.errors import QueueUnavailableError
 from node.roles import Role
 from node.strays import AtWork
 from node.takeover import Job
-from node.work_queue import DELIVERIES, DurableQueue, as_queue_fault
+from node.work_queue import APPLICATION, DELIVERIES, DurableQueue, as_queue_fault
 from node.workflow import DeliveryWorkflow, WorkflowRunner
 from tests.support.peers import wait_until
 
@@ -40,6 +42,19 @@ def test_connection_that_is_lost_while_tables_are_made_is_named(postgres_url: st
     in_words = "^The queues of work cannot be opened: the connection to their database was lost$"
     with pytest.raises(QueueUnavailableError, match=in_words):
         lose_it()
+
+
+def test_work_that_two_updates_renewed_is_not_begun_again_under_its_own_name(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/queues.sqlite"
+    with DurableQueue(url, "1") as first, DurableQueue(url, "2") as second, DurableQueue(url, "3") as third:
+        first.deliver("night", "pacs", "1", is_urgent=False)
+        second.renew(Job("deliver/night/pacs/1", Role.SEND, "night", "1", None))
+        third.renew(Job("deliver/night/pacs/1@2", Role.SEND, "night", "2", None))
+        third.deliver("night", "pacs", "1", is_urgent=False)
+    client = DBOSClient(system_database_url=url, application_name=APPLICATION)
+    waiting = client.list_workflows(status="ENQUEUED")
+    client.destroy()
+    assert [each.workflow_id for each in waiting] == ["deliver/night/pacs/1@3"]
 
 
 def test_urgent_results_overtake_and_what_ended_is_done_again_if_asked_for_and_else_forgotten(
