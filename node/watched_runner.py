@@ -28,7 +28,7 @@ class WatchedRunner:
         runner: what runs it.
 
     Attributes:
-        strain: what the last run was not as the runner's name says, in words; empty if it was.
+        strain: in what the last run that returned was not as the runner's name says; empty if it was.
     """
 
     def __init__(self, segment: Segment, runner: Runner) -> None:

@@ -36,6 +36,9 @@ two survive a matrix that is shrunk."""
 MAX_SLICES = 44
 """Slices kept of one case: a volume of 1 mm slices takes no more room than some clinical ones."""
 
+AT_ONCE = 8
+"""Threads at most: each holds a whole case, 100 MB if its slices are thin."""
+
 AHEAD = 2
 """Cases that wait for each thread that prepares some: more only take memory."""
 
@@ -103,7 +106,7 @@ def store_cases(cases: Iterable[Case], recipe: SegmentRecipe, folder: Path) -> l
     key = json.dumps([recipe.preprocessing.model_dump(mode="json"), recipe.inputs, MAX_SLICES])
     place = folder / recipe.segment / hashlib.sha256(key.encode()).hexdigest()[:12]
     place.mkdir(parents=True, exist_ok=True)
-    threads = torch.get_num_threads()
+    threads = min(torch.get_num_threads(), AT_ONCE)
     stored: list[PreparedCase] = []
     waiting: deque[Future[PreparedCase]] = deque()
     with ThreadPoolExecutor(threads) as executor:

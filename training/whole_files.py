@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,9 +24,9 @@ UNFINISHED = ".part"
 def written_whole(path: Path) -> Iterator[Path]:
     """Yield where to write; what was written takes the place of ``path`` at the end.
 
-    Several processes may write the same file at once: the last one stays.
+    Several processes or threads may write the same file at once: the last one stays.
     """
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED}")
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}{UNFINISHED}")
     try:
         yield unfinished
         unfinished.replace(path)

@@ -67,7 +67,7 @@ def _none_found_on(finding: SegmentFinding) -> str:
     """Say that nothing was found, and from which size on something would have been."""
     least_ml = finding.rule.min_lesion_ml if finding.rule else 0.0
     of = f" of {least_ml:g} ml or more" if least_ml else ""
-    return f"none found on {finding.series_type.label}{of}"
+    return f"none{of} found on {finding.series_type.label}"
 
 
 def counted(rule: PostprocessingSpec) -> str:

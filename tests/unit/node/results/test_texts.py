@@ -82,7 +82,7 @@ def test_small_lesion_is_said_with_a_volume_wherever_it_is_said(study: ResultStu
 def test_summary_of_no_lesions_says_none_and_not_reviewed(study_without_lesions: ResultStudy) -> None:
     finding = study_without_lesions.findings.of(Segment.LACUNE)
     assert finding is not None
-    assert summary(finding) == "Lacune: none found on T1 of 0.025 ml or more. AI result, not reviewed."
+    assert summary(finding) == "Lacune: none of 0.025 ml or more found on T1. AI result, not reviewed."
 
 
 @pytest.mark.parametrize(
