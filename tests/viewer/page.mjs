@@ -4,7 +4,8 @@
 export const hideDecoration = `
   [data-cy^="viewport-overlay"], [data-cy$="Menu-btn"], .ViewportOrientationMarkers, .viewport-wrapper svg,
   .ViewportActionCorners, [class*="viewportCorner"], [class*="ViewportActionCorner"], [data-sonner-toaster],
-  [data-sonner-toaster] * { visibility: hidden !important; }`;
+  [data-sonner-toaster] *, [aria-label="Image navigation scrollbar"],
+  [aria-label="Image navigation scrollbar"] * { visibility: hidden !important; }`;
 
 /** Scroll to an image. */
 export async function showSlice({ instance, frame }) {
