@@ -25,6 +25,12 @@ Cidr = Annotated[
 ]
 """Range of addresses: 10.1.0.0/16, 10.1.2.3/32 for a single one, fd00:1::/64."""
 
+Port = Annotated[int, Field(ge=1, le=65535)]
+"""TCP port."""
+
+PORT_REACHED = "its TCP port, in the cluster that of its pods, for the NetworkPolicy"
+"""What the port of a service means that the node reaches."""
+
 Quantity = (
     Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|[MGTPE]|[KMGTPE]i)?$")]
     | Annotated[int, Field(ge=0)]
@@ -123,12 +129,7 @@ class S3(Values):
     )
     cidrs: list[Cidr] = Field([], description="addresses of the service, for the NetworkPolicy")
     namespace: Name = Field("", description="namespace of a service in the cluster, for the NetworkPolicy")
-    port: int = Field(
-        443,
-        ge=1,
-        le=65535,
-        description="its TCP port, in the cluster that of its pods, for the NetworkPolicy",
-    )
+    port: Port = Field(443, description=PORT_REACHED)
 
 
 class Storage(Values):
@@ -150,12 +151,7 @@ class Database(Values):
     )
     cidrs: list[Cidr] = Field([], description="addresses of the database, for the NetworkPolicy")
     namespace: Name = Field("", description="namespace of a database in the cluster, for the NetworkPolicy")
-    port: int = Field(
-        5432,
-        ge=1,
-        le=65535,
-        description="its TCP port, in the cluster that of its pods, for the NetworkPolicy",
-    )
+    port: Port = Field(5432, description=PORT_REACHED)
 
 
 class ClientCertificate(StrEnum):
@@ -335,9 +331,7 @@ class DicomService(Values):
     type: ServiceType = Field(
         ServiceType.LOAD_BALANCER, description="how peers outside of the cluster reach it"
     )
-    port: int = Field(
-        11112, ge=1, le=65535, description="TCP port of the Service; 104 is usual, 2762 with TLS"
-    )
+    port: Port = Field(11112, description="TCP port of the Service; 104 is usual, 2762 with TLS")
     node_port: int | None = Field(
         None, ge=30000, le=32767, description="port on the nodes, with NodePort or LoadBalancer"
     )
